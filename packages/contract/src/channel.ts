@@ -1,0 +1,109 @@
+/** What a channel is: the adapter between one platform and the message's way. */
+import type { OutboundMessage, Piece, Receipt, SendOptions } from './delivery.ts'
+import type { Fetch, WebhookRequest, WebhookResponse, WebhookVerification } from './fetch.ts'
+import type { Admission, FileKind, FileRef, InboundMessage, Place } from './message.ts'
+import type { Schema } from './schema.ts'
+
+/** A token bucket: `amount` sends within `per` milliseconds. */
+export interface Rate {
+  readonly amount: number
+  readonly per: number
+}
+
+/** What the platform allows, as data. Figures come from the platform's documentation; the channel names the page. */
+export interface Capabilities {
+  readonly maxText: { readonly limit: number; readonly unit: 'bytes' | 'utf16' | 'code-points' }
+  /** Bytes that may be sent, by kind; a kind that is absent can't be sent. */
+  readonly upload: Partial<Readonly<Record<FileKind, number>>>
+  /** Bytes that may be fetched. */
+  readonly download: number
+  /** `single`: one node by lease. `spread`: several connections share the flow. `stateless`: webhooks on any node. */
+  readonly ownership: 'single' | 'spread' | 'stateless'
+  /** Whether we may write first. */
+  readonly proactive: boolean
+  /** How long after a message an answer is allowed, in milliseconds. */
+  readonly replyWindow?: number
+  /** Whether the platform refuses a second send with the same key. */
+  readonly idempotentSend: boolean
+  /** How long the platform waits for an acknowledgement, and how long it repeats an unacknowledged message, in milliseconds. */
+  readonly ackDeadline: number
+  readonly retryWindow: number
+  readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+  /** The least time between two edits of a draft, in milliseconds. */
+  readonly draftInterval?: number
+}
+
+/** Small durable state of one account: cursors, tokens. Sealed at rest. */
+export interface KeyValue {
+  get(key: string): Promise<string | undefined>
+  set(key: string, value: string): Promise<void>
+}
+
+/** A channel's door for HTTP calls from its platform, at `/api/webhook/{account}`. */
+export interface Routes {
+  /** The address that the platform must be given; undefined while no public address is configured. */
+  readonly url: string | undefined
+  /**
+   * Serves the account's webhook until the connection is disposed. The request reaches `handle` only after `verification`
+   * held over the raw bytes; the answer is sent after `handle` resolved, thus after the inbox commit.
+   */
+  webhook(verification: WebhookVerification, handle: (request: WebhookRequest) => Promise<WebhookResponse>): void
+}
+
+/** The state of a connection as an operator sees it (P11). */
+export type ConnectionState = 'starting' | 'connected' | 'degraded' | 'needs-auth' | 'conflict' | 'rate-limited'
+
+export interface Logger {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** What the gateway lends to a channel. */
+export interface ChannelHost {
+  readonly account: string
+  readonly log: Logger
+  readonly state: KeyValue
+  readonly routes: Routes
+  readonly fetch: Fetch
+  /**
+   * Hands over what the platform told us. Resolves after the inbox commit: only then may the platform get its acknowledgement (P1).
+   * @throws PosthouseError `overloaded` (with `retryAfter`) when the queue is full: answer 429/503 or keep the cursor where it is.
+   */
+  receive(message: InboundMessage): Promise<Admission>
+  /** The platform gave a sign of life: a frame, an empty poll, a webhook. Health is judged by its age (P11). */
+  received(): void
+  /** Says what the operator should see; `problem` in plain words with the remedy. */
+  report(state: ConnectionState, problem?: string): void
+}
+
+/** An open account. Disposing it stops receiving, ends what is in flight and resolves when all is quiet. */
+export interface Connection extends AsyncDisposable {
+  /** Pure: the platform calls that show this message, nothing cut, within the platform's limits. */
+  render(message: OutboundMessage): readonly Piece[]
+  /**
+   * Sends one piece, once.
+   * @throws DeliveryError of a closed kind; never retries by itself.
+   */
+  send(piece: Piece, to: Place, options: SendOptions): Promise<Receipt>
+  /** Puts `piece` in the place of what `receipt` names. Repeating it changes nothing, so an ambiguous edit may be repeated. */
+  edit?(receipt: Receipt, piece: Piece, options: SendOptions): Promise<Receipt>
+  /** Shows that an answer is being written. Best effort; the gateway repeats it. */
+  typing?(to: Place, signal: AbortSignal): Promise<void>
+  /** Bytes of a received file, at most `limit`; throws when there are more. */
+  download?(file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>
+  /** Was the piece sent? Asked after an ambiguous send. */
+  reconcile?(piece: Piece, to: Place, options: SendOptions): Promise<'sent' | 'not-sent' | 'unknown'>
+  /** Asks the platform whether our credentials work; throws DeliveryError. The answer names our identity there. */
+  probe(signal: AbortSignal): Promise<{ readonly id: string; readonly name: string }>
+}
+
+/** An adapter for one platform. */
+export interface Channel<S = unknown> {
+  readonly id: string
+  readonly settings: Schema<S>
+  readonly capabilities: Capabilities
+  /** Connects. Resolves when receiving has begun or goes on being tried; it does not throw because the platform is down. */
+  open(settings: S, host: ChannelHost, signal: AbortSignal): Promise<Connection>
+}

@@ -1,0 +1,57 @@
+/** HTTP as channels and models see it: the part of the web's `fetch` that they need, so that a lean client can stand behind it. */
+
+export interface FetchOptions {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>
+  readonly signal?: AbortSignal
+  /** Milliseconds until the first byte of the answer; default 30 s. */
+  readonly headersTimeout?: number
+  /** Milliseconds between two chunks of the answer; default 30 s. */
+  readonly bodyTimeout?: number
+}
+
+export interface FetchResponse {
+  readonly status: number
+  /** Lower-case names; repeated headers joined by a comma. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Raw bytes; must be read to the end, or left by breaking the loop, which closes the connection. */
+  readonly body: AsyncIterable<Uint8Array>
+  /** Reads at most 10 MB. */
+  text(): Promise<string>
+  json(): Promise<unknown>
+}
+
+/**
+ * One HTTP request. Redirects are not followed.
+ * @throws {FetchError} when no answer came.
+ */
+export type Fetch = (url: string, options?: FetchOptions) => Promise<FetchResponse>
+
+/** The request got no whole answer. */
+export class FetchError extends Error {
+  /** `connect`: surely not received by the other side. `timeout` and `broken`: it may have been received. `aborted`: by our signal. */
+  readonly kind: 'connect' | 'timeout' | 'broken' | 'aborted'
+  constructor(kind: FetchError['kind'], message: string, cause?: unknown) {
+    super(message, { cause })
+    this.name = 'FetchError'
+    this.kind = kind
+  }
+}
+
+/** A call from a platform, before anything of it was parsed. */
+export interface WebhookRequest {
+  readonly method: 'GET' | 'POST'
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly query: Readonly<Record<string, string | undefined>>
+  readonly body: Uint8Array
+}
+
+export interface WebhookResponse {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+}
+
+/** How a platform proves that a call is its own; checked in one place over the raw bytes and in constant time. */
+export type WebhookVerification = { readonly kind: 'token'; readonly header: string; readonly secret: string }

@@ -1,0 +1,12 @@
+/** All that a channel, model or plugin imports. */
+export type * from './channel.ts'
+export * from './conversation.ts'
+export * from './delivery.ts'
+export type * from './document.ts'
+export * from './errors.ts'
+export * from './fetch.ts'
+export * from './message.ts'
+export * from './model.ts'
+export type * from './schema.ts'
+export * from './split.ts'
+export type * from './tool.ts'

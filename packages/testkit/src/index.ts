@@ -1,0 +1,2 @@
+/** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
+export {}

@@ -36,12 +36,12 @@ async function send(agent: Agent, url: string, options: FetchOptions): Promise<F
       path: target.pathname + target.search,
       method: options.method ?? 'GET',
       headers: options.headers ?? {},
-      body: (options.body ?? null) as Dispatcher.DispatchOptions['body'],
+      body: (options.body ?? null) as NonNullable<Dispatcher.DispatchOptions['body']> | null,
       signal: options.signal ?? null,
       headersTimeout: options.headersTimeout ?? DEFAULT_WAIT,
       bodyTimeout: options.bodyTimeout ?? DEFAULT_WAIT,
     })
-    return toResponse(response)
+    return toResponse(response as Dispatcher.ResponseData)
   } catch (error) {
     throw toFetchError(error, options.signal)
   }

@@ -1,0 +1,342 @@
+/**
+ * What the parts need from the database, in words of the domain. Every write resolves after its commit is synced.
+ * Row ids are UUIDv7; times are epoch milliseconds.
+ */
+import type { DeliveryFailure, DeliveryState, FileKind, InboundMessage, Part, Place, Receipt, Usage } from '@posthouse/contract'
+import type { MessageStatus } from '@posthouse/contract/http'
+import type { Priority } from './broker.ts'
+
+// ---- State machines, as data (the delivery's is in the contract) ------------------------------------------------------
+
+/** States of an inbox entry. */
+export type InboxState = 'pending' | 'claimed' | 'done' | 'dead' | 'dropped'
+export const inboxSteps: Readonly<Record<InboxState, readonly InboxState[]>> = {
+  pending: ['claimed', 'done', 'dead'],
+  claimed: ['pending', 'done', 'dead'],
+  done: [],
+  dead: ['pending', 'dropped'],
+  dropped: [],
+}
+
+/** States of a turn. At most one turn of a lane is `running`: the database itself refuses a second one. */
+export type TurnState = 'running' | 'done' | 'released' | 'abandoned'
+export const turnSteps: Readonly<Record<TurnState, readonly TurnState[]>> = {
+  running: ['done', 'released', 'abandoned'],
+  done: [],
+  released: [],
+  abandoned: [],
+}
+
+/** How an admitted message ended (P3). */
+export type Outcome = 'replied' | 'stopped' | 'refused' | 'failed' | 'command' | 'noted' | 'quarantined' | 'stale' | 'replaced'
+
+// ---- Conversations and messages ---------------------------------------------------------------------------------------
+
+export interface Conversation {
+  readonly id: string
+  readonly account: string
+  readonly place: Place
+  /** User id of the person it belongs to; only for web chat and API. */
+  readonly owner: string | undefined
+  readonly title: string
+  readonly createdAt: number
+  readonly updatedAt: number
+  /** The model sees only messages with a higher `seq`. */
+  readonly contextFrom: number
+}
+
+/** The sealed part of a message. */
+export interface MessageBody {
+  readonly parts: readonly Part[]
+  readonly author?: InboundMessage['author']
+  /** The platform's id, for answers that refer to it. */
+  readonly platformId?: string
+  readonly command?: InboundMessage['command']
+}
+
+export interface StoredMessage {
+  readonly id: string
+  readonly seq: number
+  readonly conversationId: string
+  readonly role: 'user' | 'assistant' | 'system'
+  readonly body: MessageBody
+  readonly status: MessageStatus
+  readonly createdAt: number
+  readonly replyTo: string | undefined
+  readonly clientId: string | undefined
+  readonly replacedBy: string | undefined
+  readonly model: string | undefined
+  readonly usage: Usage | undefined
+  readonly maybeDuplicate: boolean
+}
+
+export interface ConversationStore {
+  find(id: string): Promise<Conversation | undefined>
+  /** Newest first, of one owner and account. `before`: `updatedAt` of the last one of the page before. */
+  list(owner: string, account: string, limit: number, before?: number): Promise<readonly Conversation[]>
+  rename(id: string, title: string): Promise<void>
+  /** Removes the conversation with everything in it. */
+  remove(id: string): Promise<void>
+  /** The model forgets what came before now. */
+  forget(id: string): Promise<void>
+  /** Messages with `seq` in the open interval, oldest first; the newest `limit` of them. */
+  messages(id: string, range: { after?: number; before?: number }, limit: number): Promise<readonly StoredMessage[]>
+  message(id: string): Promise<StoredMessage | undefined>
+  /** What the model may see: newest first until `take` answers false; without what was replaced or forgotten. */
+  context(conversation: Conversation, before: number, take: (message: StoredMessage) => boolean): Promise<void>
+  /** Finds the conversation of a place, or makes it. */
+  at(account: string, place: Place, owner: string | undefined): Promise<Conversation>
+}
+
+// ---- Inbox ------------------------------------------------------------------------------------------------------------
+
+export interface NewInbound {
+  readonly account: string
+  readonly message: InboundMessage
+  readonly priority: Priority
+  /** For web chat and API: the conversation's id as the client chose it, its owner, the client's own message id. */
+  readonly conversationId?: string
+  readonly owner?: string
+  readonly clientId?: string
+}
+
+export interface Recorded {
+  readonly status: 'admitted' | 'duplicate' | 'noted'
+  readonly messageId: string
+  readonly conversationId: string
+  /** Present unless it is a duplicate. */
+  readonly stored: StoredMessage | undefined
+}
+
+export interface InboxStore {
+  /** One admission per (account, key) (P2); an `edit` changes a message that waits, else is only noted. */
+  record(inbound: NewInbound): Promise<Recorded>
+  /** Lanes with pending messages and no running turn. */
+  waitingLanes(limit: number): Promise<readonly { readonly lane: string; readonly priority: Priority }[]>
+  /** Pending and claimed entries: the depth of the queue. */
+  depth(): Promise<number>
+  /** Receipt time of the oldest pending entry. */
+  oldestPending(): Promise<number | undefined>
+  outcome(messageId: string): Promise<{ readonly state: InboxState; readonly outcome: Outcome | undefined } | undefined>
+}
+
+// ---- Turns ------------------------------------------------------------------------------------------------------------
+
+export interface ClaimedMessage extends StoredMessage {
+  /** Turns begun for it, this one included. */
+  readonly attempts: number
+  readonly sentAt: number
+  /** Set when an operator let it go again: freshness counts from here. */
+  readonly releasedAt: number | undefined
+}
+
+export interface Turn {
+  readonly id: string
+  readonly conversation: Conversation
+  /** In order of admission; at least one. */
+  readonly messages: readonly ClaimedMessage[]
+  /** A preview that an earlier, interrupted turn left in the chat tool. */
+  readonly draft: Receipt | undefined
+}
+
+export interface NewMessage {
+  readonly id: string
+  readonly role: 'assistant' | 'system'
+  readonly parts: readonly Part[]
+  readonly status: MessageStatus
+  readonly replyTo?: string
+  readonly model?: string
+  readonly usage?: Usage
+}
+
+export interface NewDelivery {
+  readonly id: string
+  readonly messageId: string
+  readonly replyTo?: string
+  readonly draft?: Receipt
+  /** The first attempt is journaled in the same commit (P6). */
+  readonly begun: boolean
+}
+
+export interface TurnResult {
+  readonly turnId: string
+  readonly outcome: Outcome
+  /** `dead`: waits for an operator; `done` for every other end. */
+  readonly inbox: 'done' | 'dead'
+  readonly messages: readonly NewMessage[]
+  readonly deliveries: readonly NewDelivery[]
+  readonly title?: string
+  /** Everything before is forgotten by the model. */
+  readonly forget?: boolean
+}
+
+export interface TurnStore {
+  /** Takes the lane's next message, or the next ones up to `coalesce` (commands and repeated messages always alone). */
+  claim(lane: string, node: string, coalesce: number): Promise<Turn | undefined>
+  /** The end of a turn: ONE transaction (P6). @throws {StaleTurn} when the turn is no longer ours. */
+  finish(node: string, result: TurnResult): Promise<readonly StoredMessage[]>
+  /** Gives the messages back; `counted` false: as if the turn had never begun. */
+  release(turnId: string, counted: boolean): Promise<void>
+  /** Remembers the preview, so that a later turn edits it instead of leaving it behind. */
+  noteDraft(turnId: string, draft: Receipt): Promise<void>
+  /** Gives back what nodes other than these were doing; answers how many turns. */
+  recover(liveNodes: readonly string[]): Promise<number>
+}
+
+/** The turn was taken from us meanwhile; its result must not count (P7). */
+export class StaleTurn extends Error {
+  override readonly name = 'StaleTurn'
+}
+
+// ---- Outbox -----------------------------------------------------------------------------------------------------------
+
+export interface Delivery {
+  readonly id: string
+  readonly seq: number
+  readonly account: string
+  readonly conversationId: string
+  readonly place: Place
+  readonly messageId: string
+  readonly text: string
+  readonly files: readonly {
+    readonly kind: FileKind
+    readonly name: string
+    readonly mime?: string
+    readonly size?: number
+    readonly id?: string
+  }[]
+  readonly replyTo: string | undefined
+  readonly draft: Receipt | undefined
+  readonly state: DeliveryState
+  /** Pieces that the platform confirmed. */
+  readonly confirmed: number
+  /** Attempts at the piece in turn. */
+  readonly attempts: number
+  /** How many of them ended without knowing. */
+  readonly unknowns: number
+  readonly nextAt: number
+  readonly createdAt: number
+  readonly releasedAt: number | undefined
+}
+
+/** Why a delivery is a dead letter: a failure of the closed kinds, or too old to be sent by itself (P8). */
+export type DeadReason = DeliveryFailure | 'stale' | 'exhausted'
+
+export interface OutboxStore {
+  /** Unsettled deliveries that are due, in order, of any conversation. */
+  due(now: number, limit: number): Promise<readonly Delivery[]>
+  /** Journals an attempt before it is made (P6). */
+  begin(id: string): Promise<void>
+  confirm(id: string, receipt: Receipt, last: boolean): Promise<void>
+  retry(id: string, failure: DeliveryFailure, detail: string, nextAt: number): Promise<void>
+  bury(id: string, reason: DeadReason, detail: string): Promise<void>
+  /** Counts unsettled deliveries, and the creation time of the oldest. */
+  backlog(): Promise<{ readonly count: number; readonly oldest: number | undefined }>
+  /** Stages a message of our own, outside any turn (operator, `posthouse send`, notices). */
+  stage(conversationId: string, message: NewMessage, delivery: NewDelivery | undefined): Promise<StoredMessage>
+}
+
+// ---- Dead letters -----------------------------------------------------------------------------------------------------
+
+export interface DeadLetter {
+  readonly id: string
+  readonly kind: 'inbox' | 'delivery'
+  readonly account: string
+  readonly conversationId: string
+  readonly reason: string
+  readonly detail: string
+  readonly at: number
+  readonly text: string
+}
+
+export interface DeadLetterStore {
+  list(limit: number): Promise<readonly DeadLetter[]>
+  count(): Promise<number>
+  /** Lets it go again, with a fresh age. Answers whether there was such a dead letter. */
+  retry(id: string): Promise<boolean>
+  drop(id: string): Promise<boolean>
+}
+
+// ---- The rest ---------------------------------------------------------------------------------------------------------
+
+export interface AccountStateStore {
+  get(account: string, key: string): Promise<string | undefined>
+  set(account: string, key: string, value: string): Promise<void>
+}
+
+export interface SettingStore {
+  get(key: string): Promise<string | undefined>
+  set(key: string, value: string): Promise<void>
+  /** True the first time it is called with this key: for notices that are given once. */
+  once(key: string): Promise<boolean>
+}
+
+export interface User {
+  readonly id: string
+  readonly name: string
+  readonly role: 'admin' | 'user'
+  readonly passwordHash: string
+  /** Raised when a password changes; what was issued before is void. */
+  readonly version: number
+}
+
+export interface AccessToken {
+  readonly id: string
+  readonly name: string
+  readonly userId: string
+  readonly scopes: readonly string[]
+  readonly createdAt: number
+  readonly expiresAt: number
+  readonly revokedAt: number | undefined
+}
+
+export interface UserStore {
+  count(): Promise<number>
+  byName(name: string): Promise<User | undefined>
+  byId(id: string): Promise<User | undefined>
+  /** @throws PosthouseError `invalid` when the name is taken. */
+  add(user: Omit<User, 'version'>): Promise<void>
+  /** Makes the first account, if there is none yet and `linkHash` is the unused, unexpired set-up link. */
+  setUp(linkHash: string, user: Omit<User, 'version'>): Promise<boolean>
+  /** Replaces the set-up link. */
+  setLink(linkHash: string, expiresAt: number): Promise<void>
+  changePassword(id: string, passwordHash: string): Promise<void>
+  addLogin(hash: string, userId: string, expiresAt: number): Promise<void>
+  /** The user of a valid login. */
+  login(hash: string): Promise<User | undefined>
+  removeLogin(hash: string): Promise<void>
+  addToken(token: Omit<AccessToken, 'revokedAt'>): Promise<void>
+  token(id: string): Promise<AccessToken | undefined>
+  tokens(): Promise<readonly AccessToken[]>
+  revokeToken(id: string): Promise<boolean>
+}
+
+export interface StoredFile {
+  readonly id: string
+  readonly owner: string
+  readonly kind: FileKind
+  readonly name: string
+  readonly mime: string
+  readonly size: number
+}
+
+export interface FileStore {
+  add(file: StoredFile): Promise<void>
+  find(id: string): Promise<StoredFile | undefined>
+}
+
+export interface Store extends AsyncDisposable {
+  readonly conversations: ConversationStore
+  readonly inbox: InboxStore
+  readonly turns: TurnStore
+  readonly outbox: OutboxStore
+  readonly dead: DeadLetterStore
+  readonly accountState: AccountStateStore
+  readonly settings: SettingStore
+  readonly users: UserStore
+  readonly files: FileStore
+  /** A write and a read that reach the disk; @throws when the database does not take writes. */
+  probe(): Promise<void>
+  /** Deletes what is older than the retention, a bounded number of rows; answers how many. */
+  prune(now: number): Promise<number>
+}

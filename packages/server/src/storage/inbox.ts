@@ -1,0 +1,198 @@
+/** The inbox: one row for each admitted message, unique by the platform's key. */
+import { type InboundMessage, type Part, textOf } from '@posthouse/contract'
+import { type Kysely, sql } from 'kysely'
+import type { Clock } from '../base/clock.ts'
+import type { NewId } from '../base/ids.ts'
+import type { Priority } from '../ports/broker.ts'
+import { type InboxStore, inboxSteps, type MessageBody, type NewInbound, type Recorded } from '../ports/store.ts'
+import type { Conversations } from './conversations.ts'
+import type { Database } from './dialects/dialect.ts'
+import type { Messages } from './messages.ts'
+import { first, prepare, type Transaction } from './query.ts'
+import type { Schema } from './schema.ts'
+import { before, is } from './steps.ts'
+
+/** How many messages back an edit of an answered message is looked for. */
+const EDIT_REACH = 50
+
+export function createInbox(
+  builder: Kysely<Schema>,
+  database: Database,
+  conversations: Conversations,
+  messages: Messages,
+  { clock, newId }: { clock: Clock; newId: NewId },
+): InboxStore {
+  const insert = prepare<{
+    message: string
+    account: string
+    key: string
+    conversation: string
+    kind: 'message' | 'command' | 'edit'
+    state: 'pending' | 'done'
+    priority: number
+    sentAt: number
+    at: number
+  }>()((p) =>
+    builder
+      .insertInto('inbox')
+      .values({
+        message_id: p.message,
+        account: p.account,
+        platform_key: p.key,
+        conversation_id: p.conversation,
+        kind: p.kind,
+        priority: p.priority,
+        state: p.state,
+        attempts: 0,
+        sent_at: p.sentAt,
+        received_at: p.at,
+      })
+      .onConflict((conflict) => conflict.doNothing()),
+  )
+  const byKey = prepare<{ account: string; key: string }>()((p) =>
+    builder
+      .selectFrom('inbox')
+      .select(['message_id', 'conversation_id'])
+      .where('account', '=', p.account)
+      .where('platform_key', '=', p.key),
+  )
+  const replace = prepare<{ conversation: string; replaced: string; by: string }>()((p) =>
+    builder
+      .updateTable('messages')
+      .set({ replaced_by: p.by })
+      .where('conversation_id', '=', p.conversation)
+      .where('replaced_by', 'is', null)
+      .where('id', '!=', p.by)
+      .where('seq', '>=', (e) =>
+        e.selectFrom('messages').select('seq').where('id', '=', p.replaced).where('conversation_id', '=', p.conversation),
+      ),
+  )
+  const dropReplaced = prepare<{ conversation: string; by: string; at: number }>()((p) =>
+    builder
+      .updateTable('inbox')
+      .set({ state: is('done'), outcome: 'replaced', done_at: p.at })
+      .where('conversation_id', '=', p.conversation)
+      .where('state', '=', is('pending'))
+      .where('message_id', 'in', (e) => e.selectFrom('messages').select('id').where('replaced_by', '=', p.by)),
+  )
+  const recent = prepare<{ conversation: string }>()((p) =>
+    builder
+      .selectFrom('messages')
+      .selectAll()
+      .where('conversation_id', '=', p.conversation)
+      .where('role', '=', 'user')
+      .orderBy('seq', 'desc')
+      .limit(EDIT_REACH),
+  )
+  const stateOf = prepare<{ message: string }>()((p) =>
+    builder.selectFrom('inbox').select(['state', 'outcome']).where('message_id', '=', p.message),
+  )
+  const waiting = prepare<{ limit: number }>()((p) =>
+    builder
+      .selectFrom('inbox')
+      .select(['conversation_id', sql<Priority>`min(priority)`.as('priority')])
+      .where('state', 'in', [is('pending')])
+      .where('conversation_id', 'not in', (e) => e.selectFrom('turns').select('conversation_id').where('state', '=', is('running')))
+      .groupBy('conversation_id')
+      .orderBy(sql`min(seq)`)
+      .limit(p.limit),
+  )
+  const open = [...before(inboxSteps, 'done')]
+  const depth = prepare()(() => builder.selectFrom('inbox').select(sql<number>`count(*)`.as('count')).where('state', 'in', open))
+  const oldest = prepare()(() =>
+    builder.selectFrom('inbox').select(sql<number | null>`min(received_at)`.as('at')).where('state', '=', is('pending')),
+  )
+
+  const admit = async (transaction: Transaction, inbound: NewInbound): Promise<Recorded> => {
+    const { account, message, priority } = inbound
+    const conversationId = await conversations.ensure(transaction, account, message.place, {
+      owner: inbound.owner,
+      id: inbound.conversationId,
+    })
+    const messageId = newId()
+    const at = clock.now()
+    const added = await transaction.run(insert, {
+      message: messageId,
+      account,
+      key: message.key,
+      conversation: conversationId,
+      kind: message.kind === 'edit' ? 'edit' : message.command ? 'command' : 'message',
+      state: message.kind === 'edit' ? 'done' : 'pending',
+      priority,
+      sentAt: message.sentAt,
+      at,
+    })
+    if (added === 0) return await repeated(transaction, account, message.key)
+    if (message.kind === 'edit') return await edit(transaction, conversationId, messageId, message)
+    const stored = await messages.insert(transaction, {
+      id: messageId,
+      conversationId,
+      role: 'user',
+      body: bodyOf(message),
+      status: 'complete',
+      createdAt: at,
+      replyTo: undefined,
+      clientId: inbound.clientId,
+      replacedBy: undefined,
+      model: undefined,
+      usage: undefined,
+      maybeDuplicate: false,
+    })
+    if (message.replaces) {
+      await transaction.run(replace, { conversation: conversationId, replaced: message.replaces, by: messageId })
+      await transaction.run(dropReplaced, { conversation: conversationId, by: messageId, at })
+    }
+    if (inbound.owner) await conversations.touch(transaction, conversationId, {})
+    return { status: 'admitted', messageId, conversationId, stored }
+  }
+
+  const repeated = async (transaction: Transaction, account: string, key: string): Promise<Recorded> => {
+    const found = await first(transaction, byKey, { account, key })
+    if (!found) throw new Error('a key is taken and cannot be found')
+    return { status: 'duplicate', messageId: found.message_id, conversationId: found.conversation_id, stored: undefined }
+  }
+
+  /** An edit never asks for another answer: it corrects what the model will read. */
+  const edit = async (transaction: Transaction, conversationId: string, messageId: string, message: InboundMessage): Promise<Recorded> => {
+    for (const row of await transaction.all(recent, { conversation: conversationId })) {
+      const found = messages.open(row)
+      if (found.body.platformId !== message.id) continue
+      const body = { ...bodyOf(message), parts: merged(found.body.parts, message.parts) }
+      await messages.rewrite(transaction, found.id, body)
+      return { status: 'noted', messageId: found.id, conversationId, stored: { ...found, body } }
+    }
+    return { status: 'noted', messageId, conversationId, stored: undefined }
+  }
+
+  return {
+    record: (inbound) => database.write((transaction) => admit(transaction, inbound)),
+    async waitingLanes(limit) {
+      const rows = await database.read.all(waiting, { limit })
+      return rows.map((row) => ({ lane: row.conversation_id, priority: row.priority }))
+    },
+    async depth() {
+      return Number((await first(database.read, depth, {}))?.count ?? 0)
+    },
+    async oldestPending() {
+      const at = (await first(database.read, oldest, {}))?.at
+      return at === null || at === undefined ? undefined : Number(at)
+    },
+    async outcome(messageId) {
+      const row = await first(database.read, stateOf, { message: messageId })
+      return row && { state: row.state, outcome: row.outcome ?? undefined }
+    },
+  }
+}
+
+function bodyOf(message: InboundMessage): MessageBody {
+  const parts =
+    message.callbackData !== undefined && textOf(message.parts) === ''
+      ? [{ type: 'text' as const, text: message.callbackData }, ...message.parts]
+      : message.parts
+  return { parts, author: message.author, platformId: message.id, ...(message.command ? { command: message.command } : {}) }
+}
+
+/** An edited caption must not lose the file that it stands under. */
+function merged(old: readonly Part[], edited: readonly Part[]): readonly Part[] {
+  return edited.some((part) => part.type !== 'text') ? edited : [...edited, ...old.filter((part) => part.type !== 'text')]
+}

@@ -1,0 +1,3 @@
+/** Storage: the only place that knows SQL. */
+export { createBlobs } from './blobs.ts'
+export { openStore, type StoreOptions, WrongKey } from './store.ts'

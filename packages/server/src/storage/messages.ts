@@ -1,0 +1,113 @@
+/** Messages: the sealed content of every conversation. Used by the repositories that write or read them. */
+import type { Usage } from '@posthouse/contract'
+import type { Kysely, Selectable } from 'kysely'
+import type { Sealer } from '../ports/sealer.ts'
+import type { MessageBody, NewMessage, StoredMessage } from '../ports/store.ts'
+import { first, prepare, type Transaction } from './query.ts'
+import type { Schema } from './schema.ts'
+
+export type MessageRow = Selectable<Schema['messages']>
+
+export interface Messages {
+  insert(transaction: Transaction, message: Omit<StoredMessage, 'seq'>): Promise<StoredMessage>
+  /** Puts a new body in the place of the old one. */
+  rewrite(transaction: Transaction, id: string, body: MessageBody): Promise<void>
+  open(row: MessageRow): StoredMessage
+  /** The content alone. */
+  body(id: string, sealed: Uint8Array): MessageBody
+}
+
+export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Messages {
+  const insert = prepare<{
+    id: string
+    conversation: string
+    role: MessageRow['role']
+    body: Uint8Array
+    status: MessageRow['status']
+    at: number
+    replyTo: string | null
+    clientId: string | null
+    model: string | null
+    usage: string | null
+  }>()((p) =>
+    builder
+      .insertInto('messages')
+      .values({
+        id: p.id,
+        conversation_id: p.conversation,
+        role: p.role,
+        body: p.body,
+        status: p.status,
+        created_at: p.at,
+        reply_to: p.replyTo,
+        client_id: p.clientId,
+        model: p.model,
+        usage: p.usage,
+        maybe_duplicate: 0,
+      })
+      .returning('seq'),
+  )
+  const rewrite = prepare<{ id: string; body: Uint8Array }>()((p) =>
+    builder.updateTable('messages').set({ body: p.body }).where('id', '=', p.id),
+  )
+  const place = (id: string) => `messages.body|${id}`
+  const body = (id: string, sealed: Uint8Array) => JSON.parse(sealer.open(sealed, place(id)).toString()) as MessageBody
+
+  return {
+    body,
+    async insert(transaction, message) {
+      const row = await first(transaction, insert, {
+        id: message.id,
+        conversation: message.conversationId,
+        role: message.role,
+        body: sealer.seal(JSON.stringify(message.body), place(message.id)),
+        status: message.status,
+        at: message.createdAt,
+        replyTo: message.replyTo ?? null,
+        clientId: message.clientId ?? null,
+        model: message.model ?? null,
+        usage: message.usage ? JSON.stringify(message.usage) : null,
+      })
+      if (!row) throw new Error('the database answered no row for a new message')
+      return { ...message, seq: Number(row.seq) }
+    },
+    async rewrite(transaction, id, body) {
+      await transaction.run(rewrite, { id, body: sealer.seal(JSON.stringify(body), place(id)) })
+    },
+    open(row) {
+      return {
+        id: row.id,
+        seq: Number(row.seq),
+        conversationId: row.conversation_id,
+        role: row.role,
+        body: body(row.id, row.body),
+        status: row.status,
+        createdAt: Number(row.created_at),
+        replyTo: row.reply_to ?? undefined,
+        clientId: row.client_id ?? undefined,
+        replacedBy: row.replaced_by ?? undefined,
+        model: row.model ?? undefined,
+        usage: row.usage ? (JSON.parse(row.usage) as Usage) : undefined,
+        maybeDuplicate: row.maybe_duplicate === 1,
+      }
+    },
+  }
+}
+
+/** A message of ours, ready to be inserted. */
+export function ownMessage(conversationId: string, message: NewMessage, createdAt: number): Omit<StoredMessage, 'seq'> {
+  return {
+    id: message.id,
+    conversationId,
+    role: message.role,
+    body: { parts: message.parts },
+    status: message.status,
+    createdAt,
+    replyTo: message.replyTo,
+    clientId: undefined,
+    replacedBy: undefined,
+    model: message.model,
+    usage: message.usage,
+    maybeDuplicate: false,
+  }
+}

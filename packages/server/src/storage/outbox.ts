@@ -1,0 +1,216 @@
+/** The outbox: what was promised, how far each delivery came, and what came of it. */
+import type { DeliveryFailure, Receipt } from '@posthouse/contract'
+import { deliverySteps, textOf } from '@posthouse/contract'
+import { type Kysely, sql } from 'kysely'
+import type { Clock } from '../base/clock.ts'
+import type { Sealer } from '../ports/sealer.ts'
+import type { Delivery, NewDelivery, OutboxStore } from '../ports/store.ts'
+import type { Conversations } from './conversations.ts'
+import type { Database } from './dialects/dialect.ts'
+import { type Messages, ownMessage } from './messages.ts'
+import { first, prepare, type Transaction } from './query.ts'
+import type { Schema } from './schema.ts'
+import { before, is } from './steps.ts'
+
+export interface Outbox extends OutboxStore {
+  add(transaction: Transaction, conversationId: string, deliveries: readonly NewDelivery[], at: number): Promise<void>
+}
+
+/** Characters of a platform's error text that are kept. */
+const DETAIL = 2000
+
+export function createOutbox(
+  builder: Kysely<Schema>,
+  database: Database,
+  sealer: Sealer,
+  parts: { conversations: Conversations; messages: Messages },
+  { clock }: { clock: Clock },
+): Outbox {
+  const { conversations, messages } = parts
+  const insert = prepare<{
+    id: string
+    conversation: string
+    message: string
+    replyTo: string | null
+    draft: string | null
+    state: 'pending' | 'sending'
+    attempts: number
+    attemptedAt: number | null
+    at: number
+  }>()((p) =>
+    builder.insertInto('outbox').values((e) => ({
+      id: p.id,
+      account: e.selectFrom('conversations').select('account').where('id', '=', p.conversation),
+      conversation_id: p.conversation,
+      message_id: p.message,
+      reply_to: p.replyTo,
+      draft: p.draft,
+      state: p.state,
+      confirmed: 0,
+      attempts: p.attempts,
+      unknowns: 0,
+      receipts: '[]',
+      next_at: p.at,
+      attempted_at: p.attemptedAt,
+      created_at: p.at,
+    })),
+  )
+  const begin = prepare<{ id: string; at: number }>()((p) =>
+    builder
+      .updateTable('outbox')
+      .set({ state: 'sending', attempts: sql`attempts + 1`, attempted_at: p.at })
+      .where('id', '=', p.id)
+      .where('state', 'in', before(deliverySteps, 'sending')),
+  )
+  // A confirmed piece: the next one begins its own attempts.
+  const confirm = prepare<{ id: string; receipt: string; state: 'sending' | 'sent'; at: number | null }>()((p) =>
+    builder
+      .updateTable('outbox')
+      .set({
+        state: p.state,
+        confirmed: sql`confirmed + 1`,
+        attempts: 0,
+        unknowns: 0,
+        failure: null,
+        receipts: sql`substr(receipts, 1, length(receipts) - 1) || case receipts when '[]' then '' else ',' end || ${p.receipt} || ']'`,
+        settled_at: p.at,
+      })
+      .where('id', '=', p.id)
+      .where('state', 'in', before(deliverySteps, 'sent')),
+  )
+  const retry = prepare<{ id: string; failure: string; unknown: number; detail: Uint8Array; nextAt: number }>()((p) =>
+    builder
+      .updateTable('outbox')
+      .set({ state: 'pending', failure: p.failure, unknowns: sql`unknowns + ${p.unknown}`, detail: p.detail, next_at: p.nextAt })
+      .where('id', '=', p.id)
+      .where('state', '=', is('sending')),
+  )
+  const markMaybe = prepare<{ id: string }>()((p) =>
+    builder
+      .updateTable('messages')
+      .set({ maybe_duplicate: 1 })
+      .where('id', '=', (e) => e.selectFrom('outbox').select('message_id').where('outbox.id', '=', p.id)),
+  )
+  const bury = prepare<{ id: string; failure: string; detail: Uint8Array; at: number }>()((p) =>
+    builder
+      .updateTable('outbox')
+      .set({ state: 'dead', failure: p.failure, detail: p.detail, settled_at: p.at })
+      .where('id', '=', p.id)
+      .where('state', 'in', before(deliverySteps, 'dead')),
+  )
+  const due = prepare<{ now: number; limit: number }>()((p) =>
+    builder
+      .selectFrom('outbox')
+      .innerJoin('messages', 'messages.id', 'outbox.message_id')
+      .innerJoin('conversations', 'conversations.id', 'outbox.conversation_id')
+      .select([
+        'outbox.id',
+        'outbox.seq',
+        'outbox.account',
+        'outbox.conversation_id',
+        'outbox.message_id',
+        'outbox.reply_to',
+        'outbox.draft',
+        'outbox.state',
+        'outbox.confirmed',
+        'outbox.attempts',
+        'outbox.unknowns',
+        'outbox.next_at',
+        'outbox.created_at',
+        'outbox.released_at',
+        'conversations.room',
+        'conversations.thread',
+        'conversations.type',
+        'messages.body',
+      ])
+      .where('outbox.state', 'in', before(deliverySteps, 'dead'))
+      .where('outbox.next_at', '<=', p.now)
+      .orderBy('outbox.seq')
+      .limit(p.limit),
+  )
+  const backlog = prepare()(() =>
+    builder
+      .selectFrom('outbox')
+      .select([sql<number>`count(*)`.as('count'), sql<number | null>`min(created_at)`.as('oldest')])
+      .where('state', 'in', before(deliverySteps, 'dead')),
+  )
+  const sealDetail = (id: string, detail: string) => sealer.seal(detail.slice(0, DETAIL), `outbox.detail|${id}`)
+
+  const add: Outbox['add'] = async (transaction, conversationId, deliveries, at) => {
+    for (const delivery of deliveries) {
+      await transaction.run(insert, {
+        id: delivery.id,
+        conversation: conversationId,
+        message: delivery.messageId,
+        replyTo: delivery.replyTo ?? null,
+        draft: delivery.draft ? JSON.stringify(delivery.draft) : null,
+        state: delivery.begun ? 'sending' : 'pending',
+        attempts: delivery.begun ? 1 : 0,
+        attemptedAt: delivery.begun ? at : null,
+        at,
+      })
+    }
+  }
+
+  return {
+    add,
+    async due(now, limit) {
+      const rows = await database.read.all(due, { now, limit })
+      return rows.map((row): Delivery => {
+        const body = messages.body(row.message_id, row.body)
+        return {
+          id: row.id,
+          seq: Number(row.seq),
+          account: row.account,
+          conversationId: row.conversation_id,
+          place: { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}) },
+          messageId: row.message_id,
+          text: textOf(body.parts),
+          files: body.parts.flatMap((part) => (part.type === 'file' ? [part.file] : [])),
+          replyTo: row.reply_to ?? undefined,
+          draft: row.draft ? (JSON.parse(row.draft) as Receipt) : undefined,
+          state: row.state,
+          confirmed: row.confirmed,
+          attempts: row.attempts,
+          unknowns: row.unknowns,
+          nextAt: Number(row.next_at),
+          createdAt: Number(row.created_at),
+          releasedAt: row.released_at === null ? undefined : Number(row.released_at),
+        }
+      })
+    },
+    begin: (id) => database.write(async (transaction) => void (await transaction.run(begin, { id, at: clock.now() }))),
+    confirm: (id, receipt, last) =>
+      database.write(async (transaction) => {
+        await transaction.run(confirm, {
+          id,
+          receipt: JSON.stringify(receipt),
+          state: last ? 'sent' : 'sending',
+          at: last ? clock.now() : null,
+        })
+      }),
+    retry: (id, failure: DeliveryFailure, detail, nextAt) =>
+      database.write(async (transaction) => {
+        const unknown = failure === 'unknown' ? 1 : 0
+        await transaction.run(retry, { id, failure, unknown, detail: sealDetail(id, detail), nextAt })
+        if (unknown) await transaction.run(markMaybe, { id })
+      }),
+    bury: (id, reason, detail) =>
+      database.write(async (transaction) => {
+        await transaction.run(bury, { id, failure: reason, detail: sealDetail(id, detail), at: clock.now() })
+        if (reason === 'unknown') await transaction.run(markMaybe, { id })
+      }),
+    async backlog() {
+      const row = await first(database.read, backlog, {})
+      return { count: Number(row?.count ?? 0), oldest: row?.oldest === null || row?.oldest === undefined ? undefined : Number(row.oldest) }
+    },
+    stage: (conversationId, message, delivery) =>
+      database.write(async (transaction) => {
+        const at = clock.now()
+        const stored = await messages.insert(transaction, ownMessage(conversationId, message, at))
+        await add(transaction, conversationId, delivery ? [delivery] : [], at)
+        await conversations.touch(transaction, conversationId, {})
+        return stored
+      }),
+  }
+}

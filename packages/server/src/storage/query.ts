@@ -1,0 +1,56 @@
+/** Queries are written over Kysely, compiled once, and run with new parameters: no query building in the message's way. */
+import type { CompiledQuery } from 'kysely'
+
+export type Value = string | number | bigint | Uint8Array | null
+
+/** A compiled query; `P` names its parameters, `R` is its row. */
+export interface Query<P, R> {
+  readonly sql: string
+  readonly bind: (params: P) => Value[]
+  readonly row?: R
+}
+
+/** What a query runs in. Answers at once on SQLite, later on a network database: always `await` it. */
+export interface Transaction {
+  all<P, R>(query: Query<P, R>, params: P): R[] | Promise<R[]>
+  /** Answers the number of rows changed. */
+  run<P>(query: Query<P, unknown>, params: P): number | Promise<number>
+}
+
+class Placeholder {
+  readonly name: string
+  constructor(name: string) {
+    this.name = name
+  }
+}
+
+/**
+ * Compiles what `build` makes. `build` receives stand-ins for the parameters, typed as the values that they will have.
+ *
+ * @example
+ * const find = prepare<{ id: string }>()((p) => db.selectFrom('users').selectAll().where('id', '=', p.id))
+ */
+export function prepare<P extends Record<string, Value> = Record<never, never>>() {
+  return <R>(build: (params: P) => { compile(): CompiledQuery<R> }): Query<P, R> => {
+    const stands = new Proxy({}, { get: (_, name) => new Placeholder(String(name)) }) as P
+    const { sql, parameters } = build(stands).compile()
+    const plan = parameters.map((value) => (value instanceof Placeholder ? value : { value: value as Value }))
+    return {
+      sql,
+      bind(params) {
+        const values = new Array<Value>(plan.length)
+        for (let index = 0; index < plan.length; index++) {
+          const entry = plan[index] as Placeholder | { value: Value }
+          values[index] = entry instanceof Placeholder ? (params[entry.name] as Value) : entry.value
+        }
+        return values
+      },
+    }
+  }
+}
+
+/** The first row, if any. */
+export async function first<P, R>(transaction: Transaction, query: Query<P, R>, params: P): Promise<R | undefined> {
+  const rows = await transaction.all(query, params)
+  return rows[0]
+}

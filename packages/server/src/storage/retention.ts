@@ -1,0 +1,53 @@
+/** Deletes what has served its time, a bounded number of rows at once, so that pruning never holds the message's way. */
+import { type Kysely, sql } from 'kysely'
+import type { Database } from './dialects/dialect.ts'
+import { prepare } from './query.ts'
+import type { Schema } from './schema.ts'
+import { is } from './steps.ts'
+
+const DAY = 86_400_000
+/** Keys outlive the longest retry window of a platform (7 days, P2). */
+const KEEP_KEYS = 14 * DAY
+const KEEP_TURNS = 14 * DAY
+const BATCH = 500
+
+/** Answers a function that prunes one batch of each kind and tells how many rows went. */
+export function createRetention(builder: Kysely<Schema>, database: Database): (now: number) => Promise<number> {
+  const oldInbox = prepare<{ until: number }>()((p) =>
+    builder.deleteFrom('inbox').where('seq', 'in', (e) =>
+      e
+        .selectFrom('inbox')
+        .select('seq')
+        .where('state', 'in', [is('done'), is('dropped')])
+        .where('received_at', '<', p.until)
+        .limit(sql.lit(BATCH)),
+    ),
+  )
+  const oldTurns = prepare<{ until: number }>()((p) =>
+    builder
+      .deleteFrom('turns')
+      .where('id', 'in', (e) =>
+        e.selectFrom('turns').select('id').where('state', '!=', is('running')).where('started_at', '<', p.until).limit(sql.lit(BATCH)),
+      ),
+  )
+  const oldOutbox = prepare<{ until: number }>()((p) =>
+    builder.deleteFrom('outbox').where('seq', 'in', (e) =>
+      e
+        .selectFrom('outbox')
+        .select('seq')
+        .where('state', 'in', [is('sent'), is('dropped')])
+        .where('created_at', '<', p.until)
+        .limit(sql.lit(BATCH)),
+    ),
+  )
+  const oldLogins = prepare<{ until: number }>()((p) => builder.deleteFrom('logins').where('expires_at', '<', p.until))
+  return (now) =>
+    database.write(async (transaction) => {
+      let rows = 0
+      rows += await transaction.run(oldInbox, { until: now - KEEP_KEYS })
+      rows += await transaction.run(oldTurns, { until: now - KEEP_TURNS })
+      rows += await transaction.run(oldOutbox, { until: now - KEEP_TURNS })
+      rows += await transaction.run(oldLogins, { until: now })
+      return rows
+    })
+}

@@ -1,0 +1,99 @@
+/** The tables. Times are epoch milliseconds; `body`-like columns are sealed bytes; flags are 0 or 1. */
+import type { DeliveryState } from '@posthouse/contract'
+import type { MessageStatus } from '@posthouse/contract/http'
+import type { Generated } from 'kysely'
+import type { InboxState, Outcome, TurnState } from '../ports/store.ts'
+
+export interface Schema {
+  migrations: { name: string; applied_at: number }
+  meta: { key: string; value: Uint8Array }
+  conversations: {
+    id: string
+    account: string
+    room: string
+    thread: string
+    type: 'direct' | 'group'
+    owner: string | null
+    title: Uint8Array | null
+    context_from: number
+    created_at: number
+    updated_at: number
+  }
+  messages: {
+    seq: Generated<number>
+    id: string
+    conversation_id: string
+    role: 'user' | 'assistant' | 'system'
+    body: Uint8Array
+    status: MessageStatus
+    created_at: number
+    reply_to: string | null
+    client_id: string | null
+    replaced_by: string | null
+    model: string | null
+    usage: string | null
+    maybe_duplicate: number
+  }
+  inbox: {
+    seq: Generated<number>
+    message_id: string
+    account: string
+    platform_key: string
+    conversation_id: string
+    kind: 'message' | 'command' | 'edit'
+    priority: number
+    state: InboxState
+    attempts: number
+    turn_id: string | null
+    outcome: Outcome | null
+    draft: string | null
+    sent_at: number
+    received_at: number
+    released_at: number | null
+    done_at: number | null
+  }
+  turns: {
+    id: string
+    conversation_id: string
+    state: TurnState
+    node: string
+    started_at: number
+    ended_at: number | null
+  }
+  outbox: {
+    seq: Generated<number>
+    id: string
+    account: string
+    conversation_id: string
+    message_id: string
+    reply_to: string | null
+    draft: string | null
+    state: DeliveryState
+    confirmed: number
+    attempts: number
+    unknowns: number
+    receipts: string
+    failure: string | null
+    detail: Uint8Array | null
+    next_at: number
+    attempted_at: number | null
+    created_at: number
+    released_at: number | null
+    settled_at: number | null
+  }
+  account_state: { account: string; key: string; value: Uint8Array; updated_at: number }
+  settings: { key: string; value: string; updated_at: number }
+  users: { id: string; name: string; role: 'admin' | 'user'; password_hash: string; version: number; created_at: number }
+  setup_links: { hash: string; expires_at: number; used_at: number | null }
+  logins: { hash: string; user_id: string; user_version: number; created_at: number; expires_at: number }
+  access_tokens: {
+    id: string
+    name: string
+    user_id: string
+    scopes: string
+    created_at: number
+    expires_at: number
+    revoked_at: number | null
+  }
+  files: { id: string; owner: string; kind: string; name: Uint8Array; mime: string; size: number; created_at: number }
+}

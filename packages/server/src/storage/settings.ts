@@ -1,0 +1,63 @@
+/** Small durable values: what was switched at run time, and the state that channels keep. */
+import type { Kysely } from 'kysely'
+import type { Clock } from '../base/clock.ts'
+import type { Sealer } from '../ports/sealer.ts'
+import type { AccountStateStore, SettingStore } from '../ports/store.ts'
+import type { Database } from './dialects/dialect.ts'
+import { first, prepare } from './query.ts'
+import type { Schema } from './schema.ts'
+
+export function createSettings(builder: Kysely<Schema>, database: Database, { clock }: { clock: Clock }): SettingStore {
+  const get = prepare<{ key: string }>()((p) => builder.selectFrom('settings').select('value').where('key', '=', p.key))
+  const set = prepare<{ key: string; value: string; at: number }>()((p) =>
+    builder
+      .insertInto('settings')
+      .values({ key: p.key, value: p.value, updated_at: p.at })
+      .onConflict((conflict) =>
+        conflict.column('key').doUpdateSet({ value: (e) => e.ref('excluded.value'), updated_at: (e) => e.ref('excluded.updated_at') }),
+      ),
+  )
+  const once = prepare<{ key: string; at: number }>()((p) =>
+    builder
+      .insertInto('settings')
+      .values({ key: p.key, value: '1', updated_at: p.at })
+      .onConflict((conflict) => conflict.doNothing()),
+  )
+  return {
+    get: async (key) => (await first(database.read, get, { key }))?.value,
+    set: (key, value) => database.write(async (transaction) => void (await transaction.run(set, { key, value, at: clock.now() }))),
+    once: (key) => database.write(async (transaction) => (await transaction.run(once, { key, at: clock.now() })) === 1),
+  }
+}
+
+export function createAccountState(
+  builder: Kysely<Schema>,
+  database: Database,
+  sealer: Sealer,
+  { clock }: { clock: Clock },
+): AccountStateStore {
+  const get = prepare<{ account: string; key: string }>()((p) =>
+    builder.selectFrom('account_state').select('value').where('account', '=', p.account).where('key', '=', p.key),
+  )
+  const set = prepare<{ account: string; key: string; value: Uint8Array; at: number }>()((p) =>
+    builder
+      .insertInto('account_state')
+      .values({ account: p.account, key: p.key, value: p.value, updated_at: p.at })
+      .onConflict((conflict) =>
+        conflict
+          .columns(['account', 'key'])
+          .doUpdateSet({ value: (e) => e.ref('excluded.value'), updated_at: (e) => e.ref('excluded.updated_at') }),
+      ),
+  )
+  const place = (account: string, key: string) => `account_state.value|${account}|${key}`
+  return {
+    async get(account, key) {
+      const row = await first(database.read, get, { account, key })
+      return row && sealer.open(row.value, place(account, key)).toString()
+    },
+    set: (account, key, value) =>
+      database.write(async (transaction) => {
+        await transaction.run(set, { account, key, value: sealer.seal(value, place(account, key)), at: clock.now() })
+      }),
+  }
+}

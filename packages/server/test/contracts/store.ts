@@ -1,0 +1,311 @@
+/** What every store must do, as data: run for each database. */
+import assert from 'node:assert/strict'
+import type { InboundMessage } from '@posthouse/contract'
+import { priorities } from '../../src/ports/broker.ts'
+import { StaleTurn, type Store, type TurnResult } from '../../src/ports/store.ts'
+
+/** A store under test. `reopen` closes it without a word, as a crash would, and opens the same data again. */
+export interface StoreHarness {
+  readonly store: Store
+  readonly newId: () => string
+  advance(ms: number): void
+  reopen(): Promise<Store>
+}
+
+interface Behaviour {
+  readonly name: string
+  run(harness: StoreHarness): Promise<void>
+}
+
+let counter = 0
+export function inbound(change: Partial<InboundMessage> = {}): InboundMessage {
+  counter++
+  return {
+    kind: 'message',
+    key: `key-${counter}`,
+    id: String(counter),
+    place: { room: 'room', type: 'direct' },
+    author: { id: 'ann' },
+    parts: [{ type: 'text', text: `question ${counter}` }],
+    sentAt: 1_000_000,
+    addressed: true,
+    ...change,
+  }
+}
+
+const admit = (store: Store, change: Partial<InboundMessage> = {}) =>
+  store.inbox.record({ account: 'bot', message: inbound(change), priority: priorities.interactive })
+
+const answer = (harness: StoreHarness, turnId: string, text = 'answer', begun = false): TurnResult => {
+  const messageId = harness.newId()
+  return {
+    turnId,
+    outcome: 'replied',
+    inbox: 'done',
+    messages: [{ id: messageId, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' }],
+    deliveries: [{ id: harness.newId(), messageId, begun }],
+  }
+}
+
+export const storeBehaviours: readonly Behaviour[] = [
+  {
+    name: 'P2: a key is admitted once, also when it comes many times at once',
+    async run({ store }) {
+      const results = await Promise.all(Array.from({ length: 5 }, () => admit(store, { key: 'same' })))
+      assert.equal(results.filter((result) => result.status === 'admitted').length, 1)
+      assert.equal(new Set(results.map((result) => result.messageId)).size, 1)
+      assert.equal((await store.conversations.messages(results[0]?.conversationId ?? '', {}, 10)).length, 1)
+    },
+  },
+  {
+    name: 'P2: the same key on another account is another message',
+    async run({ store }) {
+      const message = inbound()
+      const first = await store.inbox.record({ account: 'one', message, priority: 0 })
+      const second = await store.inbox.record({ account: 'two', message, priority: 0 })
+      assert.deepEqual([first.status, second.status], ['admitted', 'admitted'])
+      assert.notEqual(first.conversationId, second.conversationId)
+    },
+  },
+  {
+    name: 'P4: one running turn per lane, messages in the order of admission',
+    async run(harness) {
+      const { store } = harness
+      const first = await admit(store)
+      const second = await admit(store)
+      const lane = first.conversationId
+      const [a, b] = await Promise.all([store.turns.claim(lane, 'n', 1), store.turns.claim(lane, 'n', 1)])
+      const turn = a ?? b
+      assert.ok(turn && !(a && b), 'exactly one claim wins')
+      assert.equal(turn.messages[0]?.id, first.messageId)
+      await store.turns.finish('n', answer(harness, turn.id))
+      const next = await store.turns.claim(lane, 'n', 1)
+      assert.equal(next?.messages[0]?.id, second.messageId)
+    },
+  },
+  {
+    name: 'P4: a burst is coalesced in order; a command goes alone',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId } = await admit(store)
+      await admit(store)
+      await admit(store, { command: { name: 'help', argument: '' } })
+      await admit(store)
+      const sizes = []
+      for (let turn = await store.turns.claim(conversationId, 'n', 10); turn; turn = await store.turns.claim(conversationId, 'n', 10)) {
+        sizes.push(turn.messages.length)
+        await store.turns.finish('n', answer(harness, turn.id))
+      }
+      assert.deepEqual(sizes, [2, 1, 1])
+    },
+  },
+  {
+    name: 'P6: the end of a turn is one commit: answer, inbox and outbox, or nothing of it',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId, messageId } = await admit(store)
+      const turn = await store.turns.claim(conversationId, 'n', 1)
+      assert.ok(turn)
+      const result = answer(harness, turn.id)
+      const twice = { ...result, deliveries: [...result.deliveries, ...result.deliveries] }
+      await assert.rejects(store.turns.finish('n', twice))
+      assert.equal((await store.inbox.outcome(messageId))?.state, 'claimed')
+      assert.equal((await store.conversations.messages(conversationId, {}, 10)).length, 1)
+      await store.turns.finish('n', result)
+      assert.deepEqual(await store.inbox.outcome(messageId), { state: 'done', outcome: 'replied' })
+      assert.equal((await store.outbox.due(Number.MAX_SAFE_INTEGER, 10)).length, 1)
+    },
+  },
+  {
+    name: 'P7: a turn that was taken away cannot end any more',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId } = await admit(store)
+      const old = await store.turns.claim(conversationId, 'old', 1)
+      assert.ok(old)
+      assert.equal(await store.turns.recover(['new']), 1)
+      const turn = await store.turns.claim(conversationId, 'new', 1)
+      assert.equal(turn?.messages[0]?.attempts, 2)
+      await assert.rejects(store.turns.finish('old', answer(harness, old.id)), StaleTurn)
+      await store.turns.finish('new', answer(harness, turn?.id ?? ''))
+      assert.equal((await store.conversations.messages(conversationId, {}, 10)).length, 2)
+    },
+  },
+  {
+    name: 'P3: what was admitted and not answered is there again after a crash',
+    async run(harness) {
+      const { conversationId } = await admit(harness.store)
+      await admit(harness.store, { place: { room: 'other', type: 'group' } })
+      await harness.store.turns.claim(conversationId, 'dead', 1)
+      const store = await harness.reopen()
+      assert.equal(await store.turns.recover([]), 1)
+      assert.equal((await store.inbox.waitingLanes(10)).length, 2)
+      assert.equal(await store.inbox.depth(), 2)
+    },
+  },
+  {
+    name: 'a message that was in a broken turn is claimed alone',
+    async run({ store }) {
+      const { conversationId } = await admit(store)
+      await admit(store)
+      const first = await store.turns.claim(conversationId, 'n', 10)
+      assert.equal(first?.messages.length, 2)
+      await store.turns.release(first?.id ?? '', true)
+      const second = await store.turns.claim(conversationId, 'n', 10)
+      assert.equal(second?.messages.length, 1)
+      assert.equal(second?.messages[0]?.attempts, 2)
+    },
+  },
+  {
+    name: 'a release that is not counted leaves no trace in the attempts; a draft is handed on',
+    async run({ store }) {
+      const { conversationId } = await admit(store)
+      const first = await store.turns.claim(conversationId, 'n', 1)
+      await store.turns.noteDraft(first?.id ?? '', { id: '77', room: 'room' })
+      await store.turns.release(first?.id ?? '', false)
+      const second = await store.turns.claim(conversationId, 'n', 1)
+      assert.equal(second?.messages[0]?.attempts, 1)
+      assert.deepEqual(second?.draft, { id: '77', room: 'room' })
+    },
+  },
+  {
+    name: 'P6: a delivery walks piece by piece; an ambiguous attempt marks the message',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId } = await admit(store)
+      const turn = await store.turns.claim(conversationId, 'n', 1)
+      const [message] = await store.turns.finish('n', answer(harness, turn?.id ?? '', 'long', true))
+      const entry = async () => (await store.outbox.due(Number.MAX_SAFE_INTEGER, 10))[0]
+      const id = (await entry())?.id ?? ''
+      assert.deepEqual([(await entry())?.state, (await entry())?.attempts], ['sending', 1])
+      await store.outbox.confirm(id, { id: 'p1', room: 'room' }, false)
+      assert.deepEqual([(await entry())?.confirmed, (await entry())?.attempts], [1, 0])
+      await store.outbox.begin(id)
+      await store.outbox.retry(id, 'unknown', 'the line went dead', 5)
+      assert.deepEqual([(await entry())?.state, (await entry())?.unknowns, (await entry())?.nextAt], ['pending', 1, 5])
+      assert.equal((await store.conversations.message(message?.id ?? ''))?.maybeDuplicate, true)
+      await store.outbox.begin(id)
+      await store.outbox.confirm(id, { id: 'p2', room: 'room' }, true)
+      assert.equal(await entry(), undefined)
+      await store.outbox.retry(id, 'transient', 'too late', 5)
+      assert.equal(await entry(), undefined, 'a sent delivery never moves again')
+    },
+  },
+  {
+    name: 'dead letters are listed, let go again with a fresh age, or dropped',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId } = await admit(store)
+      const turn = await store.turns.claim(conversationId, 'n', 1)
+      await store.turns.finish('n', answer(harness, turn?.id ?? '', 'refused', true))
+      const id = (await store.outbox.due(Number.MAX_SAFE_INTEGER, 1))[0]?.id ?? ''
+      await store.outbox.bury(id, 'permission', 'kicked out')
+      const second = await admit(store)
+      const other = await store.turns.claim(conversationId, 'n', 1)
+      await store.turns.finish('n', { turnId: other?.id ?? '', outcome: 'stale', inbox: 'dead', messages: [], deliveries: [] })
+      assert.equal(await store.dead.count(), 2)
+      const letters = await store.dead.list(10)
+      assert.deepEqual(new Set(letters.map((letter) => letter.reason)), new Set(['permission', 'stale']))
+      assert.equal(letters.find((letter) => letter.kind === 'delivery')?.detail, 'kicked out')
+      assert.equal(await store.dead.retry(id), true)
+      assert.ok((await store.outbox.due(Number.MAX_SAFE_INTEGER, 1))[0]?.releasedAt)
+      assert.equal(await store.dead.drop(second.messageId), true)
+      assert.equal(await store.dead.drop(second.messageId), false)
+      assert.equal(await store.dead.count(), 0)
+    },
+  },
+  {
+    name: 'an edit changes what was said and asks for no other answer',
+    async run({ store }) {
+      const original = inbound()
+      const { conversationId, messageId } = await store.inbox.record({ account: 'bot', message: original, priority: 0 })
+      const edited = { ...original, kind: 'edit' as const, key: 'edit-1', parts: [{ type: 'text' as const, text: 'corrected' }] }
+      assert.equal((await store.inbox.record({ account: 'bot', message: edited, priority: 0 })).status, 'noted')
+      assert.deepEqual((await store.conversations.message(messageId))?.body.parts, edited.parts)
+      assert.equal((await store.turns.claim(conversationId, 'n', 10))?.messages.length, 1)
+      assert.equal((await store.inbox.record({ account: 'bot', message: edited, priority: 0 })).status, 'duplicate')
+    },
+  },
+  {
+    name: 'a message that replaces another takes it and all that followed out of the context',
+    async run(harness) {
+      const { store } = harness
+      const first = await admit(store)
+      const turn = await store.turns.claim(first.conversationId, 'n', 1)
+      await store.turns.finish('n', answer(harness, turn?.id ?? ''))
+      const second = await admit(store, { replaces: first.messageId })
+      const conversation = await store.conversations.find(first.conversationId)
+      assert.ok(conversation)
+      const seen: string[] = []
+      await store.conversations.context(conversation, Number.MAX_SAFE_INTEGER, (message) => seen.push(message.id) > 0)
+      assert.deepEqual(seen, [second.messageId])
+      const all = await store.conversations.messages(first.conversationId, {}, 10)
+      assert.deepEqual(
+        all.map((message) => message.replacedBy),
+        [second.messageId, second.messageId, undefined],
+      )
+    },
+  },
+  {
+    name: 'a conversation belongs to its owner only',
+    async run({ store, newId }) {
+      const id = newId()
+      const place = { room: id, type: 'direct' as const }
+      await store.inbox.record({ account: 'web', message: inbound({ place }), priority: 0, conversationId: id, owner: 'ann' })
+      await assert.rejects(
+        store.inbox.record({ account: 'web', message: inbound({ place }), priority: 0, conversationId: id, owner: 'bob' }),
+        /not-found/,
+      )
+      assert.equal((await store.conversations.list('ann', 'web', 10)).length, 1)
+      assert.equal((await store.conversations.list('bob', 'web', 10)).length, 0)
+      await store.conversations.remove(id)
+      assert.equal(await store.conversations.find(id), undefined)
+    },
+  },
+  {
+    name: 'the set-up link makes one account, once, in time',
+    async run({ store, newId, advance }) {
+      const user = () => ({ id: newId(), name: 'ann', role: 'admin' as const, passwordHash: 'x' })
+      await store.users.setLink('hash', 10_000_000)
+      assert.equal(await store.users.setUp('wrong', user()), false)
+      advance(20_000_000)
+      assert.equal(await store.users.setUp('hash', user()), false, 'expired')
+      await store.users.setLink('hash2', 90_000_000)
+      assert.equal(await store.users.setUp('hash2', user()), true)
+      await store.users.setLink('hash3', 90_000_000)
+      assert.equal(await store.users.setUp('hash3', user()), false, 'there is an account already')
+    },
+  },
+  {
+    name: 'a login ends with its time, with signing out, and with a new password',
+    async run({ store, advance }) {
+      await store.users.add({ id: 'u', name: 'ann', role: 'user', passwordHash: 'x' })
+      await store.users.addLogin('one', 'u', 5_000_000)
+      await store.users.addLogin('two', 'u', 90_000_000)
+      assert.equal((await store.users.login('one'))?.id, 'u')
+      await store.users.removeLogin('one')
+      assert.equal(await store.users.login('one'), undefined)
+      await store.users.changePassword('u', 'y')
+      assert.equal(await store.users.login('two'), undefined)
+      await store.users.addLogin('three', 'u', 90_000_000)
+      advance(99_000_000)
+      assert.equal(await store.users.login('three'), undefined)
+    },
+  },
+  {
+    name: 'retention takes what is settled and old, and nothing that waits',
+    async run(harness) {
+      const { store, advance } = harness
+      const done = await admit(store, { key: 'done' })
+      const turn = await store.turns.claim(done.conversationId, 'n', 1)
+      await store.turns.finish('n', { turnId: turn?.id ?? '', outcome: 'replied', inbox: 'done', messages: [], deliveries: [] })
+      const waiting = await admit(store, { key: 'waiting' })
+      advance(8 * 86_400_000)
+      await store.prune(1_000_000 + 8 * 86_400_000)
+      assert.equal((await admit(store, { key: 'done' })).status, 'duplicate', 'keys are kept for longer than 7 days')
+      await store.prune(1_000_000 + 40 * 86_400_000)
+      assert.equal((await store.inbox.outcome(waiting.messageId))?.state, 'pending')
+      assert.equal(await store.inbox.outcome(done.messageId), undefined)
+    },
+  },
+]

@@ -84,6 +84,8 @@ export interface ConversationStore {
   message(id: string): Promise<StoredMessage | undefined>
   /** What the model may see: newest first until `take` answers false; without what was replaced or forgotten. */
   context(conversation: Conversation, before: number, take: (message: StoredMessage) => boolean): Promise<void>
+  /** Puts other parts in the place of a message's own (files that were fetched). */
+  rewrite(message: StoredMessage, parts: readonly Part[]): Promise<void>
   /** Finds the conversation of a place, or makes it. */
   at(account: string, place: Place, owner: string | undefined): Promise<Conversation>
 }
@@ -205,6 +207,8 @@ export interface Delivery {
     readonly size?: number
     readonly id?: string
   }[]
+  /** The text is what had arrived when somebody said stop. */
+  readonly stopped: boolean
   readonly replyTo: string | undefined
   readonly draft: Receipt | undefined
   readonly state: DeliveryState
@@ -223,12 +227,13 @@ export interface Delivery {
 export type DeadReason = DeliveryFailure | 'stale' | 'exhausted'
 
 export interface OutboxStore {
-  /** Unsettled deliveries that are due, in order, of any conversation. */
-  due(now: number, limit: number): Promise<readonly Delivery[]>
+  /** Unsettled deliveries that are due, in order (`seq > after`), of any conversation. */
+  due(now: number, after: number, limit: number): Promise<readonly Delivery[]>
   /** Journals an attempt before it is made (P6). */
   begin(id: string): Promise<void>
   confirm(id: string, receipt: Receipt, last: boolean): Promise<void>
-  retry(id: string, failure: DeliveryFailure, detail: string, nextAt: number): Promise<void>
+  /** `ambiguous`: the attempt may have reached its goal, and the next one may be seen twice. */
+  retry(id: string, again: { failure: DeliveryFailure; detail: string; nextAt: number; ambiguous: boolean }): Promise<void>
   bury(id: string, reason: DeadReason, detail: string): Promise<void>
   /** Counts unsettled deliveries, and the creation time of the oldest. */
   backlog(): Promise<{ readonly count: number; readonly oldest: number | undefined }>

@@ -177,6 +177,7 @@ export function createConversations(
       const row = await first(database.read, message, { id })
       return row && messages.open(row)
     },
+    rewrite: ({ id, body }, parts) => database.write((transaction) => messages.rewrite(transaction, id, { ...body, parts })),
     async context(conversation, before, take) {
       let below = before
       for (;;) {

@@ -1,5 +1,5 @@
 /** The outbox: what was promised, how far each delivery came, and what came of it. */
-import type { DeliveryFailure, Receipt } from '@posthouse/contract'
+import type { Receipt } from '@posthouse/contract'
 import { deliverySteps, textOf } from '@posthouse/contract'
 import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
@@ -98,7 +98,7 @@ export function createOutbox(
       .where('id', '=', p.id)
       .where('state', 'in', before(deliverySteps, 'dead')),
   )
-  const due = prepare<{ now: number; limit: number }>()((p) =>
+  const due = prepare<{ now: number; after: number; limit: number }>()((p) =>
     builder
       .selectFrom('outbox')
       .innerJoin('messages', 'messages.id', 'outbox.message_id')
@@ -122,9 +122,11 @@ export function createOutbox(
         'conversations.thread',
         'conversations.type',
         'messages.body',
+        'messages.status',
       ])
       .where('outbox.state', 'in', before(deliverySteps, 'dead'))
       .where('outbox.next_at', '<=', p.now)
+      .where('outbox.seq', '>', p.after)
       .orderBy('outbox.seq')
       .limit(p.limit),
   )
@@ -154,8 +156,8 @@ export function createOutbox(
 
   return {
     add,
-    async due(now, limit) {
-      const rows = await database.read.all(due, { now, limit })
+    async due(now, after, limit) {
+      const rows = await database.read.all(due, { now, after, limit })
       return rows.map((row): Delivery => {
         const body = messages.body(row.message_id, row.body)
         return {
@@ -167,6 +169,7 @@ export function createOutbox(
           messageId: row.message_id,
           text: textOf(body.parts),
           files: body.parts.flatMap((part) => (part.type === 'file' ? [part.file] : [])),
+          stopped: row.status === 'stopped',
           replyTo: row.reply_to ?? undefined,
           draft: row.draft ? (JSON.parse(row.draft) as Receipt) : undefined,
           state: row.state,
@@ -189,11 +192,11 @@ export function createOutbox(
           at: last ? clock.now() : null,
         })
       }),
-    retry: (id, failure: DeliveryFailure, detail, nextAt) =>
+    retry: (id, { failure, detail, nextAt, ambiguous }) =>
       database.write(async (transaction) => {
-        const unknown = failure === 'unknown' ? 1 : 0
+        const unknown = ambiguous ? 1 : 0
         await transaction.run(retry, { id, failure, unknown, detail: sealDetail(id, detail), nextAt })
-        if (unknown) await transaction.run(markMaybe, { id })
+        if (ambiguous) await transaction.run(markMaybe, { id })
       }),
     bury: (id, reason, detail) =>
       database.write(async (transaction) => {

@@ -113,7 +113,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       assert.equal((await store.conversations.messages(conversationId, {}, 10)).length, 1)
       await store.turns.finish('n', result)
       assert.deepEqual(await store.inbox.outcome(messageId), { state: 'done', outcome: 'replied' })
-      assert.equal((await store.outbox.due(Number.MAX_SAFE_INTEGER, 10)).length, 1)
+      assert.equal((await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 10)).length, 1)
     },
   },
   {
@@ -175,19 +175,19 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { conversationId } = await admit(store)
       const turn = await store.turns.claim(conversationId, 'n', 1)
       const [message] = await store.turns.finish('n', answer(harness, turn?.id ?? '', 'long', true))
-      const entry = async () => (await store.outbox.due(Number.MAX_SAFE_INTEGER, 10))[0]
+      const entry = async () => (await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 10))[0]
       const id = (await entry())?.id ?? ''
       assert.deepEqual([(await entry())?.state, (await entry())?.attempts], ['sending', 1])
       await store.outbox.confirm(id, { id: 'p1', room: 'room' }, false)
       assert.deepEqual([(await entry())?.confirmed, (await entry())?.attempts], [1, 0])
       await store.outbox.begin(id)
-      await store.outbox.retry(id, 'unknown', 'the line went dead', 5)
+      await store.outbox.retry(id, { failure: 'unknown', detail: 'the line went dead', nextAt: 5, ambiguous: true })
       assert.deepEqual([(await entry())?.state, (await entry())?.unknowns, (await entry())?.nextAt], ['pending', 1, 5])
       assert.equal((await store.conversations.message(message?.id ?? ''))?.maybeDuplicate, true)
       await store.outbox.begin(id)
       await store.outbox.confirm(id, { id: 'p2', room: 'room' }, true)
       assert.equal(await entry(), undefined)
-      await store.outbox.retry(id, 'transient', 'too late', 5)
+      await store.outbox.retry(id, { failure: 'transient', detail: 'too late', nextAt: 5, ambiguous: false })
       assert.equal(await entry(), undefined, 'a sent delivery never moves again')
     },
   },
@@ -198,7 +198,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { conversationId } = await admit(store)
       const turn = await store.turns.claim(conversationId, 'n', 1)
       await store.turns.finish('n', answer(harness, turn?.id ?? '', 'refused', true))
-      const id = (await store.outbox.due(Number.MAX_SAFE_INTEGER, 1))[0]?.id ?? ''
+      const id = (await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 1))[0]?.id ?? ''
       await store.outbox.bury(id, 'permission', 'kicked out')
       const second = await admit(store)
       const other = await store.turns.claim(conversationId, 'n', 1)
@@ -208,7 +208,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       assert.deepEqual(new Set(letters.map((letter) => letter.reason)), new Set(['permission', 'stale']))
       assert.equal(letters.find((letter) => letter.kind === 'delivery')?.detail, 'kicked out')
       assert.equal(await store.dead.retry(id), true)
-      assert.ok((await store.outbox.due(Number.MAX_SAFE_INTEGER, 1))[0]?.releasedAt)
+      assert.ok((await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 1))[0]?.releasedAt)
       assert.equal(await store.dead.drop(second.messageId), true)
       assert.equal(await store.dead.drop(second.messageId), false)
       assert.equal(await store.dead.count(), 0)

@@ -1,0 +1,2 @@
+/** The broker's door. */
+export { createEmbeddedBroker } from './embedded.ts'

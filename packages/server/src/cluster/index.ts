@@ -1,0 +1,2 @@
+/** The cluster's door. */
+export { createSingleLive } from './single.ts'

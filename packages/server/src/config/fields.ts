@@ -1,0 +1,212 @@
+/** Every configuration key that is not a channel's or a model provider's own. docs/reference/configuration.md lists the same; a test compares. */
+import type { Field } from '@posthouse/contract'
+
+const KB = 1024
+const MB = 1024 * KB
+
+export const rootFields: Readonly<Record<string, Field>> = {
+  language: {
+    type: 'string',
+    enum: ['en', 'zh'],
+    default: 'en',
+    description: { en: 'Language of terminal output.', zh: '终端输出的语言。' },
+  },
+  server: {
+    type: 'object',
+    description: { en: 'Where the gateway listens.', zh: '网关监听地址。' },
+    fields: {
+      host: {
+        type: 'string',
+        default: '127.0.0.1',
+        description: { en: 'Address to listen on. Loopback until you say otherwise.', zh: '监听地址，默认仅本机可访问。' },
+      },
+      port: {
+        type: 'integer',
+        minimum: 0,
+        maximum: 65535,
+        default: 8080,
+        description: { en: 'Port; 0 takes a free one.', zh: '端口；0 表示自动选择空闲端口。' },
+      },
+      public_url: {
+        type: 'string',
+        format: 'url',
+        description: {
+          en: 'Address under which the world reaches this gateway; needed for webhooks.',
+          zh: '外部访问本网关的地址，webhook 需要。',
+        },
+        examples: ['https://assistant.example.com'],
+      },
+      trusted_proxies: {
+        type: 'array',
+        items: { type: 'string' },
+        default: [],
+        description: {
+          en: 'Addresses of proxies whose X-Forwarded headers are believed.',
+          zh: '受信任的代理地址；只有它们的 X-Forwarded 头会被采信。',
+        },
+      },
+    },
+  },
+  database: {
+    type: 'object',
+    description: { en: 'Where everything is kept.', zh: '数据存放位置。' },
+    fields: {
+      url: {
+        type: 'string',
+        pattern: '^sqlite:.+',
+        default: 'sqlite:data/posthouse.db',
+        description: { en: 'SQLite file, relative to the configuration file.', zh: 'SQLite 文件，相对于配置文件所在目录。' },
+      },
+    },
+  },
+  security: {
+    type: 'object',
+    description: { en: 'Keys.', zh: '密钥。' },
+    fields: {
+      key_file: {
+        type: 'string',
+        default: 'posthouse.key',
+        description: {
+          en: 'Master key, made at the first start. Keep a copy apart from the data: without it the data cannot be read.',
+          zh: '主密钥，首次启动时生成。请与数据分开备份：丢失后数据无法读取。',
+        },
+      },
+    },
+  },
+  broker: {
+    type: 'object',
+    description: { en: 'How nodes tell each other about work.', zh: '节点之间的任务通知方式。' },
+    fields: {
+      url: {
+        type: 'string',
+        enum: ['embedded:'],
+        default: 'embedded:',
+        description: { en: 'embedded: within this process.', zh: 'embedded：进程内。' },
+      },
+    },
+  },
+  resources: {
+    type: 'object',
+    description: { en: 'Limits.', zh: '资源上限。' },
+    fields: {
+      max_concurrency: {
+        type: 'integer',
+        minimum: 1,
+        maximum: 10_000,
+        default: 100,
+        description: { en: 'Answers that are worked on at the same time.', zh: '同时处理的回答数。' },
+      },
+      max_waiting: {
+        type: 'integer',
+        minimum: 1,
+        default: 10_000,
+        description: { en: 'Messages waiting for an answer; more are refused with 503.', zh: '等待回答的消息数；超出时以 503 拒绝。' },
+      },
+      max_waiting_per_conversation: {
+        type: 'integer',
+        minimum: 1,
+        default: 100,
+        description: { en: 'The same for one conversation.', zh: '单个对话的等待上限。' },
+      },
+      timeout: {
+        type: 'string',
+        format: 'duration',
+        default: '180s',
+        description: { en: 'How long a caller of the API waits for an answer.', zh: 'API 调用方等待回答的最长时间。' },
+      },
+      max_file: {
+        type: 'string',
+        format: 'size',
+        default: '50MB',
+        description: { en: 'Largest file that may be uploaded.', zh: '上传文件的大小上限。' },
+      },
+      requests_per_minute: {
+        type: 'integer',
+        minimum: 1,
+        default: 600,
+        description: { en: 'API requests of one caller in a minute.', zh: '单个调用方每分钟的 API 请求数。' },
+      },
+    },
+  },
+  assistant: {
+    type: 'object',
+    description: { en: 'How the assistant behaves.', zh: '助手的行为。' },
+    fields: {
+      instructions: {
+        type: 'string',
+        default: 'You are a helpful assistant. Answer in the language of the question. Use Markdown where it helps.',
+        description: { en: 'What the model is told before every conversation.', zh: '每次对话前给模型的说明。' },
+      },
+      context_tokens: {
+        type: 'integer',
+        minimum: 0,
+        default: 8000,
+        description: { en: 'Tokens of history that a request carries, estimated.', zh: '每次请求携带的历史长度（估算的 token 数）。' },
+      },
+      burst: {
+        type: 'string',
+        enum: ['coalesce', 'one-by-one'],
+        default: 'coalesce',
+        description: {
+          en: 'Messages written while an answer is being made: answered together, or each for itself.',
+          zh: '回答期间新来的多条消息：合并回答，或逐条回答。',
+        },
+      },
+    },
+  },
+  models: {
+    type: 'object',
+    description: { en: 'Which models answer.', zh: '使用哪些模型回答。' },
+    fields: {
+      primary: { type: 'string', description: { en: 'Name of the endpoint that answers.', zh: '首选端点的名称。' } },
+      fallback: {
+        type: 'array',
+        items: { type: 'string' },
+        default: [],
+        description: { en: 'Endpoints that take over, in this order.', zh: '按顺序接替的端点。' },
+      },
+    },
+  },
+  channels: { type: 'object', description: { en: 'Chat tools, by account name.', zh: '聊天工具，以账号名为键。' }, fields: {} },
+}
+
+/** What every channel account may have beside its channel's own settings. */
+export const accountFields: Readonly<Record<string, Field>> = {
+  type: { type: 'string', description: { en: 'The channel; the account name unless given.', zh: '渠道类型；默认与账号名相同。' } },
+  enabled: { type: 'boolean', default: true, description: { en: 'false: the account is closed.', zh: 'false 表示停用该账号。' } },
+  allowed_users: {
+    type: 'array',
+    items: { type: 'id' },
+    description: {
+      en: 'Platform ids that may talk to the assistant. Absent: everybody; empty: nobody.',
+      zh: '允许与助手对话的平台用户 ID。不写：所有人；空列表：无人。',
+    },
+  },
+  freshness: {
+    type: 'string',
+    format: 'duration',
+    default: '1h',
+    description: {
+      en: 'After this time nothing is answered or sent by itself; an operator decides.',
+      zh: '超过此时间的消息不会自动回答或发送，由管理员决定。',
+    },
+  },
+  send_rate: {
+    type: 'integer',
+    minimum: 1,
+    description: {
+      en: "Sends per second over all rooms, in the place of the platform's figure.",
+      zh: '每秒发送数（所有会话合计），代替平台默认值。',
+    },
+  },
+  room_send_rate: {
+    type: 'integer',
+    minimum: 1,
+    description: { en: "Sends per second in one room, in the place of the platform's figure.", zh: '单个会话每秒发送数，代替平台默认值。' },
+  },
+}
+
+/** What every model endpoint has beside its provider's own settings. */
+export const endpointFields: Readonly<Record<string, Field>> = {
+  api: { type: 'string', description: { en: 'Wire format of the provider.', zh: '提供商的接口格式。' } },
+}

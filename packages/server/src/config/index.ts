@@ -1,0 +1,14 @@
+/** Configuration: read, checked, explained. */
+export { accountFields, endpointFields, rootFields } from './fields.ts'
+export { jsonSchema } from './json-schema.ts'
+export {
+  type AccountConfig,
+  type Catalog,
+  type Config,
+  type EndpointConfig,
+  findConfig,
+  type Loaded,
+  loadConfig,
+  parseConfig,
+} from './load.ts'
+export { nearest } from './validate.ts'

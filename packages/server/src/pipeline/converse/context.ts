@@ -1,0 +1,73 @@
+/** What the model is shown: instructions, as much history as fits, and the messages of this turn. */
+import { type ModelContent, type ModelMessage, type ModelRequest, type Part, textOf } from '@posthouse/contract'
+import type { StoredMessage } from '../../ports/store.ts'
+import { type FetchedFile, readFiles } from './files.ts'
+import type { TurnWork } from './turn.ts'
+
+/** Rough size in tokens: one for a Han, kana or Hangul character, one for four others. */
+export function estimateTokens(text: string): number {
+  const wide = text.match(/[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]/g)?.length ?? 0
+  return wide + Math.ceil((text.length - wide) / 4)
+}
+
+/** What a message costs beyond its text. */
+const OVERHEAD = 8
+const IMAGE_TOKENS = 1000
+
+/** Builds the request. `budget`: tokens of history; the turn's own messages are always whole. */
+export async function buildRequest(work: TurnWork, files: readonly FetchedFile[], vision: boolean, budget: number): Promise<ModelRequest> {
+  const { turn, parts } = work
+  const first = turn.messages[0]
+  let left = budget
+  const history: StoredMessage[] = []
+  await parts.store.conversations.context(turn.conversation, first?.seq ?? 0, (message) => {
+    left -=
+      estimateTokens(textOf(message.body.parts)) + OVERHEAD + (message.body.parts.some((part) => part.type === 'file') ? IMAGE_TOKENS : 0)
+    if (left < 0) return false
+    history.push(message)
+    return true
+  })
+  const messages: ModelMessage[] = []
+  for (const message of history.reverse()) {
+    if (message.role === 'assistant') messages.push({ role: 'assistant', text: textOf(message.body.parts) })
+    // What the gateway said of itself is nothing that a model said.
+    else if (message.role === 'user' && !message.body.command)
+      messages.push(userMessage(work, message, await readFiles(work, message, [], vision)))
+  }
+  for (const message of turn.messages) messages.push(userMessage(work, message, await readFiles(work, message, files, vision)))
+  return { system: systemText(work), messages: joined(messages) }
+}
+
+function systemText({ parts }: TurnWork): string {
+  const today = new Date(parts.clock.now()).toISOString().slice(0, 10)
+  return `${parts.assistant.instructions}\n\nToday is ${today}.`
+}
+
+function userMessage({ turn }: TurnWork, message: StoredMessage, files: readonly ModelContent[]): ModelMessage {
+  const text = [textOf(message.body.parts), ...message.body.parts.map(describe)].filter((line) => line !== '').join('\n')
+  // In a group the model has to know who speaks.
+  const name = turn.conversation.place.type === 'group' ? (message.body.author?.name ?? message.body.author?.username) : undefined
+  const content: ModelContent[] = text === '' ? [] : [{ type: 'text', text: name ? `${name}: ${text}` : text }]
+  return { role: 'user', content: [...content, ...files] }
+}
+
+function describe(part: Part): string {
+  if (part.type === 'location') return `[location ${part.latitude}, ${part.longitude}${part.title ? ` ${part.title}` : ''}]`
+  if (part.type === 'contact') return `[contact ${part.name}${part.phone ? ` ${part.phone}` : ''}]`
+  return ''
+}
+
+/** Neighbours of the same role become one message: some providers refuse two in a row. */
+function joined(messages: readonly ModelMessage[]): ModelMessage[] {
+  const out: ModelMessage[] = []
+  for (const message of messages) {
+    const last = out.at(-1)
+    if (last?.role === 'user' && message.role === 'user')
+      out[out.length - 1] = { role: 'user', content: [...last.content, ...message.content] }
+    else if (last?.role === 'assistant' && message.role === 'assistant')
+      out[out.length - 1] = { ...last, text: `${last.text}\n\n${message.text}` }
+    else if (message.role !== 'user' || message.content.length > 0) out.push(message)
+  }
+  while (out[0]?.role === 'assistant') out.shift()
+  return out
+}

@@ -1,0 +1,117 @@
+/**
+ * The answer as it grows: frames for open sockets, and a draft in the chat tool where it can be edited. Best effort: a failing
+ * preview never touches the answer, and it takes no place in the rate of the account that a real message could want.
+ */
+import type { Connection, Receipt } from '@posthouse/contract'
+import { conversationTopic } from '../../ports/live.ts'
+import { parseMarkdown } from '../markdown.ts'
+import type { TurnWork } from './turn.ts'
+
+/** A draft appears when this much is there and this much time went by: a quick answer needs none. */
+const DRAFT_TEXT = 24
+const DRAFT_AFTER = 1200
+/** A frame for sockets at most this often, in milliseconds. */
+const FRAME_EVERY = 25
+const TYPING_AFTER = 400
+const TYPING_EVERY = 4000
+const CALL_TIMEOUT = 10_000
+
+export interface Preview {
+  push(text: string): void
+  /** Ends the preview; answers what to edit into the final answer. */
+  close(): Promise<Receipt | undefined>
+}
+
+export function openPreview(work: TurnWork): Preview {
+  const { turn, account, parts, draft } = work
+  const connection = account?.connection
+  const interval = account?.capabilities.draftInterval
+  const topic = conversationTopic(turn.conversation.id)
+  const started = parts.clock.elapsed()
+  let published = 0
+  let frame: NodeJS.Timeout | undefined
+  let lastFrame = 0
+  let receipt = turn.draft
+  let busy: Promise<void> | undefined
+  let lastDraft = started + DRAFT_AFTER - (interval ?? 0)
+  let shown = ''
+  let failures = 0
+
+  const publish = () => {
+    frame = undefined
+    lastFrame = parts.clock.elapsed()
+    if (draft.text.length === published) return
+    parts.live.publish(topic, {
+      type: 'delta',
+      conversation_id: turn.conversation.id,
+      turn_id: turn.id,
+      offset: published,
+      text: draft.text.slice(published),
+    })
+    published = draft.text.length
+  }
+
+  const typing = connection?.typing && repeatTyping(connection, work)
+
+  /** Sends or edits the draft; one call at a time. */
+  const showDraft = async (open: Connection) => {
+    const text = draft.text
+    const [piece] = open.render({ id: turn.id, to: turn.conversation.place, text: `${text} …`, document: parseMarkdown(`${text} …`) })
+    if (!piece || piece.text === shown) return
+    const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT) }
+    if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)
+    else {
+      receipt = await open.send(piece, turn.conversation.place, options)
+      await parts.store.turns.noteDraft(turn.id, receipt)
+    }
+    shown = piece.text
+  }
+
+  const maybeDraft = () => {
+    if (!connection?.edit || interval === undefined || busy || failures > 2 || draft.text.length < DRAFT_TEXT) return
+    const now = parts.clock.elapsed()
+    if (now - lastDraft < interval) return
+    lastDraft = now
+    busy = showDraft(connection)
+      .catch((error: unknown) => {
+        failures++
+        parts.log.debug({ err: error, turn: turn.id }, 'a preview was not shown')
+      })
+      .finally(() => {
+        busy = undefined
+      })
+  }
+
+  return {
+    push(text) {
+      draft.text += text
+      if (!frame) {
+        const wait = FRAME_EVERY - (parts.clock.elapsed() - lastFrame)
+        if (wait <= 0) publish()
+        else frame = setTimeout(publish, wait)
+      }
+      maybeDraft()
+    },
+    async close() {
+      clearTimeout(frame)
+      publish()
+      typing?.[Symbol.dispose]()
+      await busy
+      return receipt
+    },
+  }
+}
+
+/** Shows that an answer is on its way, until disposed. */
+function repeatTyping(connection: Connection, { turn, parts }: TurnWork): Disposable {
+  const stop = new AbortController()
+  const repeat = async () => {
+    for (let wait = TYPING_AFTER; ; wait = TYPING_EVERY) {
+      await parts.clock.sleep(wait, stop.signal)
+      if (stop.signal.aborted) return
+      await connection.typing?.(turn.conversation.place, stop.signal)
+    }
+  }
+  repeat().catch(() => {})
+  return { [Symbol.dispose]: () => stop.abort() }
+}

@@ -1,0 +1,5 @@
+import type { Block } from '@posthouse/contract'
+
+export function parseMarkdown(text: string): readonly Block[] {
+  return [{ type: 'paragraph', children: [{ type: 'text', text }] }]
+}

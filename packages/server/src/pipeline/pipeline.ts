@@ -1,0 +1,256 @@
+/**
+ * The message's way: receive -> queue -> converse -> reply.
+ *
+ * A message is committed to the inbox and acknowledged; its lane waits for a place; a turn is claimed, computed and ended in one commit; what
+ * it promised is delivered. Whatever is interrupted is found again in the database: at the start and by the sweep.
+ */
+import type { Admission, InboundMessage } from '@posthouse/contract'
+import type { TurnView } from '@posthouse/contract/http'
+import { createTaskGroup } from '../base/lifecycle.ts'
+import { persist } from '../base/persist.ts'
+import type { Broker } from '../ports/broker.ts'
+import { conversationTopic, userTopic } from '../ports/live.ts'
+import type { Observer } from '../ports/observer.ts'
+import {
+  type Delivery,
+  type NewDelivery,
+  type Recorded,
+  StaleTurn,
+  type StoredMessage,
+  type Turn,
+  type TurnResult,
+} from '../ports/store.ts'
+import { viewConversation, viewMessage } from '../ports/views.ts'
+import type { Interruption } from './converse/answer.ts'
+import { runTurn, type Timing, type TurnParts } from './converse/turn.ts'
+import { createLanes } from './queue/lanes.ts'
+import { type AcceptLimits, createAccept, type Origin } from './receive/accept.ts'
+import { createDeliver } from './reply/deliver.ts'
+import { createRates } from './reply/rates.ts'
+
+export interface PipelineParts extends TurnParts {
+  readonly node: string
+  readonly broker: Broker
+  readonly observer: Observer
+  readonly limits: AcceptLimits
+  /** Turns at the same time. */
+  readonly concurrency: number
+  /** Messages of a burst that one turn may answer; 1: one by one. */
+  readonly coalesce: number
+}
+
+export interface Pipeline {
+  /** Takes a message in. Resolves after the commit (P1). @throws PosthouseError `overloaded`, `unavailable`. */
+  receive(message: InboundMessage, origin: Origin): Promise<Admission & { readonly recorded: Recorded | undefined }>
+  /** Ends the answer that is being written, keeping what is there. Answers whether there was one. */
+  stop(conversationId: string): boolean
+  /** The turn in flight, for who joins while it runs. */
+  inFlight(conversationId: string): TurnView | undefined
+  /** Takes up what an earlier process left, and begins to work. */
+  start(): Promise<void>
+  /** Ends: no new turns, `grace` milliseconds for those that run; what is left is given back to the database. */
+  drain(grace: number): Promise<void>
+  readonly depth: { readonly waiting: number; readonly running: number; readonly sending: number }
+}
+
+interface Running {
+  readonly turn: Turn
+  readonly abort: AbortController
+  readonly draft: { text: string }
+}
+
+/** What the database has and memory does not know is looked for this often (lost tickets, letters let go again by an operator). */
+const SWEEP_EVERY = 2000
+const SWEEP_LANES = 1000
+
+export function createPipeline(parts: PipelineParts): Pipeline {
+  const { store, live, clock, log, node, observer, broker } = parts
+  const running = new Map<string, Running>()
+  const open = new Map<string, number>()
+  let total = 0
+  const failed = (error: unknown) => log.error({ err: error }, 'work in the background failed')
+  const turns = createTaskGroup(failed)
+  const sends = createTaskGroup(failed)
+  const ending = new AbortController()
+  const deliver = createDeliver({ ...parts, outbox: store.outbox, rates: createRates(clock), tasks: sends })
+  const lanes = createLanes({ run: runLane, concurrency: parts.concurrency, tasks: turns, log })
+  let sweeping = false
+  let timer: Disposable | undefined
+
+  const receive = createAccept({
+    inbox: store.inbox,
+    broker,
+    limits: parts.limits,
+    observer,
+    clock,
+    depth: {
+      of: (lane) => open.get(lane) ?? 0,
+      get total() {
+        return total
+      },
+    },
+    admitted(recorded, message, origin) {
+      if (recorded.status === 'admitted') count(recorded.conversationId, 1)
+      if (message.command?.name === 'stop' && mayStop(message, origin)) stop(recorded.conversationId)
+      if (recorded.stored) announce(recorded.conversationId, [recorded.stored], origin.owner)
+    },
+  })
+
+  function count(lane: string, by: number): void {
+    const left = (open.get(lane) ?? 0) + by
+    if (left > 0) open.set(lane, left)
+    else open.delete(lane)
+    total = Math.max(0, total + by)
+  }
+
+  function mayStop(message: InboundMessage, origin: Origin): boolean {
+    const allowed = parts.accounts.find(origin.account)?.allowedUsers
+    return !allowed || allowed.has(message.author.id)
+  }
+
+  function announce(conversationId: string, messages: readonly StoredMessage[], owner: string | undefined): void {
+    for (const message of messages) live.publish(conversationTopic(conversationId), { type: 'message', message: viewMessage(message) })
+    if (!owner) return
+    store.conversations
+      .find(conversationId)
+      .then((found) => found && live.publish(userTopic(owner), { type: 'conversation', conversation: viewConversation(found) }))
+      .catch(failed)
+  }
+
+  async function runLane(lane: string): Promise<boolean> {
+    const turn = await store.turns.claim(lane, node, parts.coalesce)
+    if (!turn) return false
+    const started = clock.elapsed()
+    const timing: Timing = { model: 0, firstToken: undefined }
+    const work: Running = { turn, abort: new AbortController(), draft: { text: '' } }
+    running.set(lane, work)
+    if (ending.signal.aborted) work.abort.abort('shutdown' satisfies Interruption)
+    show(work, 'running')
+    let outcome = 'broken'
+    try {
+      const result = await runTurn(turn, parts, { signal: work.abort.signal, draft: work.draft, timing })
+      await finish(turn, result)
+      outcome = result.outcome
+      count(lane, -turn.messages.length)
+      return true
+    } catch (error) {
+      await giveBack(turn, work, error)
+      return !ending.signal.aborted
+    } finally {
+      running.delete(lane)
+      show(work, 'ended')
+      const took = clock.elapsed() - started
+      observer.turnEnded({ outcome, took, own: took - timing.model, firstToken: timing.firstToken })
+    }
+  }
+
+  /** The end of a turn: one commit, then delivery. While the database is away the result waits here. */
+  async function finish(turn: Turn, result: TurnResult): Promise<void> {
+    const { conversation } = turn
+    const account = parts.accounts.find(conversation.account)
+    const ready = account !== undefined && result.deliveries.length === 1 && deliver.ready(account, conversation.id, conversation.place)
+    const deliveries = result.deliveries.map((delivery) => ({ ...delivery, begun: ready }))
+    const stored = await persist(() => store.turns.finish(node, { ...result, deliveries }), { clock, log, signal: ending.signal })
+    for (const delivery of deliveries) deliver.take(inHand(turn, delivery, stored))
+    announce(conversation.id, stored, conversation.owner)
+  }
+
+  function inHand({ conversation }: Turn, delivery: NewDelivery, stored: readonly StoredMessage[]): Delivery {
+    const message = stored.find(({ id }) => id === delivery.messageId)
+    const now = clock.now()
+    return {
+      id: delivery.id,
+      seq: 0,
+      account: conversation.account,
+      conversationId: conversation.id,
+      place: conversation.place,
+      messageId: delivery.messageId,
+      text: message?.body.parts.find((part) => part.type === 'text')?.text ?? '',
+      files: [],
+      stopped: message?.status === 'stopped',
+      replyTo: delivery.replyTo,
+      draft: delivery.draft,
+      state: delivery.begun ? 'sending' : 'pending',
+      confirmed: 0,
+      attempts: delivery.begun ? 1 : 0,
+      unknowns: 0,
+      nextAt: now,
+      createdAt: now,
+      releasedAt: undefined,
+    }
+  }
+
+  async function giveBack(turn: Turn, work: Running, error: unknown): Promise<void> {
+    if (error instanceof StaleTurn) {
+      log.warn({ turn: turn.id }, 'a turn was taken over by another node; its result is dropped')
+      return
+    }
+    const ours = work.abort.signal.aborted
+    if (!ours) log.error({ err: error, turn: turn.id }, 'a turn broke; its messages go back to the queue')
+    await persist(() => store.turns.release(turn.id, !ours), { clock, log, signal: ending.signal }).catch(failed)
+  }
+
+  function show({ turn, draft }: Running, state: TurnView['state']): void {
+    live.publish(conversationTopic(turn.conversation.id), {
+      type: 'turn',
+      conversation_id: turn.conversation.id,
+      turn: view(turn, state, draft.text),
+    })
+  }
+
+  function view(turn: Turn, state: TurnView['state'], draft: string): TurnView {
+    const answers = turn.messages.map((message) => message.id)
+    return state === 'running' ? { id: turn.id, state, answers, draft } : { id: turn.id, state, answers }
+  }
+
+  function stop(conversationId: string): boolean {
+    const work = running.get(conversationId)
+    work?.abort.abort('stop' satisfies Interruption)
+    return work !== undefined
+  }
+
+  async function sweep(): Promise<void> {
+    if (sweeping || ending.signal.aborted) return
+    sweeping = true
+    try {
+      for (const ticket of await store.inbox.waitingLanes(SWEEP_LANES)) lanes.take(ticket)
+      await deliver.sweep(false)
+    } catch (error) {
+      log.warn({ err: error }, 'the sweep could not read the database; it tries again')
+    } finally {
+      sweeping = false
+    }
+  }
+
+  return {
+    receive,
+    stop,
+    inFlight(conversationId) {
+      const work = running.get(conversationId)
+      return work && view(work.turn, 'running', work.draft.text)
+    },
+    async start() {
+      const abandoned = await store.turns.recover([])
+      total = await store.inbox.depth()
+      if (abandoned + total > 0) log.info({ abandoned, waiting: total }, 'taking up what an earlier run left')
+      await deliver.sweep(true)
+      broker.consume(lanes.take)
+      await sweep()
+      timer = clock.every(SWEEP_EVERY, () => void sweep())
+    },
+    async drain(grace) {
+      timer?.[Symbol.dispose]()
+      lanes.stop()
+      await turns.idle(grace)
+      ending.abort()
+      for (const work of running.values()) work.abort.abort('shutdown' satisfies Interruption)
+      await turns.idle(2000)
+      await sends.idle(Math.min(grace, 5000))
+      deliver.stop()
+      await sends.idle(2000)
+    },
+    get depth() {
+      return { waiting: lanes.waiting, running: lanes.running, sending: deliver.size }
+    },
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Second station: lanes take turns. A lane that has work waits in the line of its priority; when a place is free it is
+ * claimed in the database and one turn runs. After its turn a lane goes to the end of the line, so that nobody starves.
+ *
+ * A lane is in exactly one of: idle (unknown here), waiting (in a line), running. A ticket for a running lane is
+ * remembered: the lane waits again when its turn ends (P4).
+ */
+import type { Logger } from '@posthouse/contract'
+import type { TaskGroup } from '../../base/lifecycle.ts'
+import { type Priority, priorities, type Ticket } from '../../ports/broker.ts'
+
+/** Works on a lane once; answers whether the lane may have more. */
+export type RunLane = (lane: string) => Promise<boolean>
+
+export interface Lanes {
+  take(ticket: Ticket): void
+  /** No lane is started any more; those that run go on. */
+  stop(): void
+  readonly waiting: number
+  readonly running: number
+}
+
+export function createLanes(parts: {
+  readonly run: RunLane
+  readonly concurrency: number
+  readonly tasks: TaskGroup
+  readonly log: Logger
+}): Lanes {
+  const { run, concurrency, tasks, log } = parts
+  // Maps keep the order of insertion: each is a line and an index at once.
+  const lines = new Map<Priority, Map<string, true>>(Object.values(priorities).map((priority) => [priority, new Map()]))
+  const running = new Map<string, Priority | undefined>()
+  let stopped = false
+
+  const isWaiting = (lane: string) => [...lines.values()].some((line) => line.has(lane))
+
+  const next = (): Ticket | undefined => {
+    for (const [priority, line] of lines) {
+      for (const lane of line.keys()) {
+        line.delete(lane)
+        return { lane, priority }
+      }
+    }
+    return undefined
+  }
+
+  const enqueue = ({ lane, priority }: Ticket) => {
+    if (running.has(lane)) running.set(lane, Math.min(priority, running.get(lane) ?? priority) as Priority)
+    else if (priority === priorities.interactive) {
+      lines.get(priorities.background)?.delete(lane)
+      lines.get(priority)?.set(lane, true)
+    } else if (!isWaiting(lane)) lines.get(priority)?.set(lane, true)
+  }
+
+  const start = ({ lane, priority }: Ticket) => {
+    running.set(lane, undefined)
+    tasks.run(async () => {
+      let more = false
+      try {
+        more = await run(lane)
+      } catch (error) {
+        // The rows stay in the database: the sweep brings the lane back. Other lanes do not notice.
+        log.error({ err: error, lane }, 'a lane failed')
+      }
+      const again = running.get(lane)
+      running.delete(lane)
+      if (more || again !== undefined) enqueue({ lane, priority: again ?? priority })
+      pump()
+    })
+  }
+
+  const pump = () => {
+    while (!stopped && running.size < concurrency) {
+      const ticket = next()
+      if (!ticket) return
+      start(ticket)
+    }
+  }
+
+  return {
+    take(ticket) {
+      enqueue(ticket)
+      pump()
+    },
+    stop() {
+      stopped = true
+    },
+    get waiting() {
+      return [...lines.values()].reduce((sum, line) => sum + line.size, 0)
+    },
+    get running() {
+      return running.size
+    },
+  }
+}

@@ -1,0 +1,78 @@
+/** First station: a decoded message is committed to the inbox, and only then acknowledged (P1, P2, P9). */
+import { type Admission, type InboundMessage, PosthouseError } from '@posthouse/contract'
+import type { Clock } from '../../base/clock.ts'
+import { type Broker, priorities } from '../../ports/broker.ts'
+import type { Observer } from '../../ports/observer.ts'
+import type { InboxStore, Recorded } from '../../ports/store.ts'
+
+export interface Origin {
+  readonly account: string
+  readonly channel: string
+  /** For web chat and API. */
+  readonly conversationId?: string
+  readonly owner?: string
+  readonly clientId?: string
+  readonly background?: boolean
+}
+
+export interface AcceptLimits {
+  /** Admitted and not yet ended, over all lanes. */
+  readonly waiting: number
+  /** The same for one lane. */
+  readonly lane: number
+}
+
+export interface Depth {
+  readonly total: number
+  of(lane: string): number
+}
+
+/** How long a sender should wait when the queue is full. */
+const RETRY_AFTER = 5000
+
+export interface Accept {
+  /** @throws PosthouseError `overloaded` when the queue is full, `unavailable` when the database takes no writes. */
+  (message: InboundMessage, origin: Origin): Promise<Admission & { readonly recorded: Recorded | undefined }>
+}
+
+export function createAccept(parts: {
+  readonly inbox: InboxStore
+  readonly broker: Broker
+  readonly depth: Depth
+  readonly limits: AcceptLimits
+  readonly observer: Observer
+  readonly clock: Clock
+  /** Called after the commit, before the acknowledgement. Must not throw. */
+  readonly admitted: (recorded: Recorded, message: InboundMessage, origin: Origin) => void
+}): Accept {
+  const { inbox, broker, depth, limits, observer, clock } = parts
+  return async (message, origin) => {
+    const started = clock.elapsed()
+    const done = (status: Admission['status'], recorded: Recorded | undefined) => {
+      observer.admitted({ channel: origin.channel, status, took: clock.elapsed() - started })
+      return { status, messageId: recorded?.messageId ?? '', conversationId: recorded?.conversationId ?? '', recorded }
+    }
+    // Not meant for us: not kept either. Bots are not answered, or two of them would talk for ever.
+    if (!message.addressed || message.author.isBot) return done('ignored', undefined)
+    if (depth.total >= limits.waiting) throw new PosthouseError('overloaded', undefined, { retryAfter: RETRY_AFTER })
+    if (origin.conversationId && depth.of(origin.conversationId) >= limits.lane) {
+      throw new PosthouseError('overloaded', 'this conversation has too many unanswered messages', { retryAfter: RETRY_AFTER })
+    }
+    const priority = origin.background ? priorities.background : priorities.interactive
+    const recorded = await inbox.record({
+      account: origin.account,
+      message,
+      priority,
+      ...(origin.conversationId ? { conversationId: origin.conversationId } : {}),
+      ...(origin.owner ? { owner: origin.owner } : {}),
+      ...(origin.clientId ? { clientId: origin.clientId } : {}),
+    })
+    if (recorded.status === 'admitted') {
+      parts.admitted(recorded, message, origin)
+      broker.publish({ lane: recorded.conversationId, priority })
+    } else if (recorded.status === 'noted') {
+      parts.admitted(recorded, message, origin)
+    }
+    return done(recorded.status === 'duplicate' ? 'duplicate' : 'admitted', recorded)
+  }
+}

@@ -1,0 +1,266 @@
+/**
+ * Last station: what the outbox promises is sent, piece by piece, in the order of each conversation.
+ *
+ * Every attempt is journaled before it is made (P6). What then happens is one of: confirmed, tried again later, or buried as a dead
+ * letter. An attempt whose end nobody knows is reconciled, or repeated with the platform's idempotency key, or repeated
+ * once and marked `maybe_duplicate`.
+ */
+import {
+  type Connection,
+  DeliveryError,
+  type DeliveryFailure,
+  deliveryFailureActions,
+  type Logger,
+  type OutboundMessage,
+  type Piece,
+  type Receipt,
+} from '@posthouse/contract'
+import { backoff } from '../../base/backoff.ts'
+import type { Clock } from '../../base/clock.ts'
+import type { TaskGroup } from '../../base/lifecycle.ts'
+import { persist } from '../../base/persist.ts'
+import type { Account, Accounts } from '../../ports/accounts.ts'
+import type { Blobs } from '../../ports/blobs.ts'
+import type { Observer } from '../../ports/observer.ts'
+import type { Delivery, OutboxStore } from '../../ports/store.ts'
+import { parseMarkdown } from '../markdown.ts'
+import type { Rates } from './rates.ts'
+
+export interface Deliver {
+  /** Takes a delivery that is committed; one that is in hand already is not taken twice. */
+  take(delivery: Delivery): void
+  /** Whether a send may go at once: then its first attempt may be journaled with the message itself. Takes the place. */
+  ready(account: Account, conversationId: string, place: Delivery['place']): boolean
+  /** Takes what the database has and memory has not; `recovered` also what an earlier process was sending. */
+  sweep(recovered: boolean): Promise<void>
+  stop(): void
+  readonly size: number
+}
+
+const MOST_ATTEMPTS = 12
+const RETRY = { first: 1000, most: 300_000 }
+/** Credentials refused, identity in use: nothing gets better in a second. */
+const HOLD = { first: 30_000, most: 600_000 }
+const PARKED = 10_000
+const SEND_TIMEOUT = 60_000
+const SWEEP = 1000
+/** Mark of an answer that somebody stopped; needs no translation. */
+const STOPPED = '⏹'
+
+type Verdict = 'confirmed' | { readonly retryAt: number; readonly unknowns: number } | 'buried'
+
+/** `interrupted`: an earlier process died during an attempt, nobody knows its end. */
+type InHand = Delivery & { readonly interrupted?: boolean }
+
+export function createDeliver(parts: {
+  readonly outbox: OutboxStore
+  readonly blobs: Blobs
+  readonly accounts: Accounts
+  readonly rates: Rates
+  readonly tasks: TaskGroup
+  readonly observer: Observer
+  readonly clock: Clock
+  readonly log: Logger
+}): Deliver {
+  const { outbox, blobs, accounts, rates, tasks, observer, clock, log } = parts
+  const chains = new Map<string, InHand[]>()
+  const held = new Set<string>()
+  const stopping = new AbortController()
+  const write = <T>(work: () => Promise<T>) => persist(work, { clock, log, signal: stopping.signal })
+
+  const take = (delivery: InHand) => {
+    if (held.has(delivery.id)) return
+    held.add(delivery.id)
+    const chain = chains.get(delivery.conversationId)
+    if (chain) {
+      chain.push(delivery)
+      return
+    }
+    chains.set(delivery.conversationId, [delivery])
+    tasks.run(() => walk(delivery.conversationId))
+  }
+
+  /** Sends a conversation's deliveries one after the other. */
+  const walk = async (conversationId: string) => {
+    const chain = chains.get(conversationId) ?? []
+    try {
+      while (chain[0] && !stopping.signal.aborted) {
+        await settle(chain[0])
+        const settled = chain.shift()
+        if (settled) held.delete(settled.id)
+      }
+    } catch (error) {
+      log.error({ err: error, conversation: conversationId }, 'deliveries of a conversation stopped; the sweep takes them up again')
+    } finally {
+      for (const left of chain) held.delete(left.id)
+      chains.delete(conversationId)
+    }
+  }
+
+  const settle = async (delivery: InHand) => {
+    let current: InHand | undefined = delivery
+    while (current && !stopping.signal.aborted) {
+      if (current.nextAt > clock.now()) await clock.sleep(current.nextAt - clock.now(), stopping.signal)
+      if (stopping.signal.aborted) return
+      const account = accounts.find(current.account)
+      if (account && isStale(current, account)) {
+        const { id } = current
+        await write(() => outbox.bury(id, 'stale', 'older than the channel allows to be sent by itself'))
+        return observer.delivered({ channel: account.channel, result: 'stale', took: 0 })
+      }
+      if (!account?.connection) current = { ...current, nextAt: clock.now() + PARKED }
+      else current = await sendOnce(current, account, account.connection)
+    }
+  }
+
+  const isStale = (delivery: Delivery, account: Account) =>
+    account.freshness !== undefined && clock.now() - Math.max(delivery.createdAt, delivery.releasedAt ?? 0) > account.freshness
+
+  /** One attempt at the piece in turn. Answers how the delivery stands, or undefined when it is settled. */
+  const sendOnce = async (delivery: InHand, account: Account, connection: Connection): Promise<InHand | undefined> => {
+    const pieces = connection.render(toOutbound(delivery, blobs))
+    const piece = pieces[delivery.confirmed]
+    const confirmed = async (receipt: Receipt): Promise<InHand | undefined> => {
+      const last = delivery.confirmed + 1 >= pieces.length
+      await write(() => outbox.confirm(delivery.id, receipt, last))
+      return last
+        ? undefined
+        : { ...delivery, interrupted: false, confirmed: delivery.confirmed + 1, state: 'sending', attempts: 0, unknowns: 0 }
+    }
+    const failed = async (attempts: number, failure: DeliveryError): Promise<InHand | undefined> => {
+      const verdict = await judge({ ...delivery, attempts }, account, piece, failure)
+      if (verdict === 'buried') return undefined
+      if (verdict === 'confirmed') return await confirmed({ id: '', room: delivery.place.room })
+      return { ...delivery, interrupted: false, state: 'pending', attempts, unknowns: verdict.unknowns, nextAt: verdict.retryAt }
+    }
+    if (delivery.interrupted) return await failed(delivery.attempts, new DeliveryError('unknown', 'the process ended during the attempt'))
+
+    // The first attempt may have been journaled with the message itself.
+    const journaled = delivery.state === 'sending' && delivery.attempts > 0
+    if (!journaled) {
+      const wait = rates.reserve(account.id, delivery.place, account.rates)
+      if (wait > 0) await clock.sleep(wait, stopping.signal)
+      if (stopping.signal.aborted) return undefined
+      await write(() => outbox.begin(delivery.id))
+    }
+    const attempts = journaled ? delivery.attempts : delivery.attempts + 1
+    if (!piece) return await confirmed({ id: '', room: delivery.place.room })
+    const started = clock.elapsed()
+    const observed = (result: string) => observer.delivered({ channel: account.channel, result, took: clock.elapsed() - started })
+    let receipt: Receipt
+    try {
+      receipt = await attempt(delivery, piece, connection)
+    } catch (error) {
+      const failure = asDeliveryError(error)
+      observed(failure.kind)
+      return await failed(attempts, failure)
+    }
+    observed('sent')
+    return await confirmed(receipt)
+  }
+
+  const optionsFor = (delivery: Delivery) => ({
+    idempotencyKey: `${delivery.id}:${delivery.confirmed}`,
+    signal: AbortSignal.timeout(SEND_TIMEOUT),
+  })
+
+  const attempt = async (delivery: Delivery, piece: Piece, connection: Connection): Promise<Receipt> => {
+    if (connection.edit && edits(delivery, piece, connection)) {
+      try {
+        return await connection.edit(delivery.draft, piece, optionsFor(delivery))
+      } catch (error) {
+        // The preview is gone: the answer becomes a message of its own.
+        if (asDeliveryError(error).kind !== 'not-found') throw error
+      }
+    }
+    return await connection.send(piece, delivery.place, optionsFor(delivery))
+  }
+
+  const judge = async (delivery: Delivery, account: Account, piece: Piece | undefined, failure: DeliveryError): Promise<Verdict> => {
+    const action = deliveryFailureActions[failure.kind]
+    const detail = failure.message
+    const fields = { delivery: delivery.id, account: account.id, kind: failure.kind, attempts: delivery.attempts, detail }
+    const bury = async (reason: DeliveryFailure | 'exhausted'): Promise<Verdict> => {
+      log.warn(fields, 'a delivery became a dead letter: see `posthouse dead list`')
+      await write(() => outbox.bury(delivery.id, reason, detail))
+      return 'buried'
+    }
+    const retry = async (wait: number, ambiguous = false): Promise<Verdict> => {
+      const nextAt = clock.now() + wait
+      log.info({ ...fields, wait }, 'a delivery is tried again')
+      await write(() => outbox.retry(delivery.id, { failure: failure.kind, detail, nextAt, ambiguous }))
+      return { retryAt: nextAt, unknowns: delivery.unknowns + (ambiguous ? 1 : 0) }
+    }
+    const later = Math.max(failure.retryAfter ?? 0, backoff(delivery.attempts, action === 'hold' ? HOLD : RETRY))
+    if (action === 'dead') return await bury(failure.kind)
+    if (action === 'hold') return await retry(later)
+    if (delivery.attempts >= MOST_ATTEMPTS) return await bury('exhausted')
+    if (failure.kind === 'rate-limited') {
+      const wait = failure.retryAfter ?? later
+      rates.pause(account.id, delivery.place.room, wait)
+      return await retry(wait)
+    }
+    if (action === 'retry' || account.capabilities.idempotentSend || !piece || edits(delivery, piece, account.connection))
+      return await retry(later)
+    const answer = await reconcile(delivery, account, piece)
+    if (answer === 'sent') return 'confirmed'
+    if (answer === 'not-sent') return await retry(later)
+    // Once more, marked; a second unknown end is for an operator to judge.
+    return delivery.unknowns >= 1 ? await bury('unknown') : await retry(later, true)
+  }
+
+  const reconcile = async (delivery: Delivery, account: Account, piece: Piece) => {
+    try {
+      return (await account.connection?.reconcile?.(piece, delivery.place, optionsFor(delivery))) ?? 'unknown'
+    } catch {
+      return 'unknown'
+    }
+  }
+
+  return {
+    take,
+    ready: (account, conversationId, place) =>
+      account.connection !== undefined && !chains.has(conversationId) && rates.tryReserve(account.id, place, account.rates),
+    async sweep(recovered) {
+      for (let after = 0, more = true; more; ) {
+        const due = await outbox.due(recovered ? Number.MAX_SAFE_INTEGER : clock.now(), after, SWEEP)
+        more = due.length === SWEEP
+        after = due.at(-1)?.seq ?? after
+        for (const delivery of due) {
+          const begun = delivery.state === 'sending'
+          // Begun and not in our hands, though we did not just start: it is in somebody else's.
+          if (recovered || !begun) take({ ...delivery, interrupted: begun && delivery.attempts > 0 })
+        }
+      }
+    },
+    stop() {
+      stopping.abort()
+    },
+    get size() {
+      return held.size
+    },
+  }
+}
+
+function toOutbound(delivery: Delivery, blobs: Blobs): OutboundMessage {
+  const text = delivery.stopped ? `${delivery.text} ${STOPPED}` : delivery.text
+  return {
+    id: delivery.id,
+    to: delivery.place,
+    ...(delivery.replyTo ? { replyTo: delivery.replyTo } : {}),
+    text,
+    document: parseMarkdown(text),
+    files: delivery.files.flatMap((file) => (file.id ? [{ ...file, size: file.size ?? 0, open: () => blobs.get(file.id ?? '') }] : [])),
+  }
+}
+
+/** Whether this piece takes the place of a preview. Doing that twice changes nothing. */
+function edits(delivery: Delivery, piece: Piece, connection: Connection | undefined): delivery is Delivery & { draft: Receipt } {
+  return delivery.confirmed === 0 && delivery.draft !== undefined && connection?.edit !== undefined && piece.file === undefined
+}
+
+function asDeliveryError(error: unknown): DeliveryError {
+  if (error instanceof Error && error.name === 'DeliveryError') return error as DeliveryError
+  // A bug or a surprise in a channel: whether it was sent, nobody knows.
+  return new DeliveryError('unknown', error instanceof Error ? error.message : 'unknown error', { cause: error })
+}

@@ -1,0 +1,20 @@
+/** The accounts that are configured, as the pipeline sees them. */
+import type { Capabilities, Connection, Rate } from '@posthouse/contract'
+
+export interface Account {
+  readonly id: string
+  readonly channel: string
+  readonly capabilities: Capabilities
+  /** Platform ids that may talk to us; undefined: everybody. */
+  readonly allowedUsers: ReadonlySet<string> | undefined
+  /** Milliseconds after which nothing is answered or sent by itself (P8); undefined: never too old. */
+  readonly freshness: number | undefined
+  /** How fast we send; from the channel's figures unless configured otherwise. */
+  readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+  /** Undefined while the account is closed or could not be opened. */
+  readonly connection: Connection | undefined
+}
+
+export interface Accounts {
+  find(id: string): Account | undefined
+}

@@ -1,9 +1,6 @@
 /** Every configuration key that is not a channel's or a model provider's own. docs/reference/configuration.md lists the same; a test compares. */
 import type { Field } from '@posthouse/contract'
 
-const KB = 1024
-const MB = 1024 * KB
-
 export const rootFields: Readonly<Record<string, Field>> = {
   language: {
     type: 'string',

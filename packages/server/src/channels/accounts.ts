@@ -1,0 +1,234 @@
+/**
+ * The accounts that are open: each channel gets its host, its state is known, and it is judged by what it receives (P11).
+ *
+ * An account that cannot be opened is tried again for ever; it never holds the others.
+ */
+import {
+  type Admission,
+  type Channel,
+  type ChannelHost,
+  type Connection,
+  type ConnectionState,
+  type DeliveryError,
+  type Fetch,
+  type InboundMessage,
+  type Logger,
+  PosthouseError,
+  type Rate,
+  type WebhookRequest,
+  type WebhookResponse,
+  type WebhookVerification,
+} from '@posthouse/contract'
+import { backoff } from '../base/backoff.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Account, Accounts } from '../ports/accounts.ts'
+import type { AccountStateStore } from '../ports/store.ts'
+
+export interface AccountSettings {
+  readonly id: string
+  readonly channel: Channel
+  readonly settings: unknown
+  readonly allowedUsers: ReadonlySet<string> | undefined
+  readonly freshness: number | undefined
+  readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+}
+
+export interface AccountStatus {
+  readonly id: string
+  readonly channel: string
+  readonly state: ConnectionState
+  readonly problem: string | undefined
+  /** When the platform last gave a sign of life, by itself or to a probe. */
+  readonly lastReceived: number | undefined
+}
+
+interface Webhook {
+  readonly verification: WebhookVerification
+  handle(request: WebhookRequest): Promise<WebhookResponse>
+}
+
+export interface OpenAccounts extends Accounts, AsyncDisposable {
+  /** Opens what is new, closes what is gone, reopens what changed. */
+  update(accounts: readonly AccountSettings[]): Promise<void>
+  webhook(id: string): Webhook | undefined
+  status(): readonly AccountStatus[]
+}
+
+interface Open {
+  config: AccountSettings
+  readonly abort: AbortController
+  connection: Connection | undefined
+  webhook: Webhook | undefined
+  state: ConnectionState
+  problem: string | undefined
+  lastReceived: number | undefined
+  opening: Promise<void>
+}
+
+const OPEN_AGAIN = { first: 1000, most: 60_000 }
+/** Silence after which the platform is asked whether we are still known. */
+const SILENCE = 60_000
+const PROBE_TIMEOUT = 15_000
+const CLOSE_TIMEOUT = 10_000
+
+export function createAccounts(parts: {
+  readonly state: AccountStateStore
+  readonly fetch: Fetch
+  readonly clock: Clock
+  readonly log: Logger & { child(fields: object): Logger }
+  readonly publicUrl: string | undefined
+  receive(account: AccountSettings, message: InboundMessage): Promise<Admission>
+}): OpenAccounts {
+  const { state, fetch, clock, log, publicUrl } = parts
+  const open = new Map<string, Open>()
+
+  const start = (config: AccountSettings): Open => {
+    const entry: Open = {
+      config,
+      abort: new AbortController(),
+      connection: undefined,
+      webhook: undefined,
+      state: 'starting',
+      problem: undefined,
+      lastReceived: undefined,
+      opening: Promise.resolve(),
+    }
+    entry.opening = keepOpening(entry)
+    return entry
+  }
+
+  const keepOpening = async (entry: Open) => {
+    const { config, abort } = entry
+    for (let attempt = 1; !abort.signal.aborted; attempt++) {
+      try {
+        const connection = await config.channel.open(config.settings, hostOf(entry), abort.signal)
+        if (abort.signal.aborted) await connection[Symbol.asyncDispose]()
+        else entry.connection = connection
+        return
+      } catch (error) {
+        if (abort.signal.aborted) return
+        report(entry, 'degraded', (error as Error).message)
+        log.error({ err: error, account: config.id }, 'an account could not be opened; it is tried again')
+        await clock.sleep(backoff(attempt, OPEN_AGAIN), abort.signal)
+      }
+    }
+  }
+
+  const hostOf = (entry: Open): ChannelHost => {
+    const { config } = entry
+    const account = config.id
+    return {
+      account,
+      fetch,
+      log: log.child({ account }),
+      state: { get: (key) => state.get(account, key), set: (key, value) => state.set(account, key, value) },
+      routes: {
+        url: publicUrl && `${publicUrl}/api/webhook/${account}`,
+        webhook(verification, handle) {
+          if (verification.secret === '') throw new PosthouseError('invalid', 'a webhook needs a secret')
+          entry.webhook = {
+            verification,
+            handle: async (request) => {
+              const response = await handle(request)
+              if (response.status < 300) entry.lastReceived = clock.now()
+              return response
+            },
+          }
+        },
+      },
+      receive: (message) => parts.receive(config, message),
+      received() {
+        entry.lastReceived = clock.now()
+        if (entry.state !== 'connected') report(entry, 'connected')
+      },
+      report: (next, problem) => report(entry, next, problem),
+    }
+  }
+
+  const report = (entry: Open, next: ConnectionState, problem?: string) => {
+    if (entry.state !== next || entry.problem !== problem) {
+      const fields = { account: entry.config.id, state: next, was: entry.state, ...(problem ? { problem } : {}) }
+      if (next === 'connected' || next === 'starting') log.info(fields, 'channel state')
+      else log.warn(fields, 'channel state')
+    }
+    entry.state = next
+    entry.problem = problem
+  }
+
+  const close = async (entry: Open) => {
+    entry.abort.abort()
+    entry.webhook = undefined
+    const closing = entry.opening.then(() => entry.connection?.[Symbol.asyncDispose]())
+    const late = new AbortController()
+    await Promise.race([
+      closing.catch((error: unknown) => log.warn({ err: error }, 'an account did not close cleanly')),
+      clock.sleep(CLOSE_TIMEOUT, late.signal),
+    ])
+    late.abort()
+    entry.connection = undefined
+  }
+
+  /** A channel that hears nothing may be deaf: it is asked. */
+  const probe = async (entry: Open) => {
+    if (!entry.connection || clock.now() - (entry.lastReceived ?? 0) < SILENCE) return
+    try {
+      await entry.connection.probe(AbortSignal.timeout(PROBE_TIMEOUT))
+      entry.lastReceived = clock.now()
+      if (entry.state === 'degraded' || entry.state === 'starting') report(entry, 'connected')
+    } catch (error) {
+      if (entry.abort.signal.aborted) return
+      const { kind, message } = error as DeliveryError
+      report(entry, kind === 'auth' ? 'needs-auth' : kind === 'conflict' ? 'conflict' : 'degraded', message)
+    }
+  }
+  const probing = clock.every(SILENCE / 2, () => {
+    for (const entry of open.values()) void probe(entry)
+  })
+
+  return {
+    find(id): Account | undefined {
+      const entry = open.get(id)
+      if (!entry) return undefined
+      const { config, connection } = entry
+      return {
+        id,
+        channel: config.channel.id,
+        capabilities: config.channel.capabilities,
+        allowedUsers: config.allowedUsers,
+        freshness: config.freshness,
+        rates: config.rates,
+        connection,
+      }
+    },
+    async update(accounts) {
+      const wanted = new Map(accounts.map((account) => [account.id, account]))
+      for (const [id, entry] of open) {
+        const next = wanted.get(id)
+        if (next && next.channel === entry.config.channel && same(next.settings, entry.config.settings)) entry.config = next
+        else {
+          await close(entry)
+          open.delete(id)
+        }
+      }
+      for (const [id, config] of wanted) if (!open.has(id)) open.set(id, start(config))
+    },
+    webhook: (id) => open.get(id)?.webhook,
+    status: () =>
+      [...open.values()].map(({ config, state: current, problem, lastReceived }) => ({
+        id: config.id,
+        channel: config.channel.id,
+        state: current,
+        problem,
+        lastReceived,
+      })),
+    async [Symbol.asyncDispose]() {
+      probing[Symbol.dispose]()
+      await Promise.all([...open.values()].map(close))
+      open.clear()
+    },
+  }
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}

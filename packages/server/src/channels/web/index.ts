@@ -1,0 +1,44 @@
+/**
+ * The web chat and the API as a channel. Its platform is our own store: a committed message can be read there, so sending means
+ * telling the open pages, and it cannot fail half-way.
+ */
+import type { Capabilities, Channel } from '@posthouse/contract'
+import { render } from './send.ts'
+
+export { decode, type WebInput } from './receive.ts'
+
+const MB = 1024 * 1024
+const FILE = 50 * MB
+
+const capabilities: Capabilities = {
+  maxText: { limit: 1_000_000, unit: 'utf16' },
+  upload: { image: FILE, audio: FILE, voice: FILE, video: FILE, file: FILE },
+  download: FILE,
+  ownership: 'stateless',
+  proactive: true,
+  idempotentSend: true,
+  ackDeadline: 30_000,
+  retryWindow: 7 * 86_400_000,
+  rates: {},
+}
+
+/** `show` tells the open pages of a conversation that there is something new. */
+export function createWebChannel(show: (conversationId: string) => Promise<void>): Channel<Record<never, never>> {
+  return {
+    id: 'web',
+    settings: { fields: {}, required: [] },
+    capabilities,
+    async open(_settings, host) {
+      host.report('connected')
+      return {
+        render,
+        async send(piece, to) {
+          await show(to.room)
+          return { id: String(piece.text.length), room: to.room }
+        },
+        probe: async () => ({ id: 'web', name: 'web chat' }),
+        async [Symbol.asyncDispose]() {},
+      }
+    },
+  }
+}

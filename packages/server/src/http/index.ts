@@ -1,0 +1,2 @@
+/** HTTP's door. */
+export { type Gateway, type HttpOptions, type HttpServer, type SentMessage, startHttp } from './server.ts'

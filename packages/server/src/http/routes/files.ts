@@ -1,0 +1,110 @@
+/** Files that people attach: up in one part, down as a download that no browser will run. */
+import { extname } from 'node:path'
+import { Readable } from 'node:stream'
+import { type FileKind, PosthouseError } from '@posthouse/contract'
+import type { FileView } from '@posthouse/contract/http'
+import { fileTypeFromBuffer } from 'file-type'
+import { z } from 'zod'
+import type { Gateway } from '../server.ts'
+import type { Routes } from './routes.ts'
+
+/** Shown in the page; everything else is only ever downloaded. */
+const INLINE = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
+const SNIFF = 4100
+const NAME = 200
+
+export function fileRoutes(routes: Routes, gateway: Gateway): void {
+  const { store, blobs, guards, newId } = gateway
+
+  routes.post(
+    '/api/v1/files',
+    {
+      config: { policy: 'login', rateLimit: { max: 120, timeWindow: 60_000 } },
+      bodyLimit: 60 * 1024 * 1024,
+      schema: { summary: 'Upload one file (multipart, field `file`)', consumes: ['multipart/form-data'] },
+    },
+    async (request): Promise<FileView> => {
+      const { userId } = guards.authorize(request.principal, 'chat')
+      if (!request.isMultipart()) throw new PosthouseError('unsupported', 'multipart/form-data is expected')
+      const part = await request.file()
+      if (part?.fieldname !== 'file') throw new PosthouseError('invalid', 'file: missing')
+      const id = newId()
+      const { head, bytes } = await peek(part.file, SNIFF)
+      const size = await blobs.put(id, bytes, Number.MAX_SAFE_INTEGER)
+      if (part.file.truncated) {
+        await blobs.remove(id)
+        throw new PosthouseError('too-large')
+      }
+      const mime = (await fileTypeFromBuffer(head))?.mime ?? textMime(part.filename, head)
+      const file = { id, owner: userId, kind: kindOf(mime), name: cleanName(part.filename), mime, size }
+      await store.files.add(file)
+      return { id, kind: file.kind, name: file.name, mime, size }
+    },
+  )
+
+  routes.get(
+    '/api/v1/files/:id',
+    { config: { policy: 'login' }, schema: { summary: 'Download', params: z.object({ id: z.uuid() }) } },
+    async (request, reply) => {
+      const file = await store.files.find(request.params.id)
+      // A file of a conversation is its owner's: files fetched from a chat tool belong to the conversation.
+      const conversation = file && (await store.conversations.find(file.owner))
+      guards.authorize(request.principal, 'own', { owner: conversation ? conversation.owner : file?.owner })
+      if (!file) throw new PosthouseError('not-found')
+      const disposition = INLINE.has(file.mime) ? 'inline' : 'attachment'
+      return await reply
+        .header('content-type', INLINE.has(file.mime) ? file.mime : 'application/octet-stream')
+        .header('content-length', file.size)
+        .header('content-disposition', `${disposition}; filename*=UTF-8''${encodeURIComponent(file.name)}`)
+        .header('x-content-type-options', 'nosniff')
+        .header('content-security-policy', "sandbox; default-src 'none'")
+        .header('cache-control', 'private, max-age=31536000, immutable')
+        .send(Readable.from(blobs.get(file.id)))
+    },
+  )
+}
+
+/** Reads the first bytes without losing them. */
+async function peek(stream: AsyncIterable<Buffer>, length: number): Promise<{ head: Buffer; bytes: AsyncIterable<Uint8Array> }> {
+  const iterator = stream[Symbol.asyncIterator]()
+  const first: Buffer[] = []
+  let size = 0
+  let ended = false
+  while (size < length && !ended) {
+    const next = await iterator.next()
+    if (next.done) ended = true
+    else {
+      first.push(next.value)
+      size += next.value.length
+    }
+  }
+  async function* all() {
+    yield* first
+    if (!ended) for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value
+  }
+  return { head: Buffer.concat(first), bytes: all() }
+}
+
+/** Plain text has no magic bytes: it is told by having none that text has not, and by its name. */
+function textMime(filename: string, head: Buffer): string {
+  if (head.includes(0)) return 'application/octet-stream'
+  const types: Record<string, string> = {
+    '.md': 'text/markdown',
+    '.csv': 'text/csv',
+    '.json': 'application/json',
+    '.yaml': 'application/yaml',
+    '.yml': 'application/yaml',
+  }
+  return types[extname(filename).toLowerCase()] ?? 'text/plain'
+}
+
+function kindOf(mime: string): FileKind {
+  const major = mime.split('/')[0]
+  return INLINE.has(mime) ? 'image' : major === 'audio' ? 'audio' : major === 'video' ? 'video' : 'file'
+}
+
+/** A name is only ever shown: no path, no control characters, no direction tricks. */
+function cleanName(name: string): string {
+  const base = name.split(/[\\/]/).at(-1) ?? ''
+  return base.replace(/[\p{Cc}\p{Bidi_Control}]/gu, '').slice(-NAME) || 'file'
+}

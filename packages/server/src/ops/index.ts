@@ -1,0 +1,3 @@
+/** Operations' door. */
+export { type AppLogger, createLogger } from './log.ts'
+export { createMetrics, type Metrics, metricTable } from './metrics.ts'

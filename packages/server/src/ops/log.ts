@@ -1,0 +1,69 @@
+/** Logs: JSON lines, or for a person at a terminal. Secrets are taken out by name, whatever their depth. */
+import { Writable } from 'node:stream'
+import { type Logger as PinoLogger, pino } from 'pino'
+
+export type AppLogger = PinoLogger
+
+const SECRET = /token|secret|passw|api_?key|authorization|cookie/i
+const DEPTH = 5
+
+export function createLogger(options: {
+  readonly debug: boolean
+  readonly terminal: boolean
+  readonly stream?: NodeJS.WritableStream
+}): AppLogger {
+  const target = options.stream ?? process.stdout
+  return pino(
+    {
+      level: options.debug ? 'debug' : 'info',
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }), log: (fields) => clean(fields, 0) as Record<string, unknown> },
+    },
+    options.terminal ? forPeople(target) : target,
+  )
+}
+
+/** Copies the fields without secrets; errors become what an operator needs of them. */
+function clean(value: unknown, depth: number): unknown {
+  if (value instanceof Error) return describe(value, depth)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth >= DEPTH) return '[deep]'
+  if (Array.isArray(value)) return value.slice(0, 50).map((entry) => clean(entry, depth + 1))
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, SECRET.test(key) ? '[secret]' : clean(entry, depth + 1)]))
+}
+
+function describe(error: Error, depth: number): object {
+  const { code, kind } = error as { code?: unknown; kind?: unknown }
+  return {
+    type: error.name,
+    message: error.message,
+    ...(code === undefined ? {} : { code }),
+    ...(kind === undefined ? {} : { kind }),
+    stack: error.stack,
+    ...(error.cause instanceof Error && depth < DEPTH ? { cause: describe(error.cause, depth + 1) } : {}),
+  }
+}
+
+const COLOURS: Record<string, string> = { debug: '\x1b[90m', info: '\x1b[36m', warn: '\x1b[33m', error: '\x1b[31m', fatal: '\x1b[31m' }
+
+/** One line a record: time, level, words, fields. Control characters of others do not reach the terminal. */
+function forPeople(target: NodeJS.WritableStream): Writable {
+  const colour = process.env.NO_COLOR === undefined
+  return new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      const { level, time, msg, err, ...fields } = JSON.parse(chunk.toString()) as Record<string, unknown>
+      const name = String(level)
+      const extra = Object.entries(fields)
+        .map(([key, entry]) => ` ${key}=${typeof entry === 'string' ? entry : JSON.stringify(entry)}`)
+        .join('')
+      const problem = err as { message?: string; stack?: string } | undefined
+      const text = `${String(time).slice(11, 19)} ${name.padEnd(5)} ${String(msg)}${extra}${problem ? `: ${problem.message}` : ''}`.replace(
+        /\p{Cc}/gu,
+        ' ',
+      )
+      target.write(`${colour ? COLOURS[name] : ''}${text}${colour ? '\x1b[0m' : ''}\n`)
+      done()
+    },
+  })
+}

@@ -1,2 +1,4 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
-export {}
+export * from './emulators/telegram/index.ts'
+export * from './suites/channel.ts'
+export * from './suites/host.ts'

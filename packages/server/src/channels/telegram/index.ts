@@ -1,0 +1,447 @@
+/** Telegram over the Bot API: settings, identity, and the loops that keep an account connected. https://core.telegram.org/bots/api */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Update } from '@grammyjs/types'
+import {
+  type Capabilities,
+  type Channel,
+  type ChannelHost,
+  type Connection,
+  type ConnectionState,
+  DeliveryError,
+  type DeliveryFailure,
+  FetchError,
+  type FileRef,
+  isPosthouseError,
+  PosthouseError,
+  type Schema,
+  type WebhookRequest,
+  type WebhookResponse,
+} from '@posthouse/contract'
+import { type Api, ApiError, createApi } from './api.ts'
+import { decode, type Identity, UPDATES } from './receive.ts'
+import { edit, MAX_TEXT, MAX_UPLOAD, type Moves, render, send, target, toDeliveryError } from './send.ts'
+
+export interface TelegramSettings {
+  readonly token: string
+  readonly mode: 'polling' | 'webhook'
+  readonly secret_token?: string
+  readonly api_root: string
+  readonly allowed_users?: readonly string[]
+  readonly poll_timeout: number
+}
+
+const settings: Schema<TelegramSettings> = {
+  required: ['token'],
+  fields: {
+    token: {
+      type: 'string',
+      format: 'secret',
+      pattern: '^[0-9]+:[A-Za-z0-9_-]+$',
+      description: { en: 'The bot token that @BotFather gave you.', zh: '@BotFather 给你的机器人令牌。' },
+      examples: ['$' + '{env:TELEGRAM_TOKEN}'],
+    },
+    mode: {
+      type: 'string',
+      enum: ['polling', 'webhook'],
+      default: 'polling',
+      description: {
+        en: 'How messages arrive: "polling" works everywhere; "webhook" needs server.public_url and secret_token.',
+        zh: '接收方式：polling 随处可用；webhook 需要 server.public_url 和 secret_token。',
+      },
+    },
+    secret_token: {
+      type: 'string',
+      format: 'secret',
+      pattern: '^[A-Za-z0-9_-]{1,256}$',
+      description: {
+        en: 'What Telegram must send with every webhook call: 1 to 256 letters, digits, _ or -. Required for mode "webhook".',
+        zh: 'Telegram 每次调用 webhook 时必须携带的密钥：1 到 256 个字母、数字、_ 或 -。webhook 模式必填。',
+      },
+    },
+    api_root: {
+      type: 'string',
+      format: 'url',
+      default: 'https://api.telegram.org',
+      description: {
+        en: 'Address of the Bot API; change it for a proxy or a local server.',
+        zh: 'Bot API 地址；使用代理或本地服务器时修改。',
+      },
+    },
+    allowed_users: {
+      type: 'array',
+      items: { type: 'id' },
+      description: {
+        en: 'Ids of the people who may write; everybody else is told once that access is denied.',
+        zh: '允许使用者的 ID；其他人会收到一次拒绝通知。',
+      },
+      examples: [[12345678]],
+    },
+    poll_timeout: {
+      type: 'integer',
+      format: 'duration',
+      default: 30_000,
+      minimum: 0,
+      maximum: 50_000,
+      description: { en: 'How long one poll waits for messages.', zh: '一次轮询等待消息的时间。' },
+    },
+  },
+  check: ({ mode, secret_token }) =>
+    mode === 'webhook' && !secret_token
+      ? [
+          {
+            field: 'secret_token',
+            problem: 'is required when mode is "webhook": without it anybody could send messages in the name of Telegram',
+          },
+        ]
+      : [],
+}
+
+/** Limits: bots/api#sendmessage, #sending-files, #getfile, #getting-updates; rates: bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this */
+const capabilities: Capabilities = {
+  maxText: { limit: MAX_TEXT, unit: 'utf16' },
+  // An image above 10 MB goes as a document.
+  upload: { image: MAX_UPLOAD, audio: MAX_UPLOAD, voice: MAX_UPLOAD, video: MAX_UPLOAD, file: MAX_UPLOAD, sticker: MAX_UPLOAD },
+  download: 20 * 1024 * 1024,
+  ownership: 'single',
+  proactive: true,
+  idempotentSend: false,
+  ackDeadline: 60_000,
+  retryWindow: 24 * 3_600_000,
+  rates: { account: { amount: 30, per: 1000 }, direct: { amount: 1, per: 1000 }, group: { amount: 20, per: 60_000 } },
+  draftInterval: 1000,
+}
+
+/** Time and chance, as tests need them. */
+export interface Clock {
+  now(): number
+  random(): number
+  /** Resolves after `ms` or when the signal fires. */
+  wait(ms: number, signal: AbortSignal): Promise<void>
+}
+
+const systemClock: Clock = {
+  now: Date.now,
+  random: Math.random,
+  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
+}
+
+export const telegram = createTelegram()
+
+export function createTelegram(clock: Clock = systemClock): Channel<TelegramSettings> {
+  return { id: 'telegram', settings, capabilities, open: (settings, host, signal) => open(settings, host, signal, clock) }
+}
+
+/** Longer than any poll waits, so that a dead connection is noticed. */
+const POLL_MARGIN = 15_000
+const WEBHOOK_CHECK = 300_000
+/** After a quiet week update ids begin anew at random; an offset older than this is forgotten. Repeats are recognised by their key. */
+const OFFSET_LIFE = 6 * 86_400_000
+/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
+const GRACE = 5_000
+
+/** One open account, as its loops see it. */
+interface Account {
+  readonly api: Api
+  readonly settings: TelegramSettings
+  readonly host: ChannelHost
+  readonly clock: Clock
+  /** Fires when receiving must end. */
+  readonly stop: AbortSignal
+  identity: Identity | undefined
+  /** Tells the operator once per change. */
+  say(state: ConnectionState, problem?: string): void
+  /** Remembers work that closing must wait for. */
+  tracked<T>(work: Promise<T>): Promise<T>
+}
+
+async function open(settings: TelegramSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
+  const closing = new AbortController()
+  const cutOff = new AbortController()
+  const pending = new Set<Promise<unknown>>()
+  const account: Account = {
+    api: createApi(settings.api_root, settings.token, host.fetch),
+    settings,
+    host,
+    clock,
+    stop: AbortSignal.any([signal, closing.signal]),
+    identity: parseJson<Identity>(await host.state.get('identity')),
+    say: reporter(host),
+    tracked: (work) => {
+      const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
+      pending.add(quiet)
+      return work
+    },
+  }
+  const { api, tracked } = account
+  const moves = await loadMoves(host)
+  const step = settings.mode === 'webhook' ? serve(account) : await poll(account)
+  const running = keepOn(account, step)
+  await running.begun
+  const within = <T extends { readonly signal: AbortSignal }>(options: T): T => ({
+    ...options,
+    signal: AbortSignal.any([options.signal, cutOff.signal]),
+  })
+  return {
+    render,
+    send: (piece, to, options) => tracked(send(api, moves, piece, to, within(options))),
+    edit: (receipt, piece, options) => tracked(edit(api, receipt, piece, within(options))),
+    typing: async (to, signal) => {
+      await api.call('sendChatAction', { ...target(to, moves), action: 'typing' }, { signal }).catch(() => undefined)
+    },
+    download: (file, limit, signal) => download(api, file, limit, signal),
+    probe: async (signal) => {
+      const me = await api.call('getMe', {}, { signal }).catch(refuse)
+      return { id: String(me.id), name: `@${me.username}` }
+    },
+    [Symbol.asyncDispose]: async () => {
+      closing.abort()
+      const late = setTimeout(() => cutOff.abort(), GRACE)
+      await running.ended
+      while (pending.size > 0) await Promise.all(pending)
+      clearTimeout(late)
+    },
+  }
+}
+
+// ---- Keeping on -------------------------------------------------------------------------------------------------------
+
+/** What the operator sees after a failure, and how long to wait at least and at most. */
+interface Setback {
+  readonly state: ConnectionState
+  readonly least: number
+  readonly most: number
+  readonly remedy: string
+}
+const SETBACKS: Partial<Record<DeliveryFailure, Setback>> = {
+  conflict: {
+    state: 'conflict',
+    least: 30_000,
+    most: 120_000,
+    remedy: 'another program uses this bot token; stop it or create a second bot',
+  },
+  auth: { state: 'needs-auth', least: 30_000, most: 300_000, remedy: 'the token is refused; get the current one from @BotFather' },
+  'rate-limited': { state: 'rate-limited', least: 1_000, most: 30_000, remedy: 'Telegram asks us to wait' },
+}
+const NETWORK: Setback = { state: 'degraded', least: 500, most: 30_000, remedy: 'Telegram is not reachable; it is being tried again' }
+const OURSELVES: Setback = { ...NETWORK, remedy: 'the gateway could not keep its place; it is being tried again' }
+
+/** One round of receiving; answers how long to wait before the next. */
+type Step = () => Promise<number>
+
+/** Repeats `step` until the account closes. A failure is told and waited off, and is never the end. */
+function keepOn({ clock, stop, say }: Account, step: Step): { begun: Promise<void>; ended: Promise<void> } {
+  const begun = Promise.withResolvers<void>()
+  let failures = 0
+  const setBack = (thrown: unknown): number => {
+    const error = toDeliveryError(thrown)
+    const { state, least, most, remedy } =
+      SETBACKS[error.kind] ?? (thrown instanceof ApiError || thrown instanceof FetchError ? NETWORK : OURSELVES)
+    say(state, `${remedy} (${error.message})`)
+    return Math.max(error.retryAfter ?? 0, backOff(failures++, least, most, clock.random()))
+  }
+  const run = async () => {
+    while (!stop.aborted) {
+      let pause: number
+      try {
+        pause = await step()
+        failures = 0
+      } catch (thrown) {
+        if (stop.aborted) break
+        pause = setBack(thrown)
+      }
+      begun.resolve()
+      if (pause > 0) await clock.wait(pause, stop)
+    }
+    begun.resolve()
+  }
+  return { begun: begun.promise, ended: run() }
+}
+
+function backOff(failures: number, least: number, most: number, chance: number): number {
+  const high = Math.min(most, least * 2 ** (failures + 1))
+  const low = Math.max(least, high / 2)
+  return low + chance * (high - low)
+}
+
+async function identify(account: Account): Promise<void> {
+  const me = await account.api.call('getMe', {}, { signal: account.stop, timeout: 10_000 })
+  if (account.identity?.id === me.id && account.identity.username === me.username) return
+  account.identity = { id: me.id, username: me.username }
+  await account.host.state.set('identity', JSON.stringify(account.identity))
+}
+
+// ---- Polling ----------------------------------------------------------------------------------------------------------
+
+/** One poll. Before the first, and after a failure, we ask who we are and remove any webhook. */
+async function poll(account: Account): Promise<Step> {
+  const { api, settings, host, clock, stop } = account
+  let cursor = parseJson<{ offset: number; at: number }>(await host.state.get('offset'))
+  let ready = false
+  return async () => {
+    const first = !ready
+    ready = false
+    if (first) {
+      await identify(account)
+      await api.call('deleteWebhook', {}, { signal: stop })
+    }
+    const offset = cursor && clock.now() - cursor.at < OFFSET_LIFE ? { offset: cursor.offset } : {}
+    // The first poll doesn't wait: it tells whether we are alone.
+    const timeout = first ? 0 : Math.floor(settings.poll_timeout / 1000)
+    const wait = { signal: stop, timeout: settings.poll_timeout + POLL_MARGIN }
+    const updates = await api.call('getUpdates', { ...offset, limit: 100, timeout, allowed_updates: UPDATES }, wait)
+    ready = true
+    host.received()
+    account.say('connected')
+    if (updates.length === 0) return 0
+    const { taken, refusal } = await admit(account, updates)
+    const last = Math.max(...taken.map((update) => update?.update_id).filter(Number.isSafeInteger))
+    if (Number.isFinite(last)) {
+      const next = { offset: last + 1, at: clock.now() }
+      await host.state.set('offset', JSON.stringify(next))
+      cursor = next
+    }
+    if (refusal !== undefined) host.log.warn({ problem: String(refusal) }, 'updates were not taken; they stay with Telegram')
+    return refusal !== undefined || !Number.isFinite(last) ? retryAfter(refusal) : 0
+  }
+}
+
+/** Admits a batch, chats side by side, each in its order. Answers the updates up to the first that was refused (P1). */
+async function admit(account: Account, updates: readonly Update[]): Promise<{ taken: readonly Update[]; refusal: unknown }> {
+  const chats = new Map<unknown, Promise<void>>()
+  const results = await Promise.allSettled(
+    updates.map((update) => {
+      const chat = (update?.message ?? update?.edited_message ?? update?.callback_query?.message)?.chat?.id
+      const work = (chats.get(chat) ?? Promise.resolve()).then(() => accept(account, update))
+      chats.set(chat, work)
+      return work
+    }),
+  )
+  const refused = results.findIndex((result) => result.status === 'rejected')
+  const result = results[refused]
+  if (result?.status !== 'rejected') return { taken: updates, refusal: undefined }
+  return { taken: updates.slice(0, refused), refusal: result.reason }
+}
+
+/** Resolves when the update needs no repetition: committed, or nothing that we could ever read. */
+async function accept({ api, host, clock, stop, identity, tracked }: Account, update: Update): Promise<void> {
+  if (!identity) throw new PosthouseError('unavailable', 'our own name is not known yet')
+  let message: ReturnType<typeof decode>
+  try {
+    message = decode(update, identity, clock.now())
+  } catch (error) {
+    host.log.warn({ update_id: update?.update_id, problem: String(error) }, 'skipped a malformed update')
+    return
+  }
+  if (!message) return
+  await host.receive(message)
+  if (message.kind !== 'callback' || !update.callback_query) return
+  const answer = api.call('answerCallbackQuery', { callback_query_id: update.callback_query.id }, { signal: stop })
+  tracked(answer).catch((error: Error) => host.log.debug({ problem: error.message }, 'a pressed button was not acknowledged'))
+}
+
+function retryAfter(refusal: unknown): number {
+  return (isPosthouseError(refusal) && refusal.retryAfter) || 1000
+}
+
+// ---- Webhook ----------------------------------------------------------------------------------------------------------
+
+/** Says where to send, then looks from time to time whether that still holds and whether Telegram reaches us. */
+function serve(account: Account): Step {
+  const { api, settings, host, stop, say } = account
+  const secret = settings.secret_token ?? ''
+  host.routes.webhook({ kind: 'token', header: 'x-telegram-bot-api-secret-token', secret }, (request) =>
+    account.tracked(handle(account, request)),
+  )
+  return async () => {
+    await identify(account)
+    const { url } = host.routes
+    if (!url) {
+      say('degraded', 'server.public_url is not set, so Telegram cannot be told where to send; set it, or use mode: polling')
+    } else {
+      const info = await api.call('getWebhookInfo', {}, { signal: stop })
+      if (info.url && info.url !== url) host.log.warn({ url: info.url }, 'the webhook pointed somewhere else; it is ours now')
+      await api.call('setWebhook', { url, secret_token: secret, allowed_updates: UPDATES, max_connections: 40 }, { signal: stop })
+      if (info.url === url && info.pending_update_count > 0 && info.last_error_message) {
+        say('degraded', `Telegram does not reach ${url}: ${info.last_error_message}`)
+      } else {
+        host.received()
+        say('connected')
+      }
+    }
+    return WEBHOOK_CHECK
+  }
+}
+
+async function handle(account: Account, request: WebhookRequest): Promise<WebhookResponse> {
+  const { host, stop } = account
+  const update = parseJson<Update>(Buffer.from(request.body).toString('utf8'))
+  if (typeof update !== 'object' || update === null) return { status: 400 }
+  if (stop.aborted) return { status: 503, headers: { 'retry-after': '5' } }
+  host.received()
+  try {
+    await accept(account, update)
+    return { status: 200 }
+  } catch (error) {
+    host.log.warn({ update_id: update.update_id, problem: String(error) }, 'an update was not taken; Telegram repeats it')
+    return { status: 503, headers: { 'retry-after': String(Math.ceil(retryAfter(error) / 1000)) } }
+  }
+}
+
+// ---- The rest ---------------------------------------------------------------------------------------------------------
+
+async function download(api: Api, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  const info = await api.call('getFile', { file_id: file.ref ?? '' }, { signal }).catch((error: unknown) => {
+    if (error instanceof ApiError && /file is too big/i.test(error.message)) throw new PosthouseError('too-large', 'more than 20 MB')
+    return refuse(error)
+  })
+  if ((info.file_size ?? 0) > limit) throw new PosthouseError('too-large', `${info.file_size} bytes, allowed are ${limit}`)
+  if (!info.file_path) throw new DeliveryError('not-found', 'the file is not there any more')
+  const response = await api.download(info.file_path, { signal }).catch(refuse)
+  if (response.status !== 200)
+    throw new DeliveryError(response.status >= 500 ? 'transient' : 'not-found', `the download answered ${response.status}`)
+  return limited(response.body, limit)
+}
+
+async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
+    yield chunk
+  }
+}
+
+function refuse(error: unknown): never {
+  throw toDeliveryError(error)
+}
+
+const MOST_MOVES = 1000
+
+async function loadMoves(host: ChannelHost): Promise<Moves> {
+  const moved = new Map(parseJson<[string, string][]>(await host.state.get('moves')))
+  return {
+    current: (room) => moved.get(room) ?? room,
+    record: async (from, to) => {
+      moved.set(from, to)
+      await host.state.set('moves', JSON.stringify([...moved].slice(-MOST_MOVES)))
+    },
+  }
+}
+
+function reporter(host: ChannelHost): Account['say'] {
+  let last = ''
+  return (state, problem) => {
+    const said = `${state} ${problem ?? ''}`
+    if (said === last) return
+    last = said
+    host.report(state, problem)
+  }
+}
+
+function parseJson<T>(text: string | undefined): T | undefined {
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as T)
+  } catch {
+    return undefined
+  }
+}

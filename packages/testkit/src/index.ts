@@ -1,2 +1,2 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
-export {}
+export * from './emulators/model/index.ts'

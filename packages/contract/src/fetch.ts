@@ -5,6 +5,8 @@ export interface FetchOptions {
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>
   readonly signal?: AbortSignal
+  /** Milliseconds until the connection stands; default 10 s. */
+  readonly connectTimeout?: number
   /** Milliseconds until the first byte of the answer; default 30 s. */
   readonly headersTimeout?: number
   /** Milliseconds between two chunks of the answer; default 30 s. */

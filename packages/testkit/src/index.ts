@@ -2,3 +2,4 @@
 export * from './emulators/telegram/index.ts'
 export * from './suites/channel.ts'
 export * from './suites/host.ts'
+export * from './emulators/model/index.ts'

@@ -11,15 +11,20 @@ export interface FetchClient extends AsyncDisposable {
 
 /** Makes a client with its own connection pool. Disposing it closes every connection. */
 export function createFetch(options: { readonly connectTimeout?: number; readonly connections?: number } = {}): FetchClient {
-  const agent = new Agent({
-    connect: { timeout: options.connectTimeout ?? 10_000 },
-    connections: options.connections ?? 256,
-    keepAliveTimeout: 30_000,
-    pipelining: 1,
-  })
+  // The client ties the connect limit to the pool: one pool for each of the few limits in use.
+  const agents = new Map<number, Agent>()
+  const agentFor = (timeout: number) => {
+    const existing = agents.get(timeout)
+    if (existing) return existing
+    const agent = new Agent({ connect: { timeout }, connections: options.connections ?? 256, keepAliveTimeout: 30_000, pipelining: 1 })
+    agents.set(timeout, agent)
+    return agent
+  }
   return {
-    fetch: (url, request) => send(agent, url, request ?? {}),
-    [Symbol.asyncDispose]: () => agent.destroy(),
+    fetch: (url, request = {}) => send(agentFor(request.connectTimeout ?? options.connectTimeout ?? 10_000), url, request),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([...agents.values()].map((agent) => agent.destroy()))
+    },
   }
 }
 

@@ -1,0 +1,118 @@
+/** Requests of the chat completions format, and the forms in which a provider may want them instead. */
+import type { ModelContent, ModelError, ModelMessage, ModelRequest } from '@posthouse/contract'
+import { endpoint, type WireSettings } from '../wire/settings.ts'
+
+export interface OpenAiSettings extends WireSettings {
+  readonly organization?: string
+  /** Texts per embeddings request. */
+  readonly embedding_batch?: number
+}
+
+export const DEFAULT_URL = 'https://api.openai.com/v1'
+
+export function urlOf(settings: OpenAiSettings, path: string): string {
+  return endpoint(settings.base_url ?? DEFAULT_URL, path, /\/(chat\/completions|embeddings|models)$/)
+}
+
+export function headersOf(settings: OpenAiSettings): Readonly<Record<string, string>> {
+  const key = settings.api_key?.trim()
+  return {
+    'content-type': 'application/json',
+    accept: 'text/event-stream, application/json',
+    ...(key ? { authorization: `Bearer ${key}` } : {}),
+    ...(settings.organization ? { 'openai-organization': settings.organization } : {}),
+    ...lower(settings.headers ?? {}),
+  }
+}
+
+function lower(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+}
+
+/** What this endpoint refuses; learned from its refusals and kept as long as the model. */
+export interface Dialect {
+  streamOptions: boolean
+  /** Reasoning models of OpenAI refuse `max_tokens` and ask for `max_completion_tokens`, older servers know only the first. */
+  limit: 'max_tokens' | 'max_completion_tokens'
+  temperature: boolean
+}
+
+export const firstDialect = (): Dialect => ({ streamOptions: true, limit: 'max_tokens', temperature: true })
+
+/** Takes from a refusal what must be put another way; answers whether asking again makes sense. */
+export function learn(dialect: Dialect, error: ModelError): boolean {
+  if (error.kind !== 'invalid') return false
+  const { message } = error
+  if (dialect.streamOptions && /stream_options|include_usage/.test(message)) {
+    dialect.streamOptions = false
+    return true
+  }
+  if (dialect.limit === 'max_tokens' && /max_completion_tokens/.test(message)) {
+    dialect.limit = 'max_completion_tokens'
+    return true
+  }
+  if (dialect.temperature && /temperature/.test(message) && /support/i.test(message)) {
+    dialect.temperature = false
+    return true
+  }
+  return false
+}
+
+export function chatBody(settings: OpenAiSettings, request: ModelRequest, dialect: Dialect): string {
+  const maxTokens = request.maxTokens ?? settings.max_tokens
+  const temperature = dialect.temperature ? (request.temperature ?? settings.temperature) : undefined
+  return JSON.stringify({
+    model: settings.model,
+    messages: [
+      ...(request.system ? [{ role: 'system', content: request.system }] : []),
+      ...request.messages.map((message) => toWire(message, settings.vision ?? false)),
+    ],
+    stream: true,
+    ...(dialect.streamOptions ? { stream_options: { include_usage: true } } : {}),
+    ...(maxTokens === undefined ? {} : { [dialect.limit]: maxTokens }),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(request.tools?.length
+      ? {
+          tools: request.tools.map(({ name, description, parameters }) => ({
+            type: 'function',
+            function: { name, description, parameters },
+          })),
+        }
+      : {}),
+  })
+}
+
+function toWire(message: ModelMessage, vision: boolean): unknown {
+  switch (message.role) {
+    case 'user':
+      return { role: 'user', content: contentOf(message.content, vision) }
+    case 'tool':
+      return { role: 'tool', tool_call_id: message.callId, content: message.text }
+    case 'assistant':
+      return {
+        role: 'assistant',
+        content: message.text || (message.toolCalls?.length ? null : ''),
+        ...(message.toolCalls?.length
+          ? {
+              tool_calls: message.toolCalls.map(({ id, name, arguments: text }) => ({
+                id,
+                type: 'function',
+                function: { name, arguments: text },
+              })),
+            }
+          : {}),
+      }
+  }
+}
+
+/** Text alone goes as a string: some servers know nothing else. A picture that the model can't see is named, not dropped. */
+function contentOf(content: readonly ModelContent[], vision: boolean): unknown {
+  if (!vision || content.every((part) => part.type === 'text')) {
+    return content.map((part) => (part.type === 'text' ? part.text : `[${part.mime}: this model cannot see pictures]`)).join('\n')
+  }
+  return content.map((part) =>
+    part.type === 'text'
+      ? { type: 'text', text: part.text }
+      : { type: 'image_url', image_url: { url: `data:${part.mime};base64,${Buffer.from(part.data).toString('base64')}` } },
+  )
+}

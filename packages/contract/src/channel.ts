@@ -100,7 +100,7 @@ export interface Connection extends AsyncDisposable {
 }
 
 /** An adapter for one platform. */
-export interface Channel<S = unknown> {
+export interface Channel<S = Record<string, unknown>> {
   readonly id: string
   readonly settings: Schema<S>
   readonly capabilities: Capabilities

@@ -106,7 +106,7 @@ export interface ModelHost {
 }
 
 /** Makes models of one wire format. */
-export interface ModelProvider<S = unknown> {
+export interface ModelProvider<S = Record<string, unknown>> {
   readonly id: string
   readonly settings: Schema<S>
   create(settings: S, host: ModelHost): Model

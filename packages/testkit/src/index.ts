@@ -1,5 +1,6 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
+
+export * from './emulators/model/index.ts'
 export * from './emulators/telegram/index.ts'
 export * from './suites/channel.ts'
 export * from './suites/host.ts'
-export * from './emulators/model/index.ts'

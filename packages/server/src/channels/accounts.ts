@@ -27,7 +27,7 @@ import type { AccountStateStore } from '../ports/store.ts'
 export interface AccountSettings {
   readonly id: string
   readonly channel: Channel
-  readonly settings: unknown
+  readonly settings: Record<string, unknown>
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number | undefined
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }

@@ -25,7 +25,12 @@ export function jsonSchema({ channels, providers }: Catalog): JsonSchema {
   return { $schema: 'https://json-schema.org/draft/2020-12/schema', title: 'posthouse.yaml', ...root }
 }
 
-function variant(id: string, key: string, shared: Readonly<Record<string, Field>>, { fields, required }: Schema<unknown>): JsonSchema {
+function variant(
+  id: string,
+  key: string,
+  shared: Readonly<Record<string, Field>>,
+  { fields, required }: Schema<Record<string, unknown>>,
+): JsonSchema {
   const schema = object({ ...shared, ...fields }, required)
   ;(schema.properties as Record<string, JsonSchema>)[key] = { const: id }
   return schema

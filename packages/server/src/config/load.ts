@@ -16,7 +16,7 @@ export interface Catalog {
 export interface AccountConfig {
   readonly id: string
   readonly channel: Channel
-  readonly settings: unknown
+  readonly settings: Record<string, unknown>
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
@@ -25,7 +25,7 @@ export interface AccountConfig {
 export interface EndpointConfig {
   readonly id: string
   readonly provider: ModelProvider
-  readonly settings: unknown
+  readonly settings: Record<string, unknown>
 }
 
 export interface Config {
@@ -270,7 +270,7 @@ function toAccount(id: string, channel: Channel, checked: Record<string, unknown
 }
 
 function checkRules(
-  schema: Schema<unknown>,
+  schema: Schema<Record<string, unknown>>,
   settings: Record<string, unknown>,
   path: readonly string[],
   problems: Problem[],

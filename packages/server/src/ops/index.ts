@@ -1,3 +1,5 @@
 /** Operations' door. */
+
+export { freeRatio } from './disk.ts'
 export { type AppLogger, createLogger } from './log.ts'
 export { createMetrics, type Metrics, metricTable } from './metrics.ts'

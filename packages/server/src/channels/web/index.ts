@@ -23,7 +23,7 @@ const capabilities: Capabilities = {
 }
 
 /** `show` tells the open pages of a conversation that there is something new. */
-export function createWebChannel(show: (conversationId: string) => Promise<void>): Channel<Record<never, never>> {
+export function createWebChannel(show: (conversationId: string) => Promise<void>): Channel {
   return {
     id: 'web',
     settings: { fields: {}, required: [] },

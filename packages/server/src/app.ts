@@ -1,0 +1,283 @@
+/**
+ * The composition root: the only file that imports every part. It opens them in order, hands each what it needs as plain arguments, and closes
+ * them in the reverse order.
+ */
+import { join } from 'node:path'
+import { type FileRef, PosthouseError } from '@posthouse/contract'
+import type { ModelsResponse } from '@posthouse/contract/http'
+import { systemClock } from './base/clock.ts'
+import { newId } from './base/ids.ts'
+import { createEmbeddedBroker } from './broker/index.ts'
+import { type AccountSettings, createAccounts, createWebChannel, decodeWeb } from './channels/index.ts'
+import { createSingleLive } from './cluster/index.ts'
+import type { AccountConfig, Config } from './config/index.ts'
+import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
+import { createModels } from './models-facade.ts'
+import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
+import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
+import { conversationTopic } from './ports/live.ts'
+import { viewMessage } from './ports/views.ts'
+import * as security from './security/index.ts'
+import { createBlobs, openStore } from './storage/index.ts'
+import { holdFolder } from './storage/lock.ts'
+import { version } from './version.ts'
+
+export interface Gateway extends AsyncDisposable {
+  readonly url: string
+  /** Where the first account is made; undefined when there is one. */
+  readonly setupUrl: string | undefined
+  /** Takes over what of a new configuration can change while running; answers the sections that need a restart. */
+  reconfigure(config: Config): Promise<readonly string[]>
+  /** Stops taking messages, lets running turns end, and gives the rest back to the database. */
+  drain(): Promise<void>
+}
+
+export interface GatewayOptions {
+  readonly log: AppLogger
+  readonly webFolder: string | undefined
+}
+
+const SETUP_LIFETIME = 24 * 3_600_000
+/** P10: a drain takes at most 20 s; this part of it is for the turns that run. */
+const GRACE = 12_000
+const PRUNE_EVERY = 3_600_000
+/** Below this part of free disk no message is taken: deleting needs room, too. */
+const LEAST_FREE = 0.02
+
+/** Opens everything and begins to work. @throws when the data cannot be opened or the port is taken. */
+export async function createGateway(initial: Config, { log, webFolder }: GatewayOptions): Promise<Gateway> {
+  let config = initial
+  const clock = systemClock
+  const node = newId()
+  await using opened = new AsyncDisposableStack()
+
+  const folder = opened.use(holdFolder(config.dataFolder))
+  const key = security.loadKey(config.keyFile, folder.hasData)
+  const store = opened.use(await openStore({ path: config.databasePath, sealer: security.createSealer(key), clock, newId }))
+  const blobs = createBlobs(join(config.dataFolder, 'files'), key.derive('files'))
+  const client = opened.use(security.createFetch())
+  const tokens = security.createTokens({ users: store.users, key, clock, newId })
+  const live = createSingleLive()
+  const broker = opened.use(createEmbeddedBroker())
+  const metrics = createMetrics()
+  const { observer } = metrics
+  const models = createModels(config.models, { fetch: client.fetch, clock, log, observer })
+
+  const accounts = createAccounts({
+    state: store.accountState,
+    fetch: client.fetch,
+    clock,
+    log,
+    publicUrl: config.server.publicUrl,
+    receive: (account, message) => pipeline.receive(message, { account: account.id, channel: account.channel.id }),
+  })
+  const web = createWebChannel(async (conversationId) => {
+    const [message] = await store.conversations.messages(conversationId, {}, 1)
+    if (message) live.publish(conversationTopic(conversationId), { type: 'message', message: viewMessage(message) })
+  })
+  const withWeb = (configured: readonly AccountConfig[]): AccountSettings[] => [
+    ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
+    ...configured,
+  ]
+
+  const pipeline = createPipeline({
+    store,
+    blobs,
+    models,
+    accounts,
+    live,
+    broker,
+    observer,
+    clock,
+    newId,
+    log,
+    node,
+    get assistant() {
+      return config.assistant
+    },
+    get defaultModel() {
+      return config.models.primary
+    },
+    limits: { waiting: config.resources.maxWaiting, lane: config.resources.maxWaitingPerConversation },
+    concurrency: config.resources.maxConcurrency,
+    coalesce: config.assistant.coalesce,
+  })
+
+  const choice = {
+    store,
+    models,
+    get defaultModel() {
+      return config.models.primary
+    },
+  }
+  const gateway: HttpGateway = {
+    version,
+    store,
+    blobs,
+    live,
+    models,
+    clock,
+    newId,
+    log,
+    guards: {
+      authorize: security.authorize,
+      verifyWebhook: security.verifyWebhook,
+      verifyToken: tokens.verify,
+      hashPassword: security.hashPassword,
+      checkPassword: security.checkPassword,
+      passwordRule: security.passwordRule,
+      scopesOf: security.scopesOf,
+      newSecret: security.newSecret,
+      hashSecret: security.hashSecret,
+    },
+    receive: (sent) => receiveSent(sent),
+    stop: pipeline.stop,
+    inFlight: pipeline.inFlight,
+    webhook: accounts.webhook,
+    currentModel: () => chosenModel(choice, undefined),
+    async switchModel(model) {
+      if (!models.endpoints.some((endpoint) => endpoint.id === model)) throw new PosthouseError('invalid', `model: there is no "${model}"`)
+      await switchEverywhere(choice, model)
+      log.info({ model }, 'the model was switched')
+    },
+    async modelsView(): Promise<ModelsResponse> {
+      return {
+        current: await chosenModel(choice, undefined),
+        models: models.endpoints.map(({ id, provider, vision }) => ({ id, provider, vision, demo: provider === 'demo' })),
+      }
+    },
+    readiness,
+    status,
+    metrics: () => metrics.text({ read: readings }),
+  }
+
+  async function receiveSent(sent: SentMessage) {
+    const files = await Promise.all(sent.files.map((id) => ownFile(id, sent.owner)))
+    if (sent.text.trim() === '' && files.length === 0) throw new PosthouseError('invalid', 'text: empty')
+    const message = decodeWeb({ ...sent, files, now: clock.now() })
+    const admission = await pipeline.receive(message, {
+      account: sent.account,
+      channel: 'web',
+      conversationId: sent.conversationId,
+      owner: sent.owner,
+      clientId: sent.clientId,
+    })
+    return { messageId: admission.messageId, conversationId: admission.conversationId, duplicate: admission.status === 'duplicate' }
+  }
+
+  async function ownFile(id: string, owner: string): Promise<FileRef> {
+    const file = await store.files.find(id)
+    if (!file || file.owner !== owner) throw new PosthouseError('invalid', `files: there is no file ${id}`)
+    return { kind: file.kind, name: file.name, mime: file.mime, size: file.size, id }
+  }
+
+  async function readiness() {
+    const problems: string[] = []
+    await store.probe().catch(() => problems.push('the database takes no writes'))
+    if ((await freeRatio(config.dataFolder)) < LEAST_FREE) problems.push('the disk is almost full')
+    return { ready: problems.length === 0, problems }
+  }
+
+  async function status() {
+    return {
+      version,
+      ...(await readiness()),
+      channels: accounts.status(),
+      models: { current: await chosenModel(choice, undefined), endpoints: models.status() },
+      queue: { ...pipeline.depth, depth: await store.inbox.depth(), ...(await store.outbox.backlog()) },
+      dead: await store.dead.count(),
+    }
+  }
+
+  async function readings() {
+    const now = clock.now()
+    const [oldest, backlog, dead, free] = [
+      await store.inbox.oldestPending(),
+      await store.outbox.backlog(),
+      await store.dead.count(),
+      await freeRatio(config.dataFolder),
+    ]
+    return {
+      inboxLag: oldest === undefined ? 0 : now - oldest,
+      outboxOldest: backlog.oldest === undefined ? 0 : now - backlog.oldest,
+      outboxWaiting: backlog.count,
+      lanes: pipeline.depth,
+      dead,
+      free,
+      channels: accounts.status().map(({ id, state, lastReceived }) => ({
+        account: id,
+        up: state === 'connected',
+        age: lastReceived === undefined ? undefined : now - lastReceived,
+      })),
+    }
+  }
+
+  const http = opened.use(
+    await startHttp(gateway, {
+      host: config.server.host,
+      port: config.server.port,
+      publicUrl: config.server.publicUrl,
+      trustedProxies: config.server.trustedProxies,
+      maxFile: config.resources.maxFile,
+      timeout: config.resources.timeout,
+      requestsPerMinute: config.resources.requestsPerMinute,
+      webFolder,
+    }),
+  )
+  opened.use(accounts)
+  await pipeline.start()
+  await accounts.update(withWeb(config.accounts))
+  opened.use(clock.every(PRUNE_EVERY, () => void prune()))
+  models.warmUp()
+
+  async function prune() {
+    try {
+      for (let rows = 1; rows > 0; ) rows = await store.prune(clock.now())
+    } catch (error) {
+      log.warn({ err: error }, 'old rows could not be deleted; it is tried again in an hour')
+    }
+  }
+
+  let setupUrl: string | undefined
+  if ((await store.users.count()) === 0) {
+    const { secret, hash } = security.newSecret()
+    await store.users.setLink(hash, clock.now() + SETUP_LIFETIME)
+    setupUrl = `${config.server.publicUrl ?? http.url}/#setup=${secret}`
+  }
+
+  const parts = opened.move()
+  let drained: Promise<void> | undefined
+  const drain = () => {
+    drained ??= (async () => {
+      http.drain()
+      await accounts[Symbol.asyncDispose]()
+      await pipeline.drain(GRACE)
+    })()
+    return drained
+  }
+  return {
+    url: http.url,
+    setupUrl,
+    async reconfigure(next) {
+      const restart = (['server', 'databasePath', 'keyFile', 'resources'] as const).filter(
+        (name) => JSON.stringify(next[name]) !== JSON.stringify(config[name]),
+      )
+      config = {
+        ...next,
+        server: config.server,
+        databasePath: config.databasePath,
+        dataFolder: config.dataFolder,
+        keyFile: config.keyFile,
+        resources: config.resources,
+      }
+      models.update(config.models)
+      await accounts.update(withWeb(config.accounts))
+      return restart
+    },
+    drain,
+    async [Symbol.asyncDispose]() {
+      await drain()
+      await parts[Symbol.asyncDispose]()
+    },
+  }
+}

@@ -1,0 +1,10 @@
+/** What is built in and may be configured. */
+import type { Channel } from '@posthouse/contract'
+import { telegram } from './channels/telegram/index.ts'
+import type { Catalog } from './config/index.ts'
+import { providers } from './models/index.ts'
+
+export const catalog: Catalog = {
+  channels: { telegram: telegram as unknown as Channel },
+  providers,
+}

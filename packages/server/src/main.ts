@@ -1,0 +1,6 @@
+/** The process's entry. Compiled code is cached, so that the second start is quick. */
+import { enableCompileCache } from 'node:module'
+
+enableCompileCache()
+const { run } = await import('./cli/program.ts')
+await run(process.argv.slice(2))

@@ -1,0 +1,40 @@
+/** One process for one data folder: an operating system's lock, which also a killed process gives back at once. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/** Another process has the folder. */
+export class FolderInUse extends Error {
+  override readonly name = 'FolderInUse'
+}
+
+export interface HeldFolder extends AsyncDisposable {
+  /** Whether there was a database before. */
+  readonly hasData: boolean
+}
+
+/**
+ * Takes the folder for this process, until disposed or dead.
+ * @throws {FolderInUse} with the number of the process that has it.
+ */
+export function holdFolder(folder: string, database = 'posthouse.db'): HeldFolder {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const hasData = existsSync(join(folder, database))
+  const owner = join(folder, 'posthouse.pid')
+  // An exclusive transaction of a database of its own: node has no file locks, SQLite has them everywhere.
+  const lock = new DatabaseSync(join(folder, 'posthouse.lock'), { timeout: 0 })
+  try {
+    lock.exec('PRAGMA journal_mode = DELETE; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
+  } catch (cause) {
+    lock.close()
+    const pid = existsSync(owner) ? readFileSync(owner, 'utf8').trim() : 'unknown'
+    throw new FolderInUse(`Another Posthouse (process ${pid}) uses ${folder}. Stop it, or set another database.url.`, { cause })
+  }
+  writeFileSync(owner, `${process.pid}\n`)
+  return {
+    hasData,
+    async [Symbol.asyncDispose]() {
+      if (lock.isOpen) lock.close()
+    },
+  }
+}

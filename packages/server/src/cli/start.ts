@@ -5,11 +5,12 @@ import { createGateway, type Gateway } from '../app.ts'
 import { catalog } from '../catalog.ts'
 import { findConfig, type Loaded, loadConfig } from '../config/index.ts'
 import { type AppLogger, createLogger } from '../ops/index.ts'
+import type { Call } from './program.ts'
 
 const SETTLE = 300
 const webFolder = join(import.meta.dirname, '../../../web/dist')
 
-export async function start(given: string | undefined): Promise<void> {
+export async function start({ config: given }: Call): Promise<void> {
   const terminal = process.stdout.isTTY === true
   const log = createLogger({ debug: process.env.AI_DEBUG === 'true', terminal })
   const folder = process.cwd()

@@ -82,7 +82,7 @@ export interface ConversationStore {
   /** Messages with `seq` in the open interval, oldest first; the newest `limit` of them. */
   messages(id: string, range: { after?: number; before?: number }, limit: number): Promise<readonly StoredMessage[]>
   message(id: string): Promise<StoredMessage | undefined>
-  /** What the model may see: newest first until `take` answers false; without what was replaced or forgotten. */
+  /** What the model may see: newest first until `take` answers false; without what was replaced or forgotten, and without questions from `before` on. */
   context(conversation: Conversation, before: number, take: (message: StoredMessage) => boolean): Promise<void>
   /** Puts other parts in the place of a message's own (files that were fetched). */
   rewrite(message: StoredMessage, parts: readonly Part[]): Promise<void>
@@ -237,6 +237,8 @@ export interface OutboxStore {
   bury(id: string, reason: DeadReason, detail: string): Promise<void>
   /** Counts unsettled deliveries, and the creation time of the oldest. */
   backlog(): Promise<{ readonly count: number; readonly oldest: number | undefined }>
+  /** Answers that may have arrived twice (P6). */
+  maybeDuplicates(): Promise<number>
   /** Stages a message of our own, outside any turn (operator, `posthouse send`, notices). */
   stage(conversationId: string, message: NewMessage, delivery: NewDelivery | undefined): Promise<StoredMessage>
 }
@@ -297,6 +299,8 @@ export interface AccessToken {
 
 export interface UserStore {
   count(): Promise<number>
+  /** The account that was made first. */
+  first(): Promise<User | undefined>
   byName(name: string): Promise<User | undefined>
   byId(id: string): Promise<User | undefined>
   /** @throws PosthouseError `invalid` when the name is taken. */

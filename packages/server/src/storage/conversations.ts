@@ -104,13 +104,15 @@ export function createConversations(
       .orderBy('seq', 'desc')
       .limit(p.limit),
   )
-  const visible = prepare<{ id: string; after: number; before: number; limit: number }>()((p) =>
+  // An answer that was committed after a later question came in belongs before that question.
+  const visible = prepare<{ id: string; after: number; before: number; below: number; limit: number }>()((p) =>
     builder
       .selectFrom('messages')
       .selectAll()
       .where('conversation_id', '=', p.id)
       .where('seq', '>', p.after)
-      .where('seq', '<', p.before)
+      .where('seq', '<', p.below)
+      .where((e) => e.or([e('seq', '<', p.before), e('role', '!=', sql.lit('user'))]))
       .where('replaced_by', 'is', null)
       .orderBy('seq', 'desc')
       .limit(p.limit),
@@ -179,9 +181,9 @@ export function createConversations(
     },
     rewrite: ({ id, body }, parts) => database.write((transaction) => messages.rewrite(transaction, id, { ...body, parts })),
     async context(conversation, before, take) {
-      let below = before
+      let below = Number.MAX_SAFE_INTEGER
       for (;;) {
-        const found = await database.read.all(visible, { id: conversation.id, after: conversation.contextFrom, before: below, limit: PAGE })
+        const found = await database.read.all(visible, { id: conversation.id, after: conversation.contextFrom, before, below, limit: PAGE })
         for (const row of found) {
           if (!take(messages.open(row))) return
           below = Number(row.seq)

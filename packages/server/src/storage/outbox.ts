@@ -136,6 +136,9 @@ export function createOutbox(
       .select([sql<number>`count(*)`.as('count'), sql<number | null>`min(created_at)`.as('oldest')])
       .where('state', 'in', before(deliverySteps, 'dead')),
   )
+  const maybe = prepare()(() =>
+    builder.selectFrom('messages').select(sql<number>`count(*)`.as('count')).where('maybe_duplicate', '=', sql.lit(1)),
+  )
   const sealDetail = (id: string, detail: string) => sealer.seal(detail.slice(0, DETAIL), `outbox.detail|${id}`)
 
   const add: Outbox['add'] = async (transaction, conversationId, deliveries, at) => {
@@ -207,6 +210,7 @@ export function createOutbox(
       const row = await first(database.read, backlog, {})
       return { count: Number(row?.count ?? 0), oldest: row?.oldest === null || row?.oldest === undefined ? undefined : Number(row.oldest) }
     },
+    maybeDuplicates: async () => Number((await first(database.read, maybe, {}))?.count ?? 0),
     stage: (conversationId, message, delivery) =>
       database.write(async (transaction) => {
         const at = clock.now()

@@ -30,6 +30,7 @@ export function createUsers(builder: Kysely<Schema>, database: Database, { clock
   const count = prepare()(() => builder.selectFrom('users').select((e) => e.fn.countAll<number>().as('count')))
   const byName = prepare<{ name: string }>()((p) => all.where('name', '=', p.name))
   const byId = prepare<{ id: string }>()((p) => all.where('id', '=', p.id))
+  const firstUser = prepare()(() => all.orderBy('created_at').limit(1))
   const insert = prepare<{ id: string; name: string; role: User['role']; hash: string; at: number }>()((p) =>
     builder
       .insertInto('users')
@@ -99,6 +100,7 @@ export function createUsers(builder: Kysely<Schema>, database: Database, { clock
 
   return {
     count: async () => Number((await first(database.read, count, {}))?.count ?? 0),
+    first: () => openFirst(first(database.read, firstUser, {})),
     byName: (name) => openFirst(first(database.read, byName, { name })),
     byId: (id) => openFirst(first(database.read, byId, { id })),
     add: (user) => database.write((transaction) => add(transaction, user)),

@@ -28,7 +28,7 @@ export async function buildRequest(work: TurnWork, files: readonly FetchedFile[]
     return true
   })
   const messages: ModelMessage[] = []
-  for (const message of history.reverse()) {
+  for (const message of inOrder(history)) {
     if (message.role === 'assistant') messages.push({ role: 'assistant', text: textOf(message.body.parts) })
     // What the gateway said of itself is nothing that a model said.
     else if (message.role === 'user' && !message.body.command)
@@ -55,6 +55,13 @@ function describe(part: Part): string {
   if (part.type === 'location') return `[location ${part.latitude}, ${part.longitude}${part.title ? ` ${part.title}` : ''}]`
   if (part.type === 'contact') return `[contact ${part.name}${part.phone ? ` ${part.phone}` : ''}]`
   return ''
+}
+
+/** Oldest first, each answer behind its question: a burst is admitted before the first of its answers is there. */
+function inOrder(history: readonly StoredMessage[]): StoredMessage[] {
+  const places = new Map(history.map((message) => [message.id, message.seq]))
+  const place = (message: StoredMessage) => (message.replyTo === undefined ? undefined : places.get(message.replyTo)) ?? message.seq
+  return history.toSorted((a, b) => place(a) - place(b) || a.seq - b.seq)
 }
 
 /** Neighbours of the same role become one message: some providers refuse two in a row. */

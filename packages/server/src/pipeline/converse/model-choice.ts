@@ -4,7 +4,7 @@ import type { SettingStore } from '../../ports/store.ts'
 
 interface ChoiceParts {
   readonly store: { readonly settings: SettingStore }
-  readonly models: Models
+  readonly models: Pick<Models, 'endpoints'>
   readonly defaultModel: string
 }
 

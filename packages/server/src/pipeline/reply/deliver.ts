@@ -41,7 +41,8 @@ const MOST_ATTEMPTS = 12
 const RETRY = { first: 1000, most: 300_000 }
 /** Credentials refused, identity in use: nothing gets better in a second. */
 const HOLD = { first: 30_000, most: 600_000 }
-const PARKED = 10_000
+/** While the account is not connected. */
+const PARKED = { first: 200, most: 10_000 }
 const SEND_TIMEOUT = 60_000
 const SWEEP = 1000
 /** Mark of an answer that somebody stopped; needs no translation. */
@@ -49,8 +50,8 @@ const STOPPED = '⏹'
 
 type Verdict = 'confirmed' | { readonly retryAt: number; readonly unknowns: number } | 'buried'
 
-/** `interrupted`: an earlier process died during an attempt, nobody knows its end. */
-type InHand = Delivery & { readonly interrupted?: boolean }
+/** `interrupted`: an earlier process died during an attempt, nobody knows its end. `parked`: times that there was no connection. */
+type InHand = Delivery & { readonly interrupted?: boolean; readonly parked?: number }
 
 export function createDeliver(parts: {
   readonly outbox: OutboxStore
@@ -108,8 +109,10 @@ export function createDeliver(parts: {
         await write(() => outbox.bury(id, 'stale', 'older than the channel allows to be sent by itself'))
         return observer.delivered({ channel: account.channel, result: 'stale', took: 0 })
       }
-      if (!account?.connection) current = { ...current, nextAt: clock.now() + PARKED }
-      else current = await sendOnce(current, account, account.connection)
+      if (!account?.connection) {
+        const parked: number = (current.parked ?? 0) + 1
+        current = { ...current, parked, nextAt: clock.now() + backoff(parked, PARKED) }
+      } else current = await sendOnce(current, account, account.connection)
     }
   }
 

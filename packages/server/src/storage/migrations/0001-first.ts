@@ -41,6 +41,7 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
       .addColumn('usage', 'text')
       .addColumn('maybe_duplicate', 'integer', (c) => c.notNull().defaultTo(0)),
     schema.createIndex('messages_by_conversation').on('messages').columns(['conversation_id', 'seq']),
+    schema.createIndex('messages_maybe_duplicate').on('messages').column('seq').where(sql.ref('maybe_duplicate'), '=', sql`1`),
     schema
       .createTable('inbox')
       .addColumn('seq', 'integer', serial)

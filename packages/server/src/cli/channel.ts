@@ -1,0 +1,74 @@
+/** `posthouse channel`: which accounts are configured, and whether their platforms know us. */
+import type { ChannelHost, DeliveryError } from '@posthouse/contract'
+import { createLogger } from '../ops/index.ts'
+import { createFetch } from '../security/index.ts'
+import { loadLocal } from './local.ts'
+import type { Call } from './program.ts'
+import { CliError, table } from './terminal.ts'
+
+const PATIENCE = 15_000
+
+export async function listChannels({ config, terminal }: Call): Promise<void> {
+  const { config: loaded, loaded: all } = loadLocal(config)
+  const { t } = terminal
+  const everybody = t({ en: 'everybody', zh: '所有人' })
+  const rows = loaded.accounts.map(({ id, channel, allowedUsers }) => [
+    id,
+    channel.id,
+    allowedUsers ? String(allowedUsers.size) : everybody,
+    '',
+  ])
+  const broken = new Map(all.problems.filter(({ account }) => account).map(({ account, text }) => [account ?? '', text]))
+  for (const [id, text] of broken) rows.push([id, '', '', text])
+  terminal.result(
+    rows.map(([id, channel, allowed, problem]) => ({ id, channel, allowed, problem })),
+    rows.length > 0
+      ? table(t({ en: 'account|channel|allowed|problem', zh: '账号|渠道|允许|问题' }).split('|'), rows)
+      : t({ en: 'No accounts besides the web chat.', zh: '除网页聊天外没有其他账号。' }),
+    rows[0] ? `posthouse channel test ${rows[0][0]}` : 'posthouse init',
+  )
+}
+
+export async function testChannel({ config, terminal }: Call, [id = '']: readonly string[]): Promise<void> {
+  const { config: loaded, loaded: all } = loadLocal(config)
+  const account = loaded.accounts.find((candidate) => candidate.id === id)
+  const problem = all.problems.find((candidate) => candidate.account === id)
+  if (problem) throw new CliError(problem.text, 2, 'posthouse config check')
+  if (!account) throw new CliError(terminal.t({ en: `There is no account "${id}".`, zh: `没有账号“${id}”。` }), 2, 'posthouse channel list')
+  const identity = await probeAccount(account)
+  terminal.result(
+    { account: id, ...identity },
+    terminal.t({
+      en: `${id}: the platform knows us as ${identity.name} (${identity.id}).`,
+      zh: `${id}：平台识别我们为 ${identity.name}（${identity.id}）。`,
+    }),
+    'posthouse start',
+  )
+}
+
+/** Asks the platform without receiving anything: the connection is opened on a host that takes no messages. @throws {CliError}. */
+export async function probeAccount({
+  id,
+  channel,
+  settings,
+}: ReturnType<typeof loadLocal>['config']['accounts'][number]): Promise<{ id: string; name: string }> {
+  await using client = createFetch()
+  const memory = new Map<string, string>()
+  const host: ChannelHost = {
+    account: id,
+    log: createLogger({ debug: false, terminal: false, stream: new (await import('node:stream')).PassThrough().resume() }),
+    fetch: client.fetch,
+    state: { get: async (key) => memory.get(key), set: async (key, value) => void memory.set(key, value) },
+    routes: { url: undefined, webhook() {} },
+    receive: () => Promise.reject(new Error('only a test')),
+    received() {},
+    report() {},
+  }
+  if (!channel.probe) throw new CliError(`${id}: this channel cannot be asked.`)
+  try {
+    return await channel.probe(settings, host, AbortSignal.timeout(PATIENCE))
+  } catch (error) {
+    const { kind, message } = error as DeliveryError
+    throw new CliError(`${id}: ${kind ?? 'failed'}: ${message}`, 1, 'posthouse config check')
+  }
+}

@@ -1,0 +1,44 @@
+/** Broken versions of the gateway, as data: each must turn the crash journey red, or the journey proves nothing. */
+import { registerHooks } from 'node:module'
+
+export interface Mutant {
+  readonly name: string
+  /** End of the path of the file. */
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+}
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'acknowledge before commit',
+    file: 'src/storage/inbox.ts',
+    find: 'record: (inbound) => database.write((transaction) => admit(transaction, inbound)),',
+    replace: `record: async (inbound) => {
+      setTimeout(() => void database.write((transaction) => admit(transaction, inbound)), 250)
+      return { status: 'duplicate', messageId: '', conversationId: '', stored: undefined }
+    },`,
+  },
+  {
+    name: 'dedupe in memory',
+    file: 'src/storage/inbox.ts',
+    find: 'key: message.key,',
+    replace: 'key: `${message.key}:${process.pid}`,',
+  },
+]
+
+// Preloaded into the gateway's process: the named mutant's file is changed as it is loaded.
+const wanted = process.env.POSTHOUSE_MUTANT
+if (wanted !== undefined) {
+  const mutant = mutants.find(({ name }) => name === wanted)
+  if (!mutant) throw new Error(`there is no mutant "${wanted}"`)
+  registerHooks({
+    load(url, context, next) {
+      const loaded = next(url, context)
+      if (!url.endsWith(mutant.file)) return loaded
+      const source = String(loaded.source)
+      if (!source.includes(mutant.find)) throw new Error(`mutant "${wanted}": its place is gone from ${mutant.file}`)
+      return { ...loaded, source: source.replace(mutant.find, () => mutant.replace) }
+    },
+  })
+}

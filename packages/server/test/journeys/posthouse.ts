@@ -1,0 +1,121 @@
+/** A real gateway as a process of its own, in a folder of its own: what a person starts, and what can be killed. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const main = join(import.meta.dirname, '../../src/main.ts')
+const flags = ['--conditions=posthouse-source', '--disable-warning=ExperimentalWarning']
+
+export interface Posthouse extends AsyncDisposable {
+  readonly folder: string
+  readonly url: string
+  readonly setupToken: string
+  /** Lines of the log so far, of all runs. */
+  readonly log: readonly string[]
+  configure(config: object): void
+  start(env?: NodeJS.ProcessEnv): Promise<void>
+  /** kill -9. */
+  kill(): Promise<void>
+  /** SIGTERM; answers the exit code. */
+  stop(): Promise<number | null>
+  /** Resolves with the exit code when the process ends by itself. */
+  exited(): Promise<number | null>
+  /** Runs a command in the same folder. */
+  cli(...args: string[]): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>
+}
+
+/** Makes the folder and writes the configuration; a free port is taken, and kept over restarts. */
+export function createPosthouse(config: object): Posthouse {
+  const folder = mkdtempSync(join(tmpdir(), 'posthouse-journey-'))
+  const log: string[] = []
+  let child: ChildProcess | undefined
+  let url = ''
+  let setupToken = ''
+  let port = 0
+  const configure = (wanted: object) => {
+    const server = { port, ...(wanted as { server?: object }).server }
+    writeFileSync(join(folder, 'posthouse.yaml'), JSON.stringify({ ...wanted, server }, null, 1))
+  }
+  configure(config)
+  let current = config
+  const ended = async (process: ChildProcess) => {
+    if (process.exitCode === null && process.signalCode === null) await once(process, 'exit')
+    return process.exitCode
+  }
+  return {
+    folder,
+    log,
+    get url() {
+      return url
+    },
+    get setupToken() {
+      return setupToken
+    },
+    configure(wanted) {
+      current = wanted
+      configure(wanted)
+    },
+    async start(env = {}) {
+      const preload = env.POSTHOUSE_MUTANT === undefined ? [] : ['--import', join(import.meta.dirname, 'mutants.ts')]
+      const started = spawn(process.execPath, [...flags, ...preload, main, 'start'], {
+        cwd: folder,
+        env: { ...process.env, ...env },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      child = started
+      let said = ''
+      started.stdout?.on('data', (data: Buffer) => log.push(...data.toString().split('\n').filter(Boolean)))
+      await new Promise<void>((resolve, reject) => {
+        started.stderr?.on('data', (data: Buffer) => {
+          said += data.toString()
+          url = /runs at (\S+)/.exec(said)?.[1] ?? url
+          setupToken = /#setup=(\S+)/.exec(said)?.[1] ?? setupToken
+          if (/runs at \S+[\s\S]*\n\n$/.test(said)) resolve()
+        })
+        started.once('exit', (code) => reject(new Error(`the gateway ended with ${code}: ${said}\n${log.slice(-5).join('\n')}`)))
+      })
+      port = Number(new URL(url).port)
+      configure(current)
+    },
+    async kill() {
+      child?.kill('SIGKILL')
+      if (child) await ended(child)
+    },
+    async stop() {
+      child?.kill('SIGTERM')
+      return child ? await ended(child) : null
+    },
+    exited: async () => (child ? await ended(child) : null),
+    async cli(...args) {
+      const command = spawn(process.execPath, [...flags, main, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+      let stdout = ''
+      let stderr = ''
+      command.stdout.on('data', (data: Buffer) => {
+        stdout += data.toString()
+      })
+      command.stderr.on('data', (data: Buffer) => {
+        stderr += data.toString()
+      })
+      await once(command, 'close')
+      return { code: command.exitCode, stdout, stderr }
+    },
+    async [Symbol.asyncDispose]() {
+      if (child && child.exitCode === null) {
+        child.kill('SIGKILL')
+        await ended(child)
+      }
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Waits until `holds`, looked at again and again. */
+export async function until(holds: () => boolean | Promise<boolean>, what: string, limit = 15_000): Promise<void> {
+  const end = performance.now() + limit
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`did not come about in ${limit} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}

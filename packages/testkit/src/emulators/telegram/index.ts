@@ -52,6 +52,8 @@ export interface TelegramEmulator extends Verbs, Pick<Faults, 'failNext' | 'drop
   posted(chat?: number): readonly PostedMessage[]
   /** The first posted message (already there, new or newly edited) for which `is` holds. Default time-out 5 s. */
   waitForPosted(is: (message: PostedMessage) => boolean, timeout?: number): Promise<PostedMessage>
+  /** Calls back for every message that is posted or edited. */
+  onPosted(listener: (message: PostedMessage) => void): Disposable
   /** Delivers an update once more. */
   redeliver(updateId: number): void
   /** The person or group wants to hear nothing of the bot: 403 from now on. */
@@ -105,6 +107,10 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
     },
     posted,
     waitForPosted: (is, timeout = 5000) => waitFor(watchers, posted, is, timeout),
+    onPosted: (listener) => {
+      watchers.add(listener)
+      return { [Symbol.dispose]: () => watchers.delete(listener) }
+    },
     redeliver: (id) => world.updates.again(id),
     block: (chat, blocked = true) => {
       room(chat).blocked = blocked

@@ -1,0 +1,46 @@
+/** The floor: what the same work costs with nothing around it. Webhook in, model asked, answer sent; no storage, no promises. */
+import { createServer } from 'node:http'
+import { Agent, request } from 'undici'
+
+const { TELEGRAM = '', MODEL = '', TOKEN = '', SECRET = '' } = process.env
+const agent = new Agent({ connections: 512, pipelining: 1 })
+
+async function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<string> {
+  const { body: answer } = await request(url, {
+    method: 'POST',
+    dispatcher: agent,
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+  return await answer.text()
+}
+
+async function turn(chat: number, text: string): Promise<void> {
+  const stream = await post(
+    `${MODEL}/v1/chat/completions`,
+    { model: 'test-model', stream: true, stream_options: { include_usage: true }, messages: [{ role: 'user', content: text }] },
+    { authorization: 'Bearer test-key' },
+  )
+  let answer = ''
+  for (const line of stream.split('\n')) {
+    if (!line.startsWith('data: {')) continue
+    const chunk = JSON.parse(line.slice(6)) as { choices: { delta?: { content?: string } }[] }
+    answer += chunk.choices[0]?.delta?.content ?? ''
+  }
+  await post(`${TELEGRAM}/bot${TOKEN}/sendMessage`, { chat_id: chat, text: answer })
+}
+
+const server = createServer((incoming, outgoing) => {
+  const chunks: Buffer[] = []
+  incoming.on('data', (chunk: Buffer) => chunks.push(chunk))
+  incoming.on('end', () => {
+    outgoing.end()
+    const { message } = JSON.parse(Buffer.concat(chunks).toString()) as { message?: { chat: { id: number }; text: string } }
+    if (message && incoming.headers['x-telegram-bot-api-secret-token'] === SECRET) turn(message.chat.id, message.text).catch(console.error)
+  })
+})
+server.listen(0, '127.0.0.1', async () => {
+  const { port } = server.address() as { port: number }
+  await post(`${TELEGRAM}/bot${TOKEN}/setWebhook`, { url: `http://127.0.0.1:${port}/`, secret_token: SECRET, max_connections: 100 })
+  console.log('ready')
+})

@@ -27,6 +27,7 @@ test('writes each form in the tags that Telegram knows', () => {
 
 test('flattens what Telegram does not nest', () => {
   assert.equal(html('**a `b` c**'), '<b>a </b><code>b</code><b> c</b>')
+  assert.equal(html('**a *b `c` d* e**'), '<b>a <i>b </i></b><code>c</code><b><i> d</i> e</b>')
   assert.equal(html('# a **b**'), '<b>a b</b>')
   assert.equal(html('[`a`](https://a.example)'), '<a href="https://a.example">a</a>')
   assert.equal(html('> ```\n> a\n> ```'), '<blockquote><pre>a</pre></blockquote>')

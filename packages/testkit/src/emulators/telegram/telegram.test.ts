@@ -73,6 +73,7 @@ test('uploads and downloads through grammY, within the limits', async () => {
     api.sendDocument(PERSON, new InputFile(bytes, 'a'), { caption: 'x'.repeat(1025) }),
     refusal(400, /caption is too long/),
   )
+  await assert.rejects(api.sendDocument(PERSON, new InputFile(Buffer.alloc(53 * 1024 * 1024), 'a')), refusal(413, /Too Large/))
   const said = emulator.say({ document: { size: 20 * 1024 * 1024 + 1 } })
   await assert.rejects(api.getFile(said.message.document?.file_id ?? ''), refusal(400, /file is too big/))
 })

@@ -331,6 +331,46 @@ test('topics, replies, files by kind and size', async () => {
   )
 })
 
+test('a download that is longer than declared ends at the limit', async () => {
+  await using world = await start()
+  await using client = createFetch()
+  let sent = 0
+  const endless = async function* () {
+    for (; ; sent += 1000) yield new Uint8Array(1000)
+  }
+  const fetch: typeof client.fetch = async (url, request) => {
+    const response = await client.fetch(url, request)
+    return url.includes('/file/') ? { ...response, body: endless() } : response
+  }
+  await using host = await createFakeHost({ fetch })
+  const settings = { token: world.emulator.token, mode: 'polling' as const, api_root: world.emulator.url, poll_timeout: 30_000 }
+  await using connection = await createTelegram(quickClock()).open(settings, host, new AbortController().signal)
+  const said = world.emulator.say({ document: { size: 10 } })
+  const file = { kind: 'file' as const, name: 'x', ref: said.message.document?.file_id ?? '' }
+  const body = await connection.download?.(file, 50_000, new AbortController().signal)
+  const read = async () => {
+    for await (const _ of body ?? []);
+  }
+  await assert.rejects(read(), (error: unknown) => error instanceof PosthouseError && error.code === 'too-large')
+  assert.equal(sent, 50_000)
+})
+
+test('typing is shown where we write, and its failure is nobody’s concern', async () => {
+  await using world = await start()
+  const { emulator } = world
+  await using connection = await world.open()
+  await connection.typing?.(place, new AbortController().signal)
+  await connection.typing?.({ room: '999', type: 'direct' }, new AbortController().signal)
+  const calls = emulator.ledger.filter((entry) => entry.method === 'sendChatAction')
+  assert.deepEqual(
+    calls.map(({ params, outcome }) => [params.action, outcome.code]),
+    [
+      ['typing', 200],
+      ['typing', 400],
+    ],
+  )
+})
+
 test('an upload that breaks on our side was surely not sent', async () => {
   await using world = await start()
   await using connection = await world.open()

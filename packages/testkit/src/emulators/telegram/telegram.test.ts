@@ -230,6 +230,25 @@ test('fails, drops, delays and floods on demand', async () => {
   )
 })
 
+test('delays an answer without holding others', async () => {
+  await using emulator = await createTelegramEmulator()
+  emulator.know(PERSON)
+  emulator.delay('sendMessage', 50)
+  const order: string[] = []
+  const slow = call(emulator, 'sendMessage', { chat_id: PERSON, text: 'slow' }).then(() => order.push('slow'))
+  await emulator.waitForPosted((message) => message.text === 'slow')
+  await call(emulator, 'getMe', {}).then(() => order.push('fast'))
+  await slow
+  assert.deepEqual(order, ['fast', 'slow'])
+})
+
+test('commands are checked', async () => {
+  await using emulator = await createTelegramEmulator()
+  const { api } = bot(emulator)
+  assert.equal(await api.setMyCommands([{ command: 'new', description: 'Start anew' }]), true)
+  await assert.rejects(api.setMyCommands([{ command: 'New', description: 'x' }]), refusal(400, /BOT_COMMAND_INVALID/))
+})
+
 test('stands alone with its verbs over HTTP', async () => {
   await using emulator = await startTelegramEmulator({ host: '127.0.0.1', port: 0, token: '1:A' })
   const said = await fetch(`${emulator.url}/control/say`, { method: 'POST', body: JSON.stringify({ text: 'hi', from: PERSON }) })

@@ -10,6 +10,7 @@ const fitting = (limit: number) => (blocks: readonly Block[]) => plainText(block
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
 const clustersOf = (value: string) => [...segmenter.segment(value)].map((part) => part.segment)
 
+fc.configureGlobal({ baseSize: 'medium' })
 const HEADER = '§'
 const words = fc.string({
   unit: fc.constantFrom(
@@ -90,7 +91,7 @@ test('everything arrives in order and every part fits', () => {
       for (const part of parts) assert.ok(plainText(part).length <= limit, `a part of ${plainText(part).length}, limit ${limit}`)
       assert.equal(parts.map(visible).join(''), visible(document))
     }),
-    { numRuns: 800 },
+    { numRuns: 500 },
   )
 })
 
@@ -104,7 +105,7 @@ test('no grapheme cluster is cut', () => {
         clustersOf(visible(document)),
       )
     }),
-    { numRuns: 800 },
+    { numRuns: 500 },
   )
 })
 

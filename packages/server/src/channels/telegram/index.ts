@@ -212,6 +212,7 @@ interface Setback {
   readonly most: number
   readonly remedy: string
 }
+const CONFLICT = 'another program uses this bot token; stop it or create a second bot'
 const SETBACKS: Partial<Record<DeliveryFailure, Setback>> = {
   conflict: {
     state: 'conflict',
@@ -348,25 +349,31 @@ function retryAfter(refusal: unknown): number {
 /** Says where to send, then looks from time to time whether that still holds and whether Telegram reaches us. */
 function serve(account: Account): Step {
   const { api, settings, host, stop, say } = account
-  const secret = settings.secret_token ?? ''
+  const { secret_token: secret } = settings
+  if (!secret)
+    throw new PosthouseError('invalid', 'mode "webhook" needs secret_token: without it anybody could speak in the name of Telegram')
   host.routes.webhook({ kind: 'token', header: 'x-telegram-bot-api-secret-token', secret }, (request) =>
     account.tracked(handle(account, request)),
   )
+  let ours = false
   return async () => {
     await identify(account)
     const { url } = host.routes
     if (!url) {
       say('degraded', 'server.public_url is not set, so Telegram cannot be told where to send; set it, or use mode: polling')
+      return WEBHOOK_CHECK
+    }
+    const info = await api.call('getWebhookInfo', {}, { signal: stop })
+    await api.call('setWebhook', { url, secret_token: secret, allowed_updates: UPDATES, max_connections: 40 }, { signal: stop })
+    const taken = ours && info.url !== url
+    ours = true
+    if (taken) {
+      say('conflict', `${CONFLICT} (its webhook was ${info.url ? 'pointed somewhere else' : 'removed'}; it is set again)`)
+    } else if (info.url === url && info.pending_update_count > 0 && info.last_error_message) {
+      say('degraded', `Telegram does not reach ${url}: ${info.last_error_message}`)
     } else {
-      const info = await api.call('getWebhookInfo', {}, { signal: stop })
-      if (info.url && info.url !== url) host.log.warn({ url: info.url }, 'the webhook pointed somewhere else; it is ours now')
-      await api.call('setWebhook', { url, secret_token: secret, allowed_updates: UPDATES, max_connections: 40 }, { signal: stop })
-      if (info.url === url && info.pending_update_count > 0 && info.last_error_message) {
-        say('degraded', `Telegram does not reach ${url}: ${info.last_error_message}`)
-      } else {
-        host.received()
-        say('connected')
-      }
+      host.received()
+      say('connected')
     }
     return WEBHOOK_CHECK
   }

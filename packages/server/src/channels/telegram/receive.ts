@@ -129,8 +129,10 @@ function stripMentions(text: string, entities: readonly MessageEntity[], us: Ide
   let from = 0
   for (const { offset, length } of ours.toSorted((a, b) => a.offset - b.offset)) {
     const before = text.slice(from, offset)
-    // One of the two spaces around it goes too.
-    from = /(^|\s)$/.test(stripped + before) && text[offset + length] === ' ' ? offset + length + 1 : offset + length
+    const behind = text.slice(offset + length)
+    // With it goes what only belonged to it: the comma of an address, one of the two spaces around it.
+    const alone = (stripped + before).trim() === '' ? /^[,:，：]?\s*/ : /\s$/.test(stripped + before) ? /^ ?/ : /^/
+    from = offset + length + (alone.exec(behind)?.[0].length ?? 0)
     stripped += before
   }
   return { text: ours.length === 0 ? text : (stripped + text.slice(from)).trim(), found: ours.length > 0 }

@@ -23,15 +23,22 @@ export async function readCall(request: IncomingMessage, query: string): Promise
   return { params: Object.assign(params, Object.fromEntries(new URLSearchParams(body.toString('utf8')))), files: NO_FILES }
 }
 
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > MAX_BODY) throw new Refusal(413, 'Request Entity Too Large')
-    chunks.push(chunk)
-  }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+export function readBody(request: IncomingMessage): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= MAX_BODY) chunks.push(chunk)
+      else chunks.length = 0
+    })
+    // What is too large is read to its end, so that the refusal can be heard.
+    request.on('end', () => {
+      if (size > MAX_BODY) reject(new Refusal(413, 'Request Entity Too Large'))
+      else resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+    })
+    request.on('error', reject)
+  })
 }
 
 function readJson(body: Buffer): object {

@@ -62,7 +62,7 @@ export function createFaults(): Faults {
 }
 
 /** At most `amount` messages within `per` milliseconds. */
-export interface FloodLimit {
+interface FloodLimit {
   readonly amount: number
   readonly per: number
 }

@@ -10,6 +10,7 @@ import { createStore, type EmulatedUser, type LedgerEntry, type PostedMessage } 
 import { createUpdateQueue, type Webhook } from './updates.ts'
 import { createVerbs, type Saying, type Verbs } from './verbs.ts'
 
+export { type FormattedText, parseHtml as parseTelegramHtml } from './entities.ts'
 export type { Fault, FloodLimits } from './faults.ts'
 export type { EmulatedChat, EmulatedFile, EmulatedUser, LedgerEntry, PostedMessage } from './store.ts'
 export type { Webhook } from './updates.ts'
@@ -25,6 +26,8 @@ export interface TelegramEmulatorOptions {
   readonly floods?: FloodLimits
   /** Milliseconds before a failed webhook call is repeated; doubles each time. Default 1000. */
   readonly retryDelay?: number
+  /** The longest such wait, whatever Retry-After says. Default one minute. */
+  readonly maxRetryDelay?: number
   /** How many ledger entries and posted messages are kept. Default a million. */
   readonly keep?: number
   /** Serves the verbs below `/control/` too. */
@@ -70,7 +73,7 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
   const watchers = new Set<(message: PostedMessage) => void>()
   const world: World = {
     store,
-    updates: createUpdateQueue(options.retryDelay ?? 1000),
+    updates: createUpdateQueue(options.retryDelay ?? 1000, options.maxRetryDelay ?? 60_000),
     floods: createFloods(options.floods),
     callbacks: new Set(),
     changed: (message) => {

@@ -54,6 +54,8 @@ export interface LedgerEntry {
   readonly outcome: { readonly code: number; readonly description?: string; readonly dropped?: boolean }
 }
 
+const KEPT_FILES = 1000
+
 interface Room {
   readonly chat: EmulatedChat
   nextMessage: number
@@ -110,8 +112,10 @@ export function createStore(me: Store['me'], keep: number): Store {
       return room
     },
     keepFile: (file) => {
-      const id = `file-${files.size + 1}-${randomInt(2 ** 32).toString(36)}`
+      const id = `file-${randomInt(2 ** 47).toString(36)}`
       files.set(id, file)
+      const oldest = files.size > KEPT_FILES ? files.keys().next().value : undefined
+      if (oldest !== undefined) files.delete(oldest)
       return id
     },
     record: (entry) => bounded(ledger, entry),

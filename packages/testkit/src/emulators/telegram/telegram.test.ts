@@ -73,6 +73,7 @@ test('uploads and downloads through grammY, within the limits', async () => {
     api.sendDocument(PERSON, new InputFile(bytes, 'a'), { caption: 'x'.repeat(1025) }),
     refusal(400, /caption is too long/),
   )
+  await assert.rejects(api.sendDocument(PERSON, new InputFile(Buffer.alloc(53 * 1024 * 1024), 'a')), refusal(413, /Too Large/))
   const said = emulator.say({ document: { size: 20 * 1024 * 1024 + 1 } })
   await assert.rejects(api.getFile(said.message.document?.file_id ?? ''), refusal(400, /file is too big/))
 })
@@ -227,6 +228,25 @@ test('fails, drops, delays and floods on demand', async () => {
     emulator.ledger.map(({ method, outcome }) => `${method} ${outcome.code}${outcome.dropped ? ' dropped' : ''}`),
     ['sendMessage 500', 'sendMessage 500', 'sendMessage 200', 'sendMessage 429', 'sendMessage 200 dropped', 'getMe 502', 'sendMessage 403'],
   )
+})
+
+test('delays an answer without holding others', async () => {
+  await using emulator = await createTelegramEmulator()
+  emulator.know(PERSON)
+  emulator.delay('sendMessage', 50)
+  const order: string[] = []
+  const slow = call(emulator, 'sendMessage', { chat_id: PERSON, text: 'slow' }).then(() => order.push('slow'))
+  await emulator.waitForPosted((message) => message.text === 'slow')
+  await call(emulator, 'getMe', {}).then(() => order.push('fast'))
+  await slow
+  assert.deepEqual(order, ['fast', 'slow'])
+})
+
+test('commands are checked', async () => {
+  await using emulator = await createTelegramEmulator()
+  const { api } = bot(emulator)
+  assert.equal(await api.setMyCommands([{ command: 'new', description: 'Start anew' }]), true)
+  await assert.rejects(api.setMyCommands([{ command: 'New', description: 'x' }]), refusal(400, /BOT_COMMAND_INVALID/))
 })
 
 test('stands alone with its verbs over HTTP', async () => {

@@ -44,8 +44,8 @@ interface Poll {
   fail(error: Error): void
 }
 
-/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to a minute */
-export function createUpdateQueue(retryDelay: number): UpdateQueue {
+/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to `maxRetryDelay`, which bounds Retry-After too */
+export function createUpdateQueue(retryDelay: number, maxRetryDelay: number): UpdateQueue {
   const entries = new Map<number, Entry>()
   const confirmed = new Map<number, Entry>()
   let allowed: readonly string[] = DEFAULT_UPDATES
@@ -126,7 +126,7 @@ export function createUpdateQueue(retryDelay: number): UpdateQueue {
       pusher = undefined
       if (!webhook) return
       endPoll('terminated by setWebhook request')
-      pusher = createPusher(webhook, retryDelay, confirm)
+      pusher = createPusher(webhook, { first: retryDelay, most: maxRetryDelay }, confirm)
       for (const entry of entries.values()) pusher.push(entry)
     },
     close: () => {
@@ -144,7 +144,7 @@ interface Pusher {
 }
 
 /** Calls the webhook, at most `connections` at once, one chat's updates one after the other, until each is answered with 2xx. */
-function createPusher(webhook: Webhook, retryDelay: number, done: (entry: Entry) => void): Pusher {
+function createPusher(webhook: Webhook, retry: { first: number; most: number }, done: (entry: Entry) => void): Pusher {
   const chats = new Map<number, { readonly queue: Entry[]; failures: number }>()
   const ready: number[] = []
   const timers = new Set<NodeJS.Timeout>()
@@ -181,7 +181,7 @@ function createPusher(webhook: Webhook, retryDelay: number, done: (entry: Entry)
       return
     }
     webhook.lastError = { at: Date.now(), message: failure.message }
-    const wait = failure.retryAfter ?? Math.min(retryDelay * 2 ** lane.failures++, 60_000)
+    const wait = Math.min(failure.retryAfter ?? retry.first * 2 ** lane.failures++, retry.most)
     const timer = setTimeout(() => {
       timers.delete(timer)
       ready.push(chat)

@@ -95,8 +95,12 @@ export interface Connection extends AsyncDisposable {
   download?(file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>
   /** Was the piece sent? Asked after an ambiguous send. */
   reconcile?(piece: Piece, to: Place, options: SendOptions): Promise<'sent' | 'not-sent' | 'unknown'>
-  /** Asks the platform whether our credentials work; throws DeliveryError. The answer names our identity there. */
-  probe(signal: AbortSignal): Promise<{ readonly id: string; readonly name: string }>
+}
+
+/** Who we are on a platform. */
+export interface Identity {
+  readonly id: string
+  readonly name: string
 }
 
 /** An adapter for one platform. */
@@ -104,6 +108,11 @@ export interface Channel<S = Record<string, unknown>> {
   readonly id: string
   readonly settings: Schema<S>
   readonly capabilities: Capabilities
+  /**
+   * Asks the platform whether our credentials work, without receiving anything; the answer names our identity there.
+   * @throws DeliveryError of kind `auth` when they do not.
+   */
+  probe(settings: S, host: Pick<ChannelHost, 'fetch'>, signal: AbortSignal): Promise<Identity>
   /** Connects. Resolves when receiving has begun or goes on being tried; it does not throw because the platform is down. */
   open(settings: S, host: ChannelHost, signal: AbortSignal): Promise<Connection>
 }

@@ -172,7 +172,7 @@ export function createAccounts(parts: {
   const probe = async (entry: Open) => {
     if (!entry.connection || clock.now() - (entry.lastReceived ?? 0) < SILENCE) return
     try {
-      await entry.connection.probe(AbortSignal.timeout(PROBE_TIMEOUT))
+      await entry.config.channel.probe(entry.config.settings, { fetch }, AbortSignal.timeout(PROBE_TIMEOUT))
       entry.lastReceived = clock.now()
       if (entry.state === 'degraded' || entry.state === 'starting') report(entry, 'connected')
     } catch (error) {

@@ -1,6 +1,6 @@
 /** `posthouse channel`: which accounts are configured, and whether their platforms know us. */
-import type { ChannelHost, DeliveryError } from '@posthouse/contract'
-import { createLogger } from '../ops/index.ts'
+import type { DeliveryError, Identity } from '@posthouse/contract'
+import type { AccountConfig } from '../config/index.ts'
 import { createFetch } from '../security/index.ts'
 import { loadLocal } from './local.ts'
 import type { Call } from './program.ts'
@@ -46,27 +46,11 @@ export async function testChannel({ config, terminal }: Call, [id = '']: readonl
   )
 }
 
-/** Asks the platform without receiving anything: the connection is opened on a host that takes no messages. @throws {CliError}. */
-export async function probeAccount({
-  id,
-  channel,
-  settings,
-}: ReturnType<typeof loadLocal>['config']['accounts'][number]): Promise<{ id: string; name: string }> {
+/** Asks the platform without receiving anything. @throws {CliError} with its words. */
+export async function probeAccount({ id, channel, settings }: AccountConfig): Promise<Identity> {
   await using client = createFetch()
-  const memory = new Map<string, string>()
-  const host: ChannelHost = {
-    account: id,
-    log: createLogger({ debug: false, terminal: false, stream: new (await import('node:stream')).PassThrough().resume() }),
-    fetch: client.fetch,
-    state: { get: async (key) => memory.get(key), set: async (key, value) => void memory.set(key, value) },
-    routes: { url: undefined, webhook() {} },
-    receive: () => Promise.reject(new Error('only a test')),
-    received() {},
-    report() {},
-  }
-  if (!channel.probe) throw new CliError(`${id}: this channel cannot be asked.`)
   try {
-    return await channel.probe(settings, host, AbortSignal.timeout(PATIENCE))
+    return await channel.probe(settings, { fetch: client.fetch }, AbortSignal.timeout(PATIENCE))
   } catch (error) {
     const { kind, message } = error as DeliveryError
     throw new CliError(`${id}: ${kind ?? 'failed'}: ${message}`, 1, 'posthouse config check')

@@ -13,6 +13,7 @@ import {
   type Connection,
   DeliveryError,
   type DeliveryFailure,
+  type Identity,
   type Inline,
   type OutboundMessage,
   type Place,
@@ -53,6 +54,8 @@ export interface ChannelWorld extends AsyncDisposable {
   readonly secrets: readonly string[]
   /** Opens the account; again after a disposal, with the same durable state. */
   open(): Promise<Connection>
+  /** Asks the platform who we are, beside any open connection. */
+  probe(): Promise<Identity>
 }
 
 export interface ChannelHarness {
@@ -120,17 +123,18 @@ export async function until(holds: () => boolean, what: string, timeout = 10_000
 }
 
 /** Gives a wrong acknowledgement the time to happen: some round trips to the platform. */
-async function roundTrips(connection: Connection): Promise<void> {
-  for (let trip = 0; trip < 5; trip++) await connection.probe(new AbortController().signal)
+async function roundTrips({ probe }: ChannelWorld): Promise<void> {
+  for (let trip = 0; trip < 5; trip++) await probe()
 }
 
 export const channelBehaviours: readonly ChannelBehaviour[] = [
-  behaviour('acknowledges only after the message was admitted', ['say', 'unacknowledged'], async ({ host, platform }, connection) => {
+  behaviour('acknowledges only after the message was admitted', ['say', 'unacknowledged'], async (world) => {
+    const { host, platform } = world
     const admitted = Promise.withResolvers<void>()
     host.gate = () => admitted.promise
     platform.say('hold me')
     await until(() => host.attempts.length > 0, 'the message is handed over')
-    await roundTrips(connection)
+    await roundTrips(world)
     assert.equal(platform.unacknowledged(), 1)
     admitted.resolve()
     await until(() => platform.unacknowledged() === 0, 'the message is acknowledged')
@@ -315,10 +319,10 @@ export const channelBehaviours: readonly ChannelBehaviour[] = [
     await assert.rejects(fetched(99_999), (error: unknown) => error instanceof PosthouseError && error.code === 'too-large')
   }),
 
-  behaviour('health is told by what was received', [], async ({ host }, connection) => {
+  behaviour('health is told by what was received', [], async ({ host, probe }) => {
     await until(() => host.signs > 0, 'a sign of life')
     assert.equal(host.reports.at(-1)?.state, 'connected')
-    const us = await connection.probe(new AbortController().signal)
+    const us = await probe()
     assert.ok(us.id && us.name)
   }),
 
@@ -327,13 +331,10 @@ export const channelBehaviours: readonly ChannelBehaviour[] = [
     await until(() => host.reports.some((report) => report.state === 'conflict' && report.problem), 'the conflict is reported')
   }),
 
-  behaviour('refused credentials are reported, and tried again', ['revoke'], async ({ host, platform }, connection) => {
+  behaviour('refused credentials are reported, and tried again', ['revoke'], async ({ host, platform, probe }) => {
     platform.revoke?.()
     await until(() => host.reports.some((report) => report.state === 'needs-auth' && report.problem), 'the refusal is reported')
-    await assert.rejects(
-      connection.probe(new AbortController().signal),
-      (error: unknown) => error instanceof DeliveryError && error.kind === 'auth',
-    )
+    await assert.rejects(probe(), (error: unknown) => error instanceof DeliveryError && error.kind === 'auth')
   }),
 ]
 

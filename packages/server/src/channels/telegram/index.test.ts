@@ -44,6 +44,7 @@ async function start(mode: 'polling' | 'webhook' = 'polling'): Promise<World> {
   const client = createFetch()
   const emulator = await createTelegramEmulator({ retryDelay: 2, maxRetryDelay: 10 })
   const host = await createFakeHost({ fetch: client.fetch, webhook: mode === 'webhook' })
+  const settings = { token: emulator.token, mode, secret_token: 'shh', api_root: emulator.url, poll_timeout: 30_000 }
   const waits: number[] = []
   let last: { update_id: number } | undefined
   emulator.know(PERSON)
@@ -63,10 +64,8 @@ async function start(mode: 'polling' | 'webhook' = 'polling'): Promise<World> {
     waits,
     place,
     secrets: [emulator.token],
-    open: (more) => {
-      const settings = { token: emulator.token, mode, secret_token: 'shh', api_root: emulator.url, poll_timeout: 30_000, ...more }
-      return createTelegram(quickClock(waits)).open(settings, host, new AbortController().signal)
-    },
+    open: (more) => createTelegram(quickClock(waits)).open({ ...settings, ...more }, host, new AbortController().signal),
+    probe: () => createTelegram().probe(settings, host, new AbortController().signal),
     platform: {
       say: (text) => {
         last = emulator.say({ text, from: PERSON })
@@ -204,7 +203,7 @@ test('a pressed button is acknowledged after it was admitted', async () => {
   host.gate = () => admitted.promise
   emulator.press({ data: 'yes', chat: PERSON, message: Number(receipt.id), from: PERSON })
   await until(() => host.attempts.length === 1, 'the press')
-  await connection.probe(new AbortController().signal)
+  await world.probe()
   assert.equal(answered(), 0)
   admitted.resolve()
   await until(() => answered() === 1, 'the acknowledgement')

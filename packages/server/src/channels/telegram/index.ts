@@ -128,7 +128,16 @@ const systemClock: Clock = {
 export const telegram = createTelegram()
 
 export function createTelegram(clock: Clock = systemClock): Channel<TelegramSettings> {
-  return { id: 'telegram', settings, capabilities, open: (settings, host, signal) => open(settings, host, signal, clock) }
+  return {
+    id: 'telegram',
+    settings,
+    capabilities,
+    open: (settings, host, signal) => open(settings, host, signal, clock),
+    async probe({ api_root, token }, host, signal) {
+      const me = await createApi(api_root, token, host.fetch).call('getMe', {}, { signal }).catch(refuse)
+      return { id: String(me.id), name: `@${me.username}` }
+    },
+  }
 }
 
 /** Longer than any poll waits, so that a dead connection is noticed. */
@@ -189,10 +198,6 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
       await api.call('sendChatAction', { ...target(to, moves), action: 'typing' }, { signal }).catch(() => undefined)
     },
     download: (file, limit, signal) => download(api, file, limit, signal),
-    probe: async (signal) => {
-      const me = await api.call('getMe', {}, { signal }).catch(refuse)
-      return { id: String(me.id), name: `@${me.username}` }
-    },
     [Symbol.asyncDispose]: async () => {
       closing.abort()
       const late = setTimeout(() => cutOff.abort(), GRACE)

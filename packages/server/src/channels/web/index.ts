@@ -28,6 +28,7 @@ export function createWebChannel(show: (conversationId: string) => Promise<void>
     id: 'web',
     settings: { fields: {}, required: [] },
     capabilities,
+    probe: async () => ({ id: 'web', name: 'web chat' }),
     async open(_settings, host) {
       host.report('connected')
       return {
@@ -36,7 +37,6 @@ export function createWebChannel(show: (conversationId: string) => Promise<void>
           await show(to.room)
           return { id: String(piece.text.length), room: to.room }
         },
-        probe: async () => ({ id: 'web', name: 'web chat' }),
         async [Symbol.asyncDispose]() {},
       }
     },

@@ -1,2 +1,3 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
 export * from './emulators/model/index.ts'
+export * from './suites/model.ts'

@@ -172,7 +172,8 @@ export async function createModelEmulator(options: ModelEmulatorOptions = {}): P
       if (!['POST /v1/chat/completions', 'POST /v1/embeddings', 'POST /v1/messages'].includes(route)) {
         throw new Refused({ status: 404, type: 'not_found_error', message: `Unknown request URL: ${route}.` })
       }
-      const line = ledger.add({ wire: wire.name, path, at: Date.now(), headers: request.headers })
+      const { remotePort: port = 0 } = request.socket
+      const line = ledger.add({ wire: wire.name, path, at: Date.now(), port, headers: request.headers })
       call = line
       active += 1
       response.on('close', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ModelError, type ModelEvent, type ModelRequest } from '@posthouse/contract'
+import { FetchError, ModelError, type ModelEvent, type ModelRequest } from '@posthouse/contract'
 import { createModelEmulator, type ModelEmulator } from '@posthouse/testkit'
 import { createFetch } from '../../security/fetch.ts'
 import { openai } from './index.ts'
@@ -95,6 +95,39 @@ describe('openai', () => {
     const { body } = emulator.calls.at(-1)?.question ?? {}
     assert.equal(body?.max_completion_tokens, 50)
     assert.ok(body && !('temperature' in body) && !('stream_options' in body))
+  })
+
+  const answering =
+    (...chunks: readonly (object | Error | Promise<never>)[]): Parameters<typeof openai.create>[1]['fetch'] =>
+    async (_url, options) => ({
+      status: 200,
+      headers: {},
+      text: () => Promise.resolve(''),
+      json: () => Promise.resolve(undefined),
+      body: (async function* () {
+        const aborted = new Promise<never>((_, reject) =>
+          options?.signal?.addEventListener('abort', () => reject(new FetchError('aborted', 'aborted'))),
+        )
+        aborted.catch(() => {})
+        for (const chunk of chunks) {
+          if (chunk instanceof Error) throw chunk
+          if (chunk instanceof Promise) await Promise.race([chunk, aborted])
+          yield Buffer.from(chunk === done ? 'data: [DONE]\n\n' : `data: ${JSON.stringify(chunk)}\n\n`)
+        }
+      })(),
+    })
+  const done = {}
+
+  it('keeps an answer whose connection breaks, or never closes, behind its end', async () => {
+    const broken = answering(delta({ content: 'whole' }, 'stop'), new FetchError('broken', 'reset'))
+    const open = answering(delta({ content: 'whole' }, 'stop'), done, new Promise<never>(() => {}))
+    for (const fetch of [broken, open]) {
+      const model = openai.create({ model: 'm' }, { id: 'm', log, fetch })
+      assert.deepEqual(await collect(model.stream(request, never)), [
+        { type: 'text', text: 'whole' },
+        { type: 'end', reason: 'stop' },
+      ])
+    }
   })
 
   it('keeps the connection for the next call', async () => {

@@ -28,7 +28,7 @@ function createManualClock() {
   }
 }
 
-type Step = ModelEvent | ModelError | 'hang' | string
+type Step = ModelEvent | ModelError | Promise<void> | 'hang' | string
 
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
@@ -51,6 +51,7 @@ function fake(id: string, ...scripts: readonly (readonly Step[])[]) {
       try {
         for (const step of script) {
           if (step === 'hang') await aborted(signal)
+          else if (step instanceof Promise) await step
           else if (step instanceof ModelError) throw step
           else yield typeof step === 'string' ? { type: 'text', text: step } : step
         }
@@ -167,6 +168,11 @@ describe('router', () => {
     assert.equal(textOf(await collect(setUp(models).stream())), 'One, two, three, four')
   })
 
+  it('shows at the end what was held back and is new', async () => {
+    const models = [fake('a', ['The rain in Spain', fails('timeout')]), fake('b', [' in S', end])]
+    assert.equal(textOf(await collect(setUp(models).stream())), 'The rain in Spain in S')
+  })
+
   it('begins anew after nothing but white space or reasoning', async () => {
     const thought: ModelEvent = { type: 'reasoning', text: 'hm' }
     const b = fake('b', ['\n\nHello', end])
@@ -249,6 +255,19 @@ describe('router', () => {
     for (const error of await Promise.all(calls)) assert.equal(error.kind, 'cancelled')
     assert.deepEqual([router.status()[0]?.active, router.status()[0]?.waiting], [0, 0])
     assert.equal(a.requests.length, 1)
+  })
+
+  it('looks again behind the line: who waited for a failing endpoint is spared', async () => {
+    const answer = Promise.withResolvers<void>()
+    const a = fake('a', [answer.promise, fails('rate-limited', { retryAfter: 500 })])
+    const b = fake('b', ['fine', end])
+    const { stream, router } = setUp([a, b])
+    const both = Promise.all([collect(stream()), collect(stream())])
+    assert.equal(router.status()[0]?.waiting, 1)
+    answer.resolve()
+    for (const events of await both) assert.deepEqual(usedBy(events), ['b'])
+    assert.equal(a.requests.length, 1)
+    assert.equal(router.status()[0]?.active, 0)
   })
 
   it('frees the place and closes the model when the reader leaves', async () => {

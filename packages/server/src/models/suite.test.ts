@@ -1,11 +1,11 @@
 import { describe, it } from 'node:test'
-import { createModelEmulator, type ModelHarness, modelSuite, type WireName } from '@posthouse/testkit'
+import { createModelEmulator, type ModelHarness, type ModelWire, modelSuite } from '@posthouse/testkit'
 import { createFetch } from '../security/fetch.ts'
 import { providers } from './index.ts'
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} }
 
-for (const name of ['openai', 'anthropic'] as const satisfies readonly WireName[]) {
+for (const name of ['openai', 'anthropic'] as const satisfies readonly ModelWire[]) {
   describe(`model behaviour: ${name}`, () => {
     for (const { name: title, run } of modelSuite) {
       it(title, async () => {

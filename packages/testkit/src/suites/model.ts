@@ -1,7 +1,7 @@
 /** How a model behaves, as data: every provider runs the same cases. */
 import assert from 'node:assert/strict'
 import { type Model, ModelError, type ModelEvent, type ModelFailure, type ModelRequest } from '@posthouse/contract'
-import type { Failure, ModelCall, ModelEmulator, WireName } from '../emulators/model/index.ts'
+import type { ModelCall, ModelEmulator, ModelWire, PlayedModelFailure } from '../emulators/model/index.ts'
 
 /** Milliseconds; what a case needs else than the defaults, which are far longer than a test. */
 export interface ModelLimits {
@@ -15,7 +15,7 @@ export interface ModelHarness {
   /** The model under test, asking `test-model` of the emulator with the key `test-key` (or `key`). */
   create(options?: { readonly limits?: ModelLimits; readonly key?: string; readonly vision?: boolean; readonly model?: string }): Model
   /** The server behind it; absent for models without a wire. */
-  readonly wire?: { readonly name: WireName; readonly emulator: ModelEmulator }
+  readonly wire?: { readonly name: ModelWire; readonly emulator: ModelEmulator }
 }
 
 export interface ModelCase {
@@ -67,23 +67,23 @@ function wired(name: string, run: (harness: ModelHarness & { readonly wire: Wire
 }
 
 /** A failure that is played, and the kind that it must become. */
-interface Fault {
+export interface ModelFault {
   readonly name: string
-  readonly failure: Failure
+  readonly failure: PlayedModelFailure
   readonly kinds: readonly ModelFailure[]
   readonly limits?: ModelLimits
   /** Text that must have come before. */
   readonly partial?: boolean
 }
 
-const status = (code: number, kinds: readonly ModelFailure[], more: Partial<Failure> = {}): Fault => ({
+const status = (code: number, kinds: readonly ModelFailure[], more: Partial<PlayedModelFailure> = {}): ModelFault => ({
   name: `status ${code}${more.code ? ` ${more.code}` : ''}`,
   failure: { kind: 'status', status: code, ...more },
   kinds,
 })
 
 /** The failures of row F37 of the fault matrix, and what providers refuse. */
-export const modelFaults: readonly Fault[] = [
+export const modelFaults: readonly ModelFault[] = [
   status(400, ['invalid']),
   status(400, ['too-long'], { message: 'prompt is too long: 210000 tokens > 200000 maximum (maximum context length)' }),
   status(401, ['auth']),
@@ -131,7 +131,7 @@ const faults = modelFaults.map(({ name, failure, kinds, limits, partial }) =>
 )
 
 /** Where a call may be when it is cancelled. */
-const phases: readonly { readonly name: string; readonly failure?: Failure; reached(call: ModelCall): boolean }[] = [
+const phases: readonly { readonly name: string; readonly failure?: PlayedModelFailure; reached(call: ModelCall): boolean }[] = [
   { name: 'before the headers', failure: { kind: 'no-answer' }, reached: (call) => call.failure !== undefined },
   { name: 'before the first token', failure: { kind: 'no-first-token' }, reached: (call) => call.failure !== undefined },
   { name: 'in mid-stream', reached: (call) => call.chunks > 2 },

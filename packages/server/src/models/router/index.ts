@@ -124,10 +124,6 @@ export function createModelRouter(options: RouterOptions): ModelRouter {
     // White space alone can't be gone on with: the next model begins anew and the seam drops what is there already.
     const goesOn = progress.text.trim() !== ''
     const seam = createSeam(progress.text)
-    const say = (text: string): ModelEvent[] => {
-      progress.text += text
-      return text ? [{ type: 'text', text }] : []
-    }
     try {
       for await (const event of gate.model.stream(goesOn ? continueRequest(request, progress.text) : request, signal)) {
         if (firstToken === undefined) {
@@ -135,11 +131,17 @@ export function createModelRouter(options: RouterOptions): ModelRouter {
           yield { type: 'using', model: endpoint, fallback }
         }
         if (event.type === 'text') {
-          yield* say(seam.push(event.text))
+          const text = seam.push(event.text)
+          progress.text += text
+          if (text) yield text === event.text ? event : { type: 'text', text }
           continue
         }
         if (event.type === 'usage') usage = event.usage
-        if (event.type === 'end' || event.type === 'tool-call') yield* say(seam.flush())
+        if (event.type === 'end' || event.type === 'tool-call') {
+          const text = seam.flush()
+          progress.text += text
+          if (text) yield { type: 'text', text }
+        }
         if (event.type === 'tool-call') progress.toolCalls = true
         if (event.type === 'end') {
           outcome = 'ok'

@@ -272,4 +272,13 @@ function usageOf(question: Question, reply: Reply): Usage {
   return { input: inputTokens(question), output: tokensIn(reply.text ?? '') + called, cached: 0 }
 }
 
-export type { Answer, Failure, ModelCall, Pace, Question, Reply, ScriptedCall, WireName } from './script.ts'
+export type {
+  Answer as ModelAnswer,
+  Failure as PlayedModelFailure,
+  ModelCall,
+  Pace as ModelPace,
+  Question as ModelQuestion,
+  Reply as ModelReply,
+  ScriptedCall as ScriptedToolCall,
+  WireName as ModelWire,
+} from './script.ts'

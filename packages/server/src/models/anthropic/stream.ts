@@ -88,8 +88,8 @@ export function createDecoder(messages: readonly ModelMessage[], redact: (text: 
           if (event.delta?.stop_reason) reason = reasons[event.delta.stop_reason] ?? 'stop'
           return false
         case 'message_stop':
-          closed = true
           if (!reason) throw new ModelError('malformed', 'the stream was closed without the reason why the answer ends')
+          closed = true
           return false
         case 'error':
           throw toModelError(refusalOf(event), redact)

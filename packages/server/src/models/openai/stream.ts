@@ -88,9 +88,9 @@ export function createDecoder(messages: readonly ModelMessage[], redact: (text: 
     },
     read(data, out) {
       if (data === '[DONE]') {
-        closed = true
         // An end mark without a reason of the end hides that the answer was cut.
         if (!reason) throw new ModelError('malformed', 'the stream was closed without the reason why the answer ends')
+        closed = true
         return false
       }
       const chunk = JSON.parse(data) as Chunk

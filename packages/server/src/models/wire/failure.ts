@@ -114,7 +114,8 @@ export function retryAfterOf(headers: Readonly<Record<string, string>>): number 
   const value = headers['retry-after']
   const seconds = number(value)
   if (seconds !== undefined) return Math.min(Math.ceil(seconds * 1000), DAY)
-  const date = Date.parse(value ?? '')
+  // The engine's own parser takes almost everything for a date.
+  const date = /^[A-Z][a-z]+, /.test(value ?? '') ? Date.parse(value ?? '') : Number.NaN
   if (Number.isNaN(date)) return undefined
   const now = Date.parse(headers.date ?? '')
   return Math.min(Math.max(0, date - (Number.isNaN(now) ? Date.now() : now)), DAY)

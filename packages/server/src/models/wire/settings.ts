@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the configuration's own placeholders
 /** Settings that every provider with a wire shares. */
 import type { Field } from '@posthouse/contract'
 import type { Timeouts } from './watch.ts'

@@ -172,7 +172,8 @@ export async function createModelEmulator(options: ModelEmulatorOptions = {}): P
       if (!['POST /v1/chat/completions', 'POST /v1/embeddings', 'POST /v1/messages'].includes(route)) {
         throw new Refused({ status: 404, type: 'not_found_error', message: `Unknown request URL: ${route}.` })
       }
-      const line = ledger.add({ wire: wire.name, path, at: Date.now(), headers: request.headers })
+      const { remotePort: port = 0 } = request.socket
+      const line = ledger.add({ wire: wire.name, path, at: Date.now(), port, headers: request.headers })
       call = line
       active += 1
       response.on('close', () => {
@@ -271,4 +272,13 @@ function usageOf(question: Question, reply: Reply): Usage {
   return { input: inputTokens(question), output: tokensIn(reply.text ?? '') + called, cached: 0 }
 }
 
-export type { Answer, Failure, ModelCall, Pace, Question, Reply, ScriptedCall, WireName } from './script.ts'
+export type {
+  Answer as ModelAnswer,
+  Failure as PlayedModelFailure,
+  ModelCall,
+  Pace as ModelPace,
+  Question as ModelQuestion,
+  Reply as ModelReply,
+  ScriptedCall as ScriptedToolCall,
+  WireName as ModelWire,
+} from './script.ts'

@@ -95,6 +95,8 @@ export interface ModelCall {
   readonly path: string
   /** Epoch milliseconds. */
   readonly at: number
+  /** The caller's port: the same for calls over one connection. */
+  readonly port?: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   /** Absent when the request was refused before it was understood. */
   readonly question?: Question

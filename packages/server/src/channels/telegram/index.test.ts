@@ -13,7 +13,7 @@ import {
   until,
   whyNot,
 } from '@posthouse/testkit'
-import { parseMarkdown } from '../../pipeline/reply/markdown.ts'
+import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { createFetch } from '../../security/fetch.ts'
 import { type Clock, createTelegram, type TelegramSettings, telegram } from './index.ts'
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { type Block, type Inline, type OutboundMessage, plainInline } from '@posthouse/contract'
 import { parseTelegramHtml } from '@posthouse/testkit'
 import fc from 'fast-check'
-import { parseMarkdown } from '../../pipeline/reply/markdown.ts'
+import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { MAX_TEXT, render, toHtml } from './send.ts'
 
 const message = (text: string, document = parseMarkdown(text)): OutboundMessage => ({

@@ -22,11 +22,11 @@ export async function send(
     ...(typeof options.thread === 'string' ? { thread: options.thread } : {}),
   }
   const conversation = await opened.store.conversations.at(account, place, undefined)
-  const [id, messageId] = [newId(), newId()]
+  const id = newId()
   await opened.store.outbox.stage(
     conversation.id,
-    { id: messageId, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' },
-    { id, messageId, begun: false },
+    { id, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' },
+    { id, begun: false },
   )
   const running = (await askGateway(local, '/healthz')) !== undefined
   terminal.result(

@@ -156,7 +156,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   }
 
   function inHand({ conversation }: Turn, delivery: NewDelivery, stored: readonly StoredMessage[]): Delivery {
-    const message = stored.find(({ id }) => id === delivery.messageId)
+    const message = stored.find(({ id }) => id === delivery.id)
     const now = clock.now()
     return {
       id: delivery.id,
@@ -164,7 +164,6 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       account: conversation.account,
       conversationId: conversation.id,
       place: conversation.place,
-      messageId: delivery.messageId,
       text: message?.body.parts.find((part) => part.type === 'text')?.text ?? '',
       files: [],
       stopped: message?.status === 'stopped',

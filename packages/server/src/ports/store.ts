@@ -43,6 +43,8 @@ export interface Conversation {
   readonly updatedAt: number
   /** The model sees only messages with a higher `seq`. */
   readonly contextFrom: number
+  /** Rises when a message that was there already changes; a kept context is valid for one revision. */
+  readonly revision: number
 }
 
 /** The sealed part of a message. */
@@ -151,9 +153,9 @@ export interface NewMessage {
   readonly usage?: Usage
 }
 
+/** The delivery of a message; a message has one at the most, and it goes by the message's id. */
 export interface NewDelivery {
   readonly id: string
-  readonly messageId: string
   readonly replyTo?: string
   readonly draft?: Receipt
   /** The first attempt is journaled in the same commit (P6). */
@@ -198,7 +200,6 @@ export interface Delivery {
   readonly account: string
   readonly conversationId: string
   readonly place: Place
-  readonly messageId: string
   readonly text: string
   readonly files: readonly {
     readonly kind: FileKind

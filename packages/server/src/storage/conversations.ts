@@ -4,10 +4,11 @@ import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Sealer } from '../ports/sealer.ts'
-import type { Conversation, ConversationStore } from '../ports/store.ts'
+import type { Conversation, ConversationStore, StoredMessage } from '../ports/store.ts'
 import type { Database } from './dialects/dialect.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
+import { createRecent } from './recent.ts'
 import type { Schema } from './schema.ts'
 
 export type ConversationRow = Selectable<Schema['conversations']>
@@ -25,11 +26,16 @@ export interface Conversations extends ConversationStore {
   ): Promise<string>
   /** Marks that something happened; sets the title and where the model's view begins when given. */
   touch(transaction: Transaction, id: string, change: { title?: string | undefined; forget?: boolean | undefined }): Promise<void>
+  /** A message that was there already changed: contexts that are kept are void. */
+  revise(transaction: Transaction, id: string): Promise<void>
   open(row: ConversationRow): Conversation
 }
 
-/** Messages read at a time when a context is gathered. */
+/** Messages read at a time when a context is gathered, and kept in memory for each of the conversations talked in last. */
 const PAGE = 32
+const KEPT = 64
+/** Characters that all kept contexts together may have. */
+const KEPT_SIZE = 8_000_000
 
 export function createConversations(
   builder: Kysely<Schema>,
@@ -67,6 +73,7 @@ export function createConversations(
       owner: p.owner,
       title: p.title,
       context_from: 0,
+      revision: 0,
       created_at: p.at,
       updated_at: p.at,
     }),
@@ -104,24 +111,35 @@ export function createConversations(
       .orderBy('seq', 'desc')
       .limit(p.limit),
   )
-  // An answer that was committed after a later question came in belongs before that question.
-  const visible = prepare<{ id: string; after: number; before: number; below: number; limit: number }>()((p) =>
+  const visible = prepare<{ id: string; after: number; before: number; limit: number }>()((p) =>
     builder
       .selectFrom('messages')
       .selectAll()
       .where('conversation_id', '=', p.id)
       .where('seq', '>', p.after)
-      .where('seq', '<', p.below)
-      .where((e) => e.or([e('seq', '<', p.before), e('role', '!=', sql.lit('user'))]))
+      .where('seq', '<', p.before)
       .where('replaced_by', 'is', null)
       .orderBy('seq', 'desc')
       .limit(p.limit),
   )
-  const message = prepare<{ id: string }>()((p) => builder.selectFrom('messages').selectAll().where('id', '=', p.id))
-  const removals = (['messages', 'inbox', 'outbox', 'turns'] as const).map((table) =>
-    prepare<{ id: string }>()((p) => builder.deleteFrom(table).where('conversation_id', '=', p.id)),
+  const revise = prepare<{ id: string }>()((p) =>
+    builder.updateTable('conversations').set({ revision: sql`revision + 1` }).where('id', '=', p.id),
   )
+  const message = prepare<{ id: string }>()((p) => builder.selectFrom('messages').selectAll().where('id', '=', p.id))
+  // By the messages' ids: the tables have no index by conversation for what is settled.
+  const removals = [
+    prepare<{ id: string }>()((p) =>
+      builder
+        .deleteFrom('inbox')
+        .where('message_id', 'in', (e) => e.selectFrom('messages').select('id').where('conversation_id', '=', p.id)),
+    ),
+    prepare<{ id: string }>()((p) =>
+      builder.deleteFrom('outbox').where('id', 'in', (e) => e.selectFrom('messages').select('id').where('conversation_id', '=', p.id)),
+    ),
+    prepare<{ id: string }>()((p) => builder.deleteFrom('messages').where('conversation_id', '=', p.id)),
+  ]
   const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('conversations').where('id', '=', p.id))
+  const recent = createRecent(KEPT_SIZE)
   const sealTitle = (id: string, title: string) => sealer.seal(title, `conversations.title|${id}`)
 
   const open = (row: ConversationRow): Conversation => ({
@@ -133,6 +151,7 @@ export function createConversations(
     createdAt: Number(row.created_at),
     updatedAt: Number(row.updated_at),
     contextFrom: Number(row.context_from),
+    revision: row.revision,
   })
 
   const ensure: Conversations['ensure'] = async (transaction, account, place, options) => {
@@ -146,6 +165,29 @@ export function createConversations(
     return id
   }
 
+  /** The conversation's visible messages, newest first: from memory as far as they are there. */
+  async function* recall(conversation: Conversation): AsyncGenerator<StoredMessage> {
+    const { id, contextFrom, revision } = conversation
+    const kept = recent.get(id, revision)
+    const fresh: StoredMessage[] = []
+    for (let before = Number.MAX_SAFE_INTEGER; ; ) {
+      const after = Math.max(contextFrom, kept?.at(0)?.seq ?? 0)
+      const found = await database.read.all(visible, { id, after, before, limit: PAGE })
+      fresh.push(...found.map(messages.open))
+      before = fresh.at(-1)?.seq ?? 0
+      if (found.length < PAGE || fresh.length >= KEPT) break
+    }
+    const known = [...fresh, ...(kept ?? [])].slice(0, KEPT)
+    recent.set(id, revision, known)
+    for (const message of known) if (message.seq > contextFrom) yield message
+    for (let before = known.at(-1)?.seq ?? 0; known.length >= KEPT; ) {
+      const found = await database.read.all(visible, { id, after: contextFrom, before, limit: PAGE })
+      for (const row of found) yield messages.open(row)
+      if (found.length < PAGE) return
+      before = found.at(-1)?.seq ?? 0
+    }
+  }
+
   const findIn = async (transaction: Transaction, id: string) => {
     const row = await first(transaction, byId, { id })
     return row && open(row)
@@ -154,6 +196,9 @@ export function createConversations(
   return {
     ensure,
     open,
+    async revise(transaction, id) {
+      await transaction.run(revise, { id })
+    },
     async touch(transaction, id, change) {
       await transaction.run(touch, { id, at: clock.now() })
       if (change.title !== undefined) await transaction.run(setTitle, { id, title: sealTitle(id, change.title) })
@@ -179,16 +224,16 @@ export function createConversations(
       const row = await first(database.read, message, { id })
       return row && messages.open(row)
     },
-    rewrite: ({ id, body }, parts) => database.write((transaction) => messages.rewrite(transaction, id, { ...body, parts })),
+    rewrite: ({ id, conversationId, body }, parts) =>
+      database.write(async (transaction) => {
+        await messages.rewrite(transaction, id, { ...body, parts })
+        await transaction.run(revise, { id: conversationId })
+      }),
     async context(conversation, before, take) {
-      let below = Number.MAX_SAFE_INTEGER
-      for (;;) {
-        const found = await database.read.all(visible, { id: conversation.id, after: conversation.contextFrom, before, below, limit: PAGE })
-        for (const row of found) {
-          if (!take(messages.open(row))) return
-          below = Number(row.seq)
-        }
-        if (found.length < PAGE) return
+      for await (const message of recall(conversation)) {
+        // A later question waits for its own turn; an answer that was committed after it came in belongs before it.
+        if (message.role === 'user' && message.seq >= before) continue
+        if (!take(message)) return
       }
     },
     at: (account, place, owner) =>

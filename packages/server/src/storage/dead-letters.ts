@@ -32,10 +32,9 @@ export function createDeadLetters(
   const deadDeliveries = prepare<{ limit: number }>()((p) =>
     builder
       .selectFrom('outbox')
-      .innerJoin('messages', 'messages.id', 'outbox.message_id')
+      .innerJoin('messages', 'messages.id', 'outbox.id')
       .select([
         'outbox.id',
-        'outbox.message_id',
         'outbox.account',
         'outbox.conversation_id',
         'outbox.failure',
@@ -98,7 +97,7 @@ export function createDeadLetters(
           reason: row.failure ?? 'unknown',
           detail: row.detail ? sealer.open(row.detail, `outbox.detail|${row.id}`).toString() : '',
           at: Number(row.at),
-          text: textOf(messages.body(row.message_id, row.body).parts).slice(0, PREVIEW),
+          text: textOf(messages.body(row.id, row.body).parts).slice(0, PREVIEW),
         })
       }
       return letters.sort((a, b) => b.at - a.at).slice(0, limit)

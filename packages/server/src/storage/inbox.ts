@@ -4,13 +4,13 @@ import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Priority } from '../ports/broker.ts'
-import { type InboxStore, inboxSteps, type MessageBody, type NewInbound, type Recorded } from '../ports/store.ts'
+import type { InboxStore, MessageBody, NewInbound, Recorded } from '../ports/store.ts'
 import type { Conversations } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
-import { before, is } from './steps.ts'
+import { is } from './steps.ts'
 
 /** How many messages back an edit of an answered message is looked for. */
 const EDIT_REACH = 50
@@ -72,8 +72,11 @@ export function createInbox(
       .updateTable('inbox')
       .set({ state: is('done'), outcome: 'replaced', done_at: p.at })
       .where('conversation_id', '=', p.conversation)
+      .where('done_at', 'is', null)
       .where('state', '=', is('pending'))
-      .where('message_id', 'in', (e) => e.selectFrom('messages').select('id').where('replaced_by', '=', p.by)),
+      .where('message_id', 'in', (e) =>
+        e.selectFrom('messages').select('id').where('conversation_id', '=', p.conversation).where('replaced_by', '=', p.by),
+      ),
   )
   const recent = prepare<{ conversation: string }>()((p) =>
     builder
@@ -91,16 +94,20 @@ export function createInbox(
     builder
       .selectFrom('inbox')
       .select(['conversation_id', sql<Priority>`min(priority)`.as('priority')])
-      .where('state', 'in', [is('pending')])
+      .where('done_at', 'is', null)
+      .where('state', '=', is('pending'))
       .where('conversation_id', 'not in', (e) => e.selectFrom('turns').select('conversation_id').where('state', '=', is('running')))
       .groupBy('conversation_id')
       .orderBy(sql`min(seq)`)
       .limit(p.limit),
   )
-  const open = [...before(inboxSteps, 'done')]
-  const depth = prepare()(() => builder.selectFrom('inbox').select(sql<number>`count(*)`.as('count')).where('state', 'in', open))
+  const depth = prepare()(() => builder.selectFrom('inbox').select(sql<number>`count(*)`.as('count')).where('done_at', 'is', null))
   const oldest = prepare()(() =>
-    builder.selectFrom('inbox').select(sql<number | null>`min(received_at)`.as('at')).where('state', '=', is('pending')),
+    builder
+      .selectFrom('inbox')
+      .select(sql<number | null>`min(received_at)`.as('at'))
+      .where('done_at', 'is', null)
+      .where('state', '=', is('pending')),
   )
 
   const admit = async (transaction: Transaction, inbound: NewInbound): Promise<Recorded> => {
@@ -141,6 +148,7 @@ export function createInbox(
     if (message.replaces) {
       await transaction.run(replace, { conversation: conversationId, replaced: message.replaces, by: messageId })
       await transaction.run(dropReplaced, { conversation: conversationId, by: messageId, at })
+      await conversations.revise(transaction, conversationId)
     }
     if (inbound.owner) await conversations.touch(transaction, conversationId, {})
     return { status: 'admitted', messageId, conversationId, stored }
@@ -159,6 +167,7 @@ export function createInbox(
       if (found.body.platformId !== message.id) continue
       const body = { ...bodyOf(message), parts: merged(found.body.parts, message.parts) }
       await messages.rewrite(transaction, found.id, body)
+      await conversations.revise(transaction, conversationId)
       return { status: 'noted', messageId: found.id, conversationId, stored: { ...found, body } }
     }
     return { status: 'noted', messageId, conversationId, stored: undefined }

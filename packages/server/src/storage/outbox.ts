@@ -10,7 +10,7 @@ import type { Database } from './dialects/dialect.ts'
 import { type Messages, ownMessage } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
-import { before, is } from './steps.ts'
+import { is, leadsTo } from './steps.ts'
 
 export interface Outbox extends OutboxStore {
   add(transaction: Transaction, conversationId: string, deliveries: readonly NewDelivery[], at: number): Promise<void>
@@ -30,7 +30,6 @@ export function createOutbox(
   const insert = prepare<{
     id: string
     conversation: string
-    message: string
     replyTo: string | null
     draft: string | null
     state: 'pending' | 'sending'
@@ -42,7 +41,6 @@ export function createOutbox(
       id: p.id,
       account: e.selectFrom('conversations').select('account').where('id', '=', p.conversation),
       conversation_id: p.conversation,
-      message_id: p.message,
       reply_to: p.replyTo,
       draft: p.draft,
       state: p.state,
@@ -60,7 +58,7 @@ export function createOutbox(
       .updateTable('outbox')
       .set({ state: 'sending', attempts: sql`attempts + 1`, attempted_at: p.at })
       .where('id', '=', p.id)
-      .where('state', 'in', before(deliverySteps, 'sending')),
+      .where(leadsTo(deliverySteps, 'sending')),
   )
   // A confirmed piece: the next one begins its own attempts.
   const confirm = prepare<{ id: string; receipt: string; state: 'sending' | 'sent'; at: number | null }>()((p) =>
@@ -76,7 +74,7 @@ export function createOutbox(
         settled_at: p.at,
       })
       .where('id', '=', p.id)
-      .where('state', 'in', before(deliverySteps, 'sent')),
+      .where(leadsTo(deliverySteps, 'sent')),
   )
   const retry = prepare<{ id: string; failure: string; unknown: number; detail: Uint8Array; nextAt: number }>()((p) =>
     builder
@@ -85,30 +83,24 @@ export function createOutbox(
       .where('id', '=', p.id)
       .where('state', '=', is('sending')),
   )
-  const markMaybe = prepare<{ id: string }>()((p) =>
-    builder
-      .updateTable('messages')
-      .set({ maybe_duplicate: 1 })
-      .where('id', '=', (e) => e.selectFrom('outbox').select('message_id').where('outbox.id', '=', p.id)),
-  )
+  const markMaybe = prepare<{ id: string }>()((p) => builder.updateTable('messages').set({ maybe_duplicate: 1 }).where('id', '=', p.id))
   const bury = prepare<{ id: string; failure: string; detail: Uint8Array; at: number }>()((p) =>
     builder
       .updateTable('outbox')
       .set({ state: 'dead', failure: p.failure, detail: p.detail, settled_at: p.at })
       .where('id', '=', p.id)
-      .where('state', 'in', before(deliverySteps, 'dead')),
+      .where(leadsTo(deliverySteps, 'dead')),
   )
   const due = prepare<{ now: number; after: number; limit: number }>()((p) =>
     builder
       .selectFrom('outbox')
-      .innerJoin('messages', 'messages.id', 'outbox.message_id')
+      .innerJoin('messages', 'messages.id', 'outbox.id')
       .innerJoin('conversations', 'conversations.id', 'outbox.conversation_id')
       .select([
         'outbox.id',
         'outbox.seq',
         'outbox.account',
         'outbox.conversation_id',
-        'outbox.message_id',
         'outbox.reply_to',
         'outbox.draft',
         'outbox.state',
@@ -124,7 +116,7 @@ export function createOutbox(
         'messages.body',
         'messages.status',
       ])
-      .where('outbox.state', 'in', before(deliverySteps, 'dead'))
+      .where('outbox.settled_at', 'is', null)
       .where('outbox.next_at', '<=', p.now)
       .where('outbox.seq', '>', p.after)
       .orderBy('outbox.seq')
@@ -134,7 +126,7 @@ export function createOutbox(
     builder
       .selectFrom('outbox')
       .select([sql<number>`count(*)`.as('count'), sql<number | null>`min(created_at)`.as('oldest')])
-      .where('state', 'in', before(deliverySteps, 'dead')),
+      .where('settled_at', 'is', null),
   )
   const maybe = prepare()(() =>
     builder.selectFrom('messages').select(sql<number>`count(*)`.as('count')).where('maybe_duplicate', '=', sql.lit(1)),
@@ -146,7 +138,6 @@ export function createOutbox(
       await transaction.run(insert, {
         id: delivery.id,
         conversation: conversationId,
-        message: delivery.messageId,
         replyTo: delivery.replyTo ?? null,
         draft: delivery.draft ? JSON.stringify(delivery.draft) : null,
         state: delivery.begun ? 'sending' : 'pending',
@@ -162,14 +153,13 @@ export function createOutbox(
     async due(now, after, limit) {
       const rows = await database.read.all(due, { now, after, limit })
       return rows.map((row): Delivery => {
-        const body = messages.body(row.message_id, row.body)
+        const body = messages.body(row.id, row.body)
         return {
           id: row.id,
           seq: Number(row.seq),
           account: row.account,
           conversationId: row.conversation_id,
           place: { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}) },
-          messageId: row.message_id,
           text: textOf(body.parts),
           files: body.parts.flatMap((part) => (part.type === 'file' ? [part.file] : [])),
           stopped: row.status === 'stopped',

@@ -13,31 +13,32 @@ const BATCH = 500
 
 /** Answers a function that prunes one batch of each kind and tells how many rows went. */
 export function createRetention(builder: Kysely<Schema>, database: Database): (now: number) => Promise<number> {
+  // Rows are looked at from the oldest on, so that a pass without work reads one batch and no more.
   const oldInbox = prepare<{ until: number }>()((p) =>
     builder.deleteFrom('inbox').where('seq', 'in', (e) =>
       e
-        .selectFrom('inbox')
+        .selectFrom((f) => f.selectFrom('inbox').select(['seq', 'state', 'received_at']).orderBy('seq').limit(sql.lit(BATCH)).as('oldest'))
         .select('seq')
         .where('state', 'in', [is('done'), is('dropped')])
-        .where('received_at', '<', p.until)
-        .limit(sql.lit(BATCH)),
+        .where('received_at', '<', p.until),
     ),
   )
   const oldTurns = prepare<{ until: number }>()((p) =>
-    builder
-      .deleteFrom('turns')
-      .where('id', 'in', (e) =>
-        e.selectFrom('turns').select('id').where('state', '!=', is('running')).where('started_at', '<', p.until).limit(sql.lit(BATCH)),
-      ),
+    builder.deleteFrom('turns').where('id', 'in', (e) =>
+      e
+        .selectFrom((f) => f.selectFrom('turns').select(['id', 'state', 'started_at']).orderBy('id').limit(sql.lit(BATCH)).as('oldest'))
+        .select('id')
+        .where('state', '!=', is('running'))
+        .where('started_at', '<', p.until),
+    ),
   )
   const oldOutbox = prepare<{ until: number }>()((p) =>
     builder.deleteFrom('outbox').where('seq', 'in', (e) =>
       e
-        .selectFrom('outbox')
+        .selectFrom((f) => f.selectFrom('outbox').select(['seq', 'state', 'created_at']).orderBy('seq').limit(sql.lit(BATCH)).as('oldest'))
         .select('seq')
         .where('state', 'in', [is('sent'), is('dropped')])
-        .where('created_at', '<', p.until)
-        .limit(sql.lit(BATCH)),
+        .where('created_at', '<', p.until),
     ),
   )
   const oldLogins = prepare<{ until: number }>()((p) => builder.deleteFrom('logins').where('expires_at', '<', p.until))

@@ -16,6 +16,7 @@ export interface Schema {
     owner: string | null
     title: Uint8Array | null
     context_from: number
+    revision: number
     created_at: number
     updated_at: number
   }
@@ -62,10 +63,10 @@ export interface Schema {
   }
   outbox: {
     seq: Generated<number>
+    /** The message's own id: a message has one delivery at the most. */
     id: string
     account: string
     conversation_id: string
-    message_id: string
     reply_to: string | null
     draft: string | null
     state: DeliveryState

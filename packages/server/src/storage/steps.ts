@@ -1,10 +1,11 @@
 /** State machines, enforced: an update names its goal, and touches only rows whose state may lead there. */
-import { type RawBuilder, sql } from 'kysely'
+import { type RawBuilder, type SqlBool, sql } from 'kysely'
 
-/** States from which `goal` may be reached, as literals: a partial index serves only conditions that it can see. */
-export function before<S extends string>(steps: Readonly<Record<S, readonly S[]>>, goal: S): RawBuilder<S>[] {
+/** Whether the row's state may be followed by `goal`. States are literals: a partial index serves only conditions that it can see. */
+export function leadsTo<S extends string>(steps: Readonly<Record<S, readonly S[]>>, goal: S): RawBuilder<SqlBool> {
   const states = (Object.keys(steps) as S[]).filter((state) => steps[state].includes(goal))
-  return states.map((state) => sql.lit(state))
+  const [only] = states
+  return states.length === 1 ? sql`state = ${sql.lit(only)}` : sql`state in (${sql.join(states.map((state) => sql.lit(state)))})`
 }
 
 /** A state as a literal, for the same reason. */

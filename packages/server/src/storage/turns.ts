@@ -10,7 +10,7 @@ import { type Messages, ownMessage } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import { first, prepare } from './query.ts'
 import type { Schema } from './schema.ts'
-import { before, is } from './steps.ts'
+import { is, leadsTo } from './steps.ts'
 
 export function createTurns(
   builder: Kysely<Schema>,
@@ -26,6 +26,7 @@ export function createTurns(
       .selectAll('messages')
       .select(['inbox.seq as place', 'inbox.kind', 'inbox.attempts', 'inbox.sent_at', 'inbox.released_at', 'inbox.draft'])
       .where('inbox.conversation_id', '=', p.lane)
+      .where('inbox.done_at', 'is', null)
       .where('inbox.state', '=', is('pending'))
       .orderBy('inbox.seq')
       .limit(p.limit),
@@ -42,7 +43,8 @@ export function createTurns(
       .updateTable('inbox')
       .set({ state: 'claimed', turn_id: p.turn, attempts: sql`attempts + 1` })
       .where('conversation_id', '=', p.lane)
-      .where('state', 'in', before(inboxSteps, 'claimed'))
+      .where('done_at', 'is', null)
+      .where(leadsTo(inboxSteps, 'claimed'))
       .where('seq', '<=', p.upTo),
   )
   const end = prepare<{ id: string; node: string; at: number }>()((p) =>
@@ -51,29 +53,27 @@ export function createTurns(
       .set({ state: 'done', ended_at: p.at })
       .where('id', '=', p.id)
       .where('node', '=', p.node)
-      .where('state', 'in', before(turnSteps, 'done')),
+      .where(leadsTo(turnSteps, 'done')),
   )
   const settle = prepare<{ turn: string; lane: string; state: 'done' | 'dead'; outcome: Outcome; at: number }>()((p) =>
     builder
       .updateTable('inbox')
       .set({ state: p.state, outcome: p.outcome, done_at: p.at })
       .where('conversation_id', '=', p.lane)
-      .where('state', 'in', [is('claimed')])
+      .where('done_at', 'is', null)
+      .where('state', '=', is('claimed'))
       .where('turn_id', '=', p.turn),
   )
   const laneOf = prepare<{ id: string }>()((p) => builder.selectFrom('turns').select('conversation_id').where('id', '=', p.id))
   const giveUp = prepare<{ id: string; at: number }>()((p) =>
-    builder
-      .updateTable('turns')
-      .set({ state: 'released', ended_at: p.at })
-      .where('id', '=', p.id)
-      .where('state', 'in', before(turnSteps, 'released')),
+    builder.updateTable('turns').set({ state: 'released', ended_at: p.at }).where('id', '=', p.id).where(leadsTo(turnSteps, 'released')),
   )
   const giveBack = prepare<{ turn: string; lane: string; uncount: number }>()((p) =>
     builder
       .updateTable('inbox')
       .set({ state: 'pending', turn_id: null, attempts: sql`attempts - ${p.uncount}` })
       .where('conversation_id', '=', p.lane)
+      .where('done_at', 'is', null)
       .where('state', '=', is('claimed'))
       .where('turn_id', '=', p.turn),
   )
@@ -82,6 +82,7 @@ export function createTurns(
       .updateTable('inbox')
       .set({ draft: p.draft })
       .where('conversation_id', '=', p.lane)
+      .where('done_at', 'is', null)
       .where('state', '=', is('claimed'))
       .where('turn_id', '=', p.turn),
   )
@@ -89,6 +90,7 @@ export function createTurns(
     builder
       .updateTable('inbox')
       .set({ state: 'pending', turn_id: null })
+      .where('done_at', 'is', null)
       .where('state', '=', is('claimed'))
       .where('turn_id', 'not in', (e) => e.selectFrom('turns').select('id').where('state', '=', is('running'))),
   )
@@ -163,10 +165,7 @@ export function createTurns(
     recover: (liveNodes) =>
       database.write(async (transaction) => {
         const abandon = prepare<{ at: number }>()((p) => {
-          const update = builder
-            .updateTable('turns')
-            .set({ state: 'abandoned', ended_at: p.at })
-            .where('state', 'in', before(turnSteps, 'abandoned'))
+          const update = builder.updateTable('turns').set({ state: 'abandoned', ended_at: p.at }).where(leadsTo(turnSteps, 'abandoned'))
           return liveNodes.length > 0 ? update.where('node', 'not in', [...liveNodes]) : update
         })
         const abandoned = await transaction.run(abandon, { at: clock.now() })

@@ -43,7 +43,7 @@ const answer = (harness: StoreHarness, turnId: string, text = 'answer', begun = 
     outcome: 'replied',
     inbox: 'done',
     messages: [{ id: messageId, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' }],
-    deliveries: [{ id: harness.newId(), messageId, begun }],
+    deliveries: [{ id: messageId, begun }],
   }
 }
 

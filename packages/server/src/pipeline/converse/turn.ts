@@ -126,8 +126,7 @@ export function result(
   const draft = said.draft ?? turn.draft
   const replyTo = replyTarget(turn.conversation.place, last?.body.platformId)
   const delivery: NewDelivery = {
-    id: parts.newId(),
-    messageId: message.id,
+    id: message.id,
     begun: false,
     ...(replyTo ? { replyTo } : {}),
     ...(draft ? { draft } : {}),

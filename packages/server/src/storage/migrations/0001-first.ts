@@ -17,6 +17,7 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
       .addColumn('owner', 'text')
       .addColumn('title', bytes)
       .addColumn('context_from', 'bigint', (c) => c.notNull())
+      .addColumn('revision', 'integer', (c) => c.notNull())
       .addColumn('created_at', 'bigint', (c) => c.notNull())
       .addColumn('updated_at', 'bigint', (c) => c.notNull())
       .addUniqueConstraint('conversations_key', ['account', 'room', 'thread']),
@@ -62,11 +63,7 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
       .addColumn('done_at', 'bigint')
       .addUniqueConstraint('inbox_one_admission', ['account', 'platform_key']),
     // Everything that waits or runs; small, whatever the history.
-    schema
-      .createIndex('inbox_open')
-      .on('inbox')
-      .columns(['conversation_id', 'seq'])
-      .where(sql.ref('state'), 'in', sql`('pending', 'claimed')`),
+    schema.createIndex('inbox_open').on('inbox').columns(['conversation_id', 'seq']).where(sql.ref('done_at'), 'is', null),
     schema.createIndex('inbox_dead').on('inbox').column('seq').where(sql.ref('state'), '=', sql`'dead'`),
     schema
       .createTable('turns')
@@ -84,7 +81,6 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
       .addColumn('id', 'text', (c) => c.notNull().unique())
       .addColumn('account', 'text', (c) => c.notNull())
       .addColumn('conversation_id', 'text', (c) => c.notNull())
-      .addColumn('message_id', 'text', (c) => c.notNull())
       .addColumn('reply_to', 'text')
       .addColumn('draft', 'text')
       .addColumn('state', 'text', (c) => c.notNull())
@@ -99,7 +95,7 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
       .addColumn('created_at', 'bigint', (c) => c.notNull())
       .addColumn('released_at', 'bigint')
       .addColumn('settled_at', 'bigint'),
-    schema.createIndex('outbox_open').on('outbox').columns(['seq']).where(sql.ref('state'), 'in', sql`('pending', 'sending')`),
+    schema.createIndex('outbox_open').on('outbox').column('seq').where(sql.ref('settled_at'), 'is', null),
     schema.createIndex('outbox_dead').on('outbox').column('seq').where(sql.ref('state'), '=', sql`'dead'`),
     schema
       .createTable('account_state')

@@ -17,6 +17,8 @@ if (!node) {
   )
   process.exit(1)
 }
+// Compiled code is kept, also of the entry itself: the compiler is loaded only after a change.
+process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules/.cache/posthouse')
 const child = spawn(
   node,
   ['--conditions=posthouse-source', '--disable-warning=ExperimentalWarning', join(here, '../src/main.ts'), ...process.argv.slice(2)],

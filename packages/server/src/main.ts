@@ -1,4 +1,4 @@
-/** The process's entry. Compiled code is cached, so that the second start is quick. */
+/** The process's entry. Compiled code is cached, so that the second start is quick; NODE_COMPILE_CACHE says where. */
 import { enableCompileCache } from 'node:module'
 
 enableCompileCache()

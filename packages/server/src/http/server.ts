@@ -1,6 +1,6 @@
 /** The HTTP server: one place where requests are limited, identified, answered and counted. */
 import { fastifyCookie } from '@fastify/cookie'
-import { fastifyHelmet } from '@fastify/helmet'
+import { type FastifyHelmetOptions, fastifyHelmet } from '@fastify/helmet'
 import { fastifyMultipart } from '@fastify/multipart'
 import { fastifyRateLimit } from '@fastify/rate-limit'
 import { fastifySwagger } from '@fastify/swagger'
@@ -139,25 +139,6 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   answerErrors(app, gateway)
   enforcePolicy(app, allowedHosts(options))
   app.register(fastifyCookie)
-  app.register(fastifyHelmet, {
-    contentSecurityPolicy: {
-      directives: {
-        defaultSrc: ["'self'"],
-        scriptSrc: ["'self'"],
-        styleSrc: ["'self'", "'unsafe-inline'"],
-        imgSrc: ["'self'", 'blob:', 'data:'],
-        connectSrc: ["'self'"],
-        fontSrc: ["'self'", 'data:'],
-        objectSrc: ["'none'"],
-        frameAncestors: ["'none'"],
-        formAction: ["'self'"],
-        baseUri: ["'none'"],
-        upgradeInsecureRequests: null,
-      },
-    },
-    strictTransportSecurity: options.publicUrl?.startsWith('https:') ? { maxAge: 31_536_000 } : false,
-    crossOriginEmbedderPolicy: false,
-  })
   identify(app, gateway)
   app.register(fastifyRateLimit, {
     global: true,
@@ -179,6 +160,8 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
     transform: jsonSchemaTransform,
   })
   app.register(async (routes) => {
+    // Headers for browsers; platforms need none.
+    await routes.register(fastifyHelmet, browserHeaders(options.publicUrl))
     healthRoutes(routes, gateway)
     entryRoutes(routes, gateway)
     chatRoutes(routes, gateway, options.timeout)
@@ -193,4 +176,24 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   return app
 }
 
-export type App = ReturnType<typeof createApp>
+function browserHeaders(publicUrl: string | undefined): FastifyHelmetOptions {
+  return {
+    contentSecurityPolicy: {
+      directives: {
+        defaultSrc: ["'self'"],
+        scriptSrc: ["'self'"],
+        styleSrc: ["'self'", "'unsafe-inline'"],
+        imgSrc: ["'self'", 'blob:', 'data:'],
+        connectSrc: ["'self'"],
+        fontSrc: ["'self'", 'data:'],
+        objectSrc: ["'none'"],
+        frameAncestors: ["'none'"],
+        formAction: ["'self'"],
+        baseUri: ["'none'"],
+        upgradeInsecureRequests: null,
+      },
+    },
+    strictTransportSecurity: publicUrl?.startsWith('https:') ? { maxAge: 31_536_000 } : false,
+    crossOriginEmbedderPolicy: false,
+  }
+}

@@ -164,6 +164,8 @@ export interface NewDelivery {
 
 export interface TurnResult {
   readonly turnId: string
+  /** Conversation id. */
+  readonly lane: string
   readonly outcome: Outcome
   /** `dead`: waits for an operator; `done` for every other end. */
   readonly inbox: 'done' | 'dead'

@@ -33,7 +33,7 @@ export interface Conversations extends ConversationStore {
 
 /** Messages read at a time when a context is gathered, and kept in memory for each of the conversations talked in last. */
 const PAGE = 32
-const KEPT = 64
+const KEPT = 48
 /** Characters that all kept contexts together may have. */
 const KEPT_SIZE = 8_000_000
 

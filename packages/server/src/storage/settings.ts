@@ -7,6 +7,10 @@ import type { Database } from './dialects/dialect.ts'
 import { first, prepare } from './query.ts'
 import type { Schema } from './schema.ts'
 
+/** What another process changed is seen within this time; settings are asked for in every turn. */
+const SEEN_WITHIN = 500
+const KEPT = 10_000
+
 export function createSettings(builder: Kysely<Schema>, database: Database, { clock }: { clock: Clock }): SettingStore {
   const get = prepare<{ key: string }>()((p) => builder.selectFrom('settings').select('value').where('key', '=', p.key))
   const set = prepare<{ key: string; value: string; at: number }>()((p) =>
@@ -23,9 +27,22 @@ export function createSettings(builder: Kysely<Schema>, database: Database, { cl
       .values({ key: p.key, value: '1', updated_at: p.at })
       .onConflict((conflict) => conflict.doNothing()),
   )
+  const kept = new Map<string, { value: string | undefined; until: number }>()
+  const keep = (key: string, value: string | undefined) => {
+    if (kept.size >= KEPT) kept.clear()
+    kept.set(key, { value, until: clock.elapsed() + SEEN_WITHIN })
+    return value
+  }
   return {
-    get: async (key) => (await first(database.read, get, { key }))?.value,
-    set: (key, value) => database.write(async (transaction) => void (await transaction.run(set, { key, value, at: clock.now() }))),
+    async get(key) {
+      const found = kept.get(key)
+      if (found && found.until > clock.elapsed()) return found.value
+      return keep(key, (await first(database.read, get, { key }))?.value)
+    },
+    async set(key, value) {
+      await database.write(async (transaction) => void (await transaction.run(set, { key, value, at: clock.now() })))
+      keep(key, value)
+    },
     once: (key) => database.write(async (transaction) => (await transaction.run(once, { key, at: clock.now() })) === 1),
   }
 }

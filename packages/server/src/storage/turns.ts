@@ -138,7 +138,7 @@ export function createTurns(
         if ((await transaction.run(end, { id: result.turnId, node, at })) !== 1) {
           throw new StaleTurn(`turn ${result.turnId} is not running on node ${node}`)
         }
-        const lane = (await first(transaction, laneOf, { id: result.turnId }))?.conversation_id ?? ''
+        const { lane } = result
         await transaction.run(settle, { turn: result.turnId, lane, state: result.inbox, outcome: result.outcome, at })
         const stored = []
         for (const message of result.messages) stored.push(await messages.insert(transaction, ownMessage(lane, message, at)))

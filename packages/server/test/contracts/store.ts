@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { InboundMessage } from '@posthouse/contract'
 import { priorities } from '../../src/ports/broker.ts'
-import { StaleTurn, type Store, type TurnResult } from '../../src/ports/store.ts'
+import { StaleTurn, type Store, type Turn, type TurnResult } from '../../src/ports/store.ts'
 
 /** A store under test. `reopen` closes it without a word, as a crash would, and opens the same data again. */
 export interface StoreHarness {
@@ -36,10 +36,11 @@ export function inbound(change: Partial<InboundMessage> = {}): InboundMessage {
 const admit = (store: Store, change: Partial<InboundMessage> = {}) =>
   store.inbox.record({ account: 'bot', message: inbound(change), priority: priorities.interactive })
 
-const answer = (harness: StoreHarness, turnId: string, text = 'answer', begun = false): TurnResult => {
+const answer = (harness: StoreHarness, turn: Turn | undefined, text = 'answer', begun = false): TurnResult => {
   const messageId = harness.newId()
   return {
-    turnId,
+    turnId: turn?.id ?? '',
+    lane: turn?.conversation.id ?? '',
     outcome: 'replied',
     inbox: 'done',
     messages: [{ id: messageId, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' }],
@@ -78,7 +79,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const turn = a ?? b
       assert.ok(turn && !(a && b), 'exactly one claim wins')
       assert.equal(turn.messages[0]?.id, first.messageId)
-      await store.turns.finish('n', answer(harness, turn.id))
+      await store.turns.finish('n', answer(harness, turn))
       const next = await store.turns.claim(lane, 'n', 1)
       assert.equal(next?.messages[0]?.id, second.messageId)
     },
@@ -94,7 +95,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const sizes = []
       for (let turn = await store.turns.claim(conversationId, 'n', 10); turn; turn = await store.turns.claim(conversationId, 'n', 10)) {
         sizes.push(turn.messages.length)
-        await store.turns.finish('n', answer(harness, turn.id))
+        await store.turns.finish('n', answer(harness, turn))
       }
       assert.deepEqual(sizes, [2, 1, 1])
     },
@@ -106,7 +107,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { conversationId, messageId } = await admit(store)
       const turn = await store.turns.claim(conversationId, 'n', 1)
       assert.ok(turn)
-      const result = answer(harness, turn.id)
+      const result = answer(harness, turn)
       const twice = { ...result, deliveries: [...result.deliveries, ...result.deliveries] }
       await assert.rejects(store.turns.finish('n', twice))
       assert.equal((await store.inbox.outcome(messageId))?.state, 'claimed')
@@ -126,8 +127,8 @@ export const storeBehaviours: readonly Behaviour[] = [
       assert.equal(await store.turns.recover(['new']), 1)
       const turn = await store.turns.claim(conversationId, 'new', 1)
       assert.equal(turn?.messages[0]?.attempts, 2)
-      await assert.rejects(store.turns.finish('old', answer(harness, old.id)), StaleTurn)
-      await store.turns.finish('new', answer(harness, turn?.id ?? ''))
+      await assert.rejects(store.turns.finish('old', answer(harness, old)), StaleTurn)
+      await store.turns.finish('new', answer(harness, turn))
       assert.equal((await store.conversations.messages(conversationId, {}, 10)).length, 2)
     },
   },
@@ -174,7 +175,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { store } = harness
       const { conversationId } = await admit(store)
       const turn = await store.turns.claim(conversationId, 'n', 1)
-      const [message] = await store.turns.finish('n', answer(harness, turn?.id ?? '', 'long', true))
+      const [message] = await store.turns.finish('n', answer(harness, turn, 'long', true))
       const entry = async () => (await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 10))[0]
       const id = (await entry())?.id ?? ''
       assert.deepEqual([(await entry())?.state, (await entry())?.attempts], ['sending', 1])
@@ -197,12 +198,19 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { store } = harness
       const { conversationId } = await admit(store)
       const turn = await store.turns.claim(conversationId, 'n', 1)
-      await store.turns.finish('n', answer(harness, turn?.id ?? '', 'refused', true))
+      await store.turns.finish('n', answer(harness, turn, 'refused', true))
       const id = (await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 1))[0]?.id ?? ''
       await store.outbox.bury(id, 'permission', 'kicked out')
       const second = await admit(store)
       const other = await store.turns.claim(conversationId, 'n', 1)
-      await store.turns.finish('n', { turnId: other?.id ?? '', outcome: 'stale', inbox: 'dead', messages: [], deliveries: [] })
+      await store.turns.finish('n', {
+        turnId: other?.id ?? '',
+        lane: other?.conversation.id ?? '',
+        outcome: 'stale',
+        inbox: 'dead',
+        messages: [],
+        deliveries: [],
+      })
       assert.equal(await store.dead.count(), 2)
       const letters = await store.dead.list(10)
       assert.deepEqual(new Set(letters.map((letter) => letter.reason)), new Set(['permission', 'stale']))
@@ -232,7 +240,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { store } = harness
       const first = await admit(store)
       const turn = await store.turns.claim(first.conversationId, 'n', 1)
-      await store.turns.finish('n', answer(harness, turn?.id ?? ''))
+      await store.turns.finish('n', answer(harness, turn))
       const second = await admit(store, { replaces: first.messageId })
       const conversation = await store.conversations.find(first.conversationId)
       assert.ok(conversation)
@@ -298,7 +306,14 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { store, advance } = harness
       const done = await admit(store, { key: 'done' })
       const turn = await store.turns.claim(done.conversationId, 'n', 1)
-      await store.turns.finish('n', { turnId: turn?.id ?? '', outcome: 'replied', inbox: 'done', messages: [], deliveries: [] })
+      await store.turns.finish('n', {
+        turnId: turn?.id ?? '',
+        lane: turn?.conversation.id ?? '',
+        outcome: 'replied',
+        inbox: 'done',
+        messages: [],
+        deliveries: [],
+      })
       const waiting = await admit(store, { key: 'waiting' })
       advance(8 * 86_400_000)
       await store.prune(1_000_000 + 8 * 86_400_000)

@@ -13,6 +13,8 @@ export function estimateTokens(text: string): number {
 /** What a message costs beyond its text. */
 const OVERHEAD = 8
 const IMAGE_TOKENS = 1000
+/** Messages that a model is shown at the most; fewer than storage keeps in memory for a conversation. */
+const MOST_MESSAGES = 40
 
 /** Builds the request. `budget`: tokens of history; the turn's own messages are always whole. */
 export async function buildRequest(work: TurnWork, files: readonly FetchedFile[], vision: boolean, budget: number): Promise<ModelRequest> {
@@ -23,7 +25,7 @@ export async function buildRequest(work: TurnWork, files: readonly FetchedFile[]
   await parts.store.conversations.context(turn.conversation, first?.seq ?? 0, (message) => {
     left -=
       estimateTokens(textOf(message.body.parts)) + OVERHEAD + (message.body.parts.some((part) => part.type === 'file') ? IMAGE_TOKENS : 0)
-    if (left < 0) return false
+    if (left < 0 || history.length >= MOST_MESSAGES) return false
     history.push(message)
     return true
   })

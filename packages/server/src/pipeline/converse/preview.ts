@@ -113,5 +113,5 @@ function repeatTyping(connection: Connection, { turn, parts }: TurnWork): Dispos
     }
   }
   repeat().catch(() => {})
-  return { [Symbol.dispose]: () => stop.abort() }
+  return { [Symbol.dispose]: () => stop.abort('ended') }
 }

@@ -138,14 +138,13 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   app.setSerializerCompiler(serializerCompiler)
   answerErrors(app, gateway)
   enforcePolicy(app, allowedHosts(options))
-  app.register(fastifyCookie)
-  identify(app, gateway)
   app.register(fastifyRateLimit, {
     global: true,
     max: options.requestsPerMinute,
     timeWindow: 60_000,
     cache: 10_000,
-    keyGenerator: (request) => request.principal?.userId ?? request.ip,
+    // By address, before anything is looked up: guessing tokens is limited, too.
+    keyGenerator: (request) => request.ip,
     errorResponseBuilder: (_request, { ttl }) =>
       Object.assign(new Error('rate'), { statusCode: 429, code: 'rate-limited', retryAfter: ttl }),
   })
@@ -160,8 +159,10 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
     transform: jsonSchemaTransform,
   })
   app.register(async (routes) => {
-    // Headers for browsers; platforms need none.
+    // For browsers and programs; platforms prove themselves in their own way and need none of this.
     await routes.register(fastifyHelmet, browserHeaders(options.publicUrl))
+    await routes.register(fastifyCookie)
+    identify(routes, gateway)
     healthRoutes(routes, gateway)
     entryRoutes(routes, gateway)
     chatRoutes(routes, gateway, options.timeout)

@@ -132,7 +132,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       await finish(turn, result)
       outcome = result.outcome
       count(lane, -turn.messages.length)
-      return true
+      return turn.more
     } catch (error) {
       await giveBack(turn, work, error)
       return !ending.signal.aborted

@@ -141,6 +141,8 @@ export interface Turn {
   readonly messages: readonly ClaimedMessage[]
   /** A preview that an earlier, interrupted turn left in the chat tool. */
   readonly draft: Receipt | undefined
+  /** Other messages were waiting in the lane when this one was claimed. */
+  readonly more: boolean
 }
 
 export interface NewMessage {

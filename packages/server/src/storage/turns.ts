@@ -104,14 +104,14 @@ export function createTurns(
   return {
     claim: (lane, node, coalesce) =>
       database.write(async (transaction) => {
-        const found = await transaction.all(pending, { lane, limit: coalesce })
+        const found = await transaction.all(pending, { lane, limit: coalesce + 1 })
         const head = found[0]
         const place = await first(transaction, conversation, { id: lane })
         if (!head || !place) return undefined
         // What may have broken a turn before, and what is a command, goes alone.
         const alone = head.attempts > 0 || head.kind === 'command'
         const stop = found.findIndex((row, index) => index > 0 && (alone || row.kind === 'command' || row.attempts > 0))
-        const rows = stop === -1 ? found : found.slice(0, stop)
+        const rows = found.slice(0, stop === -1 ? coalesce : stop)
         const id = newId()
         if ((await transaction.run(begin, { id, lane, node, at: clock.now() })) === 0) return undefined
         await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
@@ -128,6 +128,7 @@ export function createTurns(
           conversation: conversations.open(place),
           messages: claimed,
           draft: head.draft ? (JSON.parse(head.draft) as Receipt) : undefined,
+          more: found.length > rows.length,
         }
         return turn
       }),

@@ -16,6 +16,18 @@ const IMAGE_TOKENS = 1000
 /** Messages that a model is shown at the most; fewer than storage keeps in memory for a conversation. */
 const MOST_MESSAGES = 40
 
+/** Messages of a busy conversation stay the same objects from turn to turn. */
+const costs = new WeakMap<StoredMessage, number>()
+
+function costOf(message: StoredMessage): number {
+  const known = costs.get(message)
+  if (known !== undefined) return known
+  const { parts } = message.body
+  const cost = estimateTokens(textOf(parts)) + OVERHEAD + (parts.some((part) => part.type === 'file') ? IMAGE_TOKENS : 0)
+  costs.set(message, cost)
+  return cost
+}
+
 /** Builds the request. `budget`: tokens of history; the turn's own messages are always whole. */
 export async function buildRequest(work: TurnWork, files: readonly FetchedFile[], vision: boolean, budget: number): Promise<ModelRequest> {
   const { turn, parts } = work
@@ -23,8 +35,7 @@ export async function buildRequest(work: TurnWork, files: readonly FetchedFile[]
   let left = budget
   const history: StoredMessage[] = []
   await parts.store.conversations.context(turn.conversation, first?.seq ?? 0, (message) => {
-    left -=
-      estimateTokens(textOf(message.body.parts)) + OVERHEAD + (message.body.parts.some((part) => part.type === 'file') ? IMAGE_TOKENS : 0)
+    left -= costOf(message)
     if (left < 0 || history.length >= MOST_MESSAGES) return false
     history.push(message)
     return true

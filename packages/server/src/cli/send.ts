@@ -24,7 +24,7 @@ export async function send(
   const conversation = await opened.store.conversations.at(account, place, undefined)
   const id = newId()
   await opened.store.outbox.stage(
-    conversation.id,
+    conversation,
     { id, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' },
     { id, begun: false },
   )

@@ -186,7 +186,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     }
     const ours = work.abort.signal.aborted
     if (!ours) log.error({ err: error, turn: turn.id }, 'a turn broke; its messages go back to the queue')
-    await persist(() => store.turns.release(turn.id, !ours), { clock, log, signal: ending.signal }).catch(failed)
+    await persist(() => store.turns.release(node, turn, !ours), { clock, log, signal: ending.signal }).catch(failed)
   }
 
   function show({ turn, draft }: Running, state: TurnView['state']): void {

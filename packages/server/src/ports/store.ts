@@ -18,15 +18,6 @@ export const inboxSteps: Readonly<Record<InboxState, readonly InboxState[]>> = {
   dropped: [],
 }
 
-/** States of a turn. At most one turn of a lane is `running`: the database itself refuses a second one. */
-export type TurnState = 'running' | 'done' | 'released' | 'abandoned'
-export const turnSteps: Readonly<Record<TurnState, readonly TurnState[]>> = {
-  running: ['done', 'released', 'abandoned'],
-  done: [],
-  released: [],
-  abandoned: [],
-}
-
 /** How an admitted message ended (P3). */
 export type Outcome = 'replied' | 'stopped' | 'refused' | 'failed' | 'command' | 'noted' | 'quarantined' | 'stale' | 'replaced'
 
@@ -168,12 +159,12 @@ export interface TurnResult {
   readonly turnId: string
   /** Conversation id. */
   readonly lane: string
+  readonly account: string
   readonly outcome: Outcome
   /** `dead`: waits for an operator; `done` for every other end. */
   readonly inbox: 'done' | 'dead'
   readonly messages: readonly NewMessage[]
   readonly deliveries: readonly NewDelivery[]
-  readonly title?: string
   /** Everything before is forgotten by the model. */
   readonly forget?: boolean
 }
@@ -184,9 +175,9 @@ export interface TurnStore {
   /** The end of a turn: ONE transaction (P6). @throws {StaleTurn} when the turn is no longer ours. */
   finish(node: string, result: TurnResult): Promise<readonly StoredMessage[]>
   /** Gives the messages back; `counted` false: as if the turn had never begun. */
-  release(turnId: string, counted: boolean): Promise<void>
+  release(node: string, turn: Turn, counted: boolean): Promise<void>
   /** Remembers the preview, so that a later turn edits it instead of leaving it behind. */
-  noteDraft(turnId: string, draft: Receipt): Promise<void>
+  noteDraft(turn: Turn, draft: Receipt): Promise<void>
   /** Gives back what nodes other than these were doing; answers how many turns. */
   recover(liveNodes: readonly string[]): Promise<number>
 }
@@ -245,7 +236,7 @@ export interface OutboxStore {
   /** Answers that may have arrived twice (P6). */
   maybeDuplicates(): Promise<number>
   /** Stages a message of our own, outside any turn (operator, `posthouse send`, notices). */
-  stage(conversationId: string, message: NewMessage, delivery: NewDelivery | undefined): Promise<StoredMessage>
+  stage(conversation: Pick<Conversation, 'id' | 'account'>, message: NewMessage, delivery: NewDelivery | undefined): Promise<StoredMessage>
 }
 
 // ---- Dead letters -----------------------------------------------------------------------------------------------------

@@ -24,8 +24,10 @@ export interface Conversations extends ConversationStore {
     place: Place,
     options: { owner?: string | undefined; id?: string | undefined },
   ): Promise<string>
-  /** Marks that something happened; sets the title and where the model's view begins when given. */
-  touch(transaction: Transaction, id: string, change: { title?: string | undefined; forget?: boolean | undefined }): Promise<void>
+  /** Marks that something happened. */
+  touch(transaction: Transaction, id: string): Promise<void>
+  /** The model forgets what came before now. */
+  forgetIn(transaction: Transaction, id: string): Promise<void>
   /** A message that was there already changed: contexts that are kept are void. */
   revise(transaction: Transaction, id: string): Promise<void>
   open(row: ConversationRow): Conversation
@@ -199,10 +201,11 @@ export function createConversations(
     async revise(transaction, id) {
       await transaction.run(revise, { id })
     },
-    async touch(transaction, id, change) {
+    async touch(transaction, id) {
       await transaction.run(touch, { id, at: clock.now() })
-      if (change.title !== undefined) await transaction.run(setTitle, { id, title: sealTitle(id, change.title) })
-      if (change.forget) await transaction.run(forget, { id })
+    },
+    async forgetIn(transaction, id) {
+      await transaction.run(forget, { id })
     },
     find: (id) => findIn(database.read, id),
     async list(owner, account, limit, before = Number.MAX_SAFE_INTEGER) {

@@ -96,7 +96,15 @@ export function createInbox(
       .select(['conversation_id', sql<Priority>`min(priority)`.as('priority')])
       .where('done_at', 'is', null)
       .where('state', '=', is('pending'))
-      .where('conversation_id', 'not in', (e) => e.selectFrom('turns').select('conversation_id').where('state', '=', is('running')))
+      .where((e) =>
+        e.exists(
+          e
+            .selectFrom('conversations')
+            .select('id')
+            .whereRef('conversations.id', '=', 'inbox.conversation_id')
+            .where('conversations.turn_id', 'is', null),
+        ),
+      )
       .groupBy('conversation_id')
       .orderBy(sql`min(seq)`)
       .limit(p.limit),
@@ -150,7 +158,7 @@ export function createInbox(
       await transaction.run(dropReplaced, { conversation: conversationId, by: messageId, at })
       await conversations.revise(transaction, conversationId)
     }
-    if (inbound.owner) await conversations.touch(transaction, conversationId, {})
+    if (inbound.owner) await conversations.touch(transaction, conversationId)
     return { status: 'admitted', messageId, conversationId, stored }
   }
 

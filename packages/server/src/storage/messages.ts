@@ -3,7 +3,8 @@ import type { Usage } from '@posthouse/contract'
 import type { Kysely, Selectable } from 'kysely'
 import type { Sealer } from '../ports/sealer.ts'
 import type { MessageBody, NewMessage, StoredMessage } from '../ports/store.ts'
-import { first, prepare, type Transaction } from './query.ts'
+import { createOpened } from './opened.ts'
+import { prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 
 export type MessageRow = Selectable<Schema['messages']>
@@ -16,6 +17,9 @@ export interface Messages {
   /** The content alone. */
   body(id: string, sealed: Uint8Array): MessageBody
 }
+
+/** Bodies that were sealed or opened last stay open: most of them are read again within their turn. */
+const KEPT = 4_000_000
 
 export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Messages {
   const insert = prepare<{
@@ -30,37 +34,38 @@ export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Message
     model: string | null
     usage: string | null
   }>()((p) =>
-    builder
-      .insertInto('messages')
-      .values({
-        id: p.id,
-        conversation_id: p.conversation,
-        role: p.role,
-        body: p.body,
-        status: p.status,
-        created_at: p.at,
-        reply_to: p.replyTo,
-        client_id: p.clientId,
-        model: p.model,
-        usage: p.usage,
-        maybe_duplicate: 0,
-      })
-      .returning('seq'),
+    builder.insertInto('messages').values({
+      id: p.id,
+      conversation_id: p.conversation,
+      role: p.role,
+      body: p.body,
+      status: p.status,
+      created_at: p.at,
+      reply_to: p.replyTo,
+      client_id: p.clientId,
+      model: p.model,
+      usage: p.usage,
+      maybe_duplicate: 0,
+    }),
   )
   const rewrite = prepare<{ id: string; body: Uint8Array }>()((p) =>
     builder.updateTable('messages').set({ body: p.body }).where('id', '=', p.id),
   )
   const place = (id: string) => `messages.body|${id}`
-  const body = (id: string, sealed: Uint8Array) => JSON.parse(sealer.open(sealed, place(id)).toString()) as MessageBody
+  const kept = createOpened(KEPT)
+  const body = (id: string, sealed: Uint8Array) =>
+    kept.get(id, sealed) ?? kept.set(id, sealed, JSON.parse(sealer.open(sealed, place(id)).toString()) as MessageBody)
 
   return {
     body,
     async insert(transaction, message) {
-      const row = await first(transaction, insert, {
+      const sealed = sealer.seal(JSON.stringify(message.body), place(message.id))
+      kept.set(message.id, sealed, message.body)
+      const seq = await transaction.insert(insert, {
         id: message.id,
         conversation: message.conversationId,
         role: message.role,
-        body: sealer.seal(JSON.stringify(message.body), place(message.id)),
+        body: sealed,
         status: message.status,
         at: message.createdAt,
         replyTo: message.replyTo ?? null,
@@ -68,8 +73,7 @@ export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Message
         model: message.model ?? null,
         usage: message.usage ? JSON.stringify(message.usage) : null,
       })
-      if (!row) throw new Error('the database answered no row for a new message')
-      return { ...message, seq: Number(row.seq) }
+      return { ...message, seq }
     },
     async rewrite(transaction, id, body) {
       await transaction.run(rewrite, { id, body: sealer.seal(JSON.stringify(body), place(id)) })

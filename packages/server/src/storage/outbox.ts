@@ -13,7 +13,7 @@ import type { Schema } from './schema.ts'
 import { is, leadsTo } from './steps.ts'
 
 export interface Outbox extends OutboxStore {
-  add(transaction: Transaction, conversationId: string, deliveries: readonly NewDelivery[], at: number): Promise<void>
+  add(transaction: Transaction, conversationId: string, account: string, deliveries: readonly NewDelivery[], at: number): Promise<void>
 }
 
 /** Characters of a platform's error text that are kept. */
@@ -29,6 +29,7 @@ export function createOutbox(
   const { conversations, messages } = parts
   const insert = prepare<{
     id: string
+    account: string
     conversation: string
     replyTo: string | null
     draft: string | null
@@ -37,9 +38,9 @@ export function createOutbox(
     attemptedAt: number | null
     at: number
   }>()((p) =>
-    builder.insertInto('outbox').values((e) => ({
+    builder.insertInto('outbox').values({
       id: p.id,
-      account: e.selectFrom('conversations').select('account').where('id', '=', p.conversation),
+      account: p.account,
       conversation_id: p.conversation,
       reply_to: p.replyTo,
       draft: p.draft,
@@ -51,7 +52,7 @@ export function createOutbox(
       next_at: p.at,
       attempted_at: p.attemptedAt,
       created_at: p.at,
-    })),
+    }),
   )
   const begin = prepare<{ id: string; at: number }>()((p) =>
     builder
@@ -133,10 +134,11 @@ export function createOutbox(
   )
   const sealDetail = (id: string, detail: string) => sealer.seal(detail.slice(0, DETAIL), `outbox.detail|${id}`)
 
-  const add: Outbox['add'] = async (transaction, conversationId, deliveries, at) => {
+  const add: Outbox['add'] = async (transaction, conversationId, account, deliveries, at) => {
     for (const delivery of deliveries) {
       await transaction.run(insert, {
         id: delivery.id,
+        account,
         conversation: conversationId,
         replyTo: delivery.replyTo ?? null,
         draft: delivery.draft ? JSON.stringify(delivery.draft) : null,
@@ -201,12 +203,12 @@ export function createOutbox(
       return { count: Number(row?.count ?? 0), oldest: row?.oldest === null || row?.oldest === undefined ? undefined : Number(row.oldest) }
     },
     maybeDuplicates: async () => Number((await first(database.read, maybe, {}))?.count ?? 0),
-    stage: (conversationId, message, delivery) =>
+    stage: ({ id: conversationId, account }, message, delivery) =>
       database.write(async (transaction) => {
         const at = clock.now()
         const stored = await messages.insert(transaction, ownMessage(conversationId, message, at))
-        await add(transaction, conversationId, delivery ? [delivery] : [], at)
-        await conversations.touch(transaction, conversationId, {})
+        await add(transaction, conversationId, account, delivery ? [delivery] : [], at)
+        await conversations.touch(transaction, conversationId)
         return stored
       }),
   }

@@ -15,6 +15,8 @@ export interface Transaction {
   all<P, R>(query: Query<P, R>, params: P): R[] | Promise<R[]>
   /** Answers the number of rows changed. */
   run<P>(query: Query<P, unknown>, params: P): number | Promise<number>
+  /** Inserts one row; answers its serial key. */
+  insert<P>(query: Query<P, unknown>, params: P): number | Promise<number>
 }
 
 class Placeholder {

@@ -8,7 +8,7 @@ import { is } from './steps.ts'
 const DAY = 86_400_000
 /** Keys outlive the longest retry window of a platform (7 days, P2). */
 const KEEP_KEYS = 14 * DAY
-const KEEP_TURNS = 14 * DAY
+const KEEP_SENT = 14 * DAY
 const BATCH = 500
 
 /** Answers a function that prunes one batch of each kind and tells how many rows went. */
@@ -21,15 +21,6 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
         .select('seq')
         .where('state', 'in', [is('done'), is('dropped')])
         .where('received_at', '<', p.until),
-    ),
-  )
-  const oldTurns = prepare<{ until: number }>()((p) =>
-    builder.deleteFrom('turns').where('id', 'in', (e) =>
-      e
-        .selectFrom((f) => f.selectFrom('turns').select(['id', 'state', 'started_at']).orderBy('id').limit(sql.lit(BATCH)).as('oldest'))
-        .select('id')
-        .where('state', '!=', is('running'))
-        .where('started_at', '<', p.until),
     ),
   )
   const oldOutbox = prepare<{ until: number }>()((p) =>
@@ -46,8 +37,7 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
     database.write(async (transaction) => {
       let rows = 0
       rows += await transaction.run(oldInbox, { until: now - KEEP_KEYS })
-      rows += await transaction.run(oldTurns, { until: now - KEEP_TURNS })
-      rows += await transaction.run(oldOutbox, { until: now - KEEP_TURNS })
+      rows += await transaction.run(oldOutbox, { until: now - KEEP_SENT })
       rows += await transaction.run(oldLogins, { until: now })
       return rows
     })

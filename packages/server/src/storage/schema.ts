@@ -2,7 +2,7 @@
 import type { DeliveryState } from '@posthouse/contract'
 import type { MessageStatus } from '@posthouse/contract/http'
 import type { Generated } from 'kysely'
-import type { InboxState, Outcome, TurnState } from '../ports/store.ts'
+import type { InboxState, Outcome } from '../ports/store.ts'
 
 export interface Schema {
   migrations: { name: string; applied_at: number }
@@ -17,6 +17,8 @@ export interface Schema {
     title: Uint8Array | null
     context_from: number
     revision: number
+    turn_id: string | null
+    turn_node: string | null
     created_at: number
     updated_at: number
   }
@@ -52,14 +54,6 @@ export interface Schema {
     received_at: number
     released_at: number | null
     done_at: number | null
-  }
-  turns: {
-    id: string
-    conversation_id: string
-    state: TurnState
-    node: string
-    started_at: number
-    ended_at: number | null
   }
   outbox: {
     seq: Generated<number>

@@ -1,9 +1,12 @@
-/** Turns: a lane is claimed, worked on, and ended in one commit. */
+/**
+ * Turns: a lane is claimed, worked on, and ended in one commit. Which turn runs in a lane stands in its conversation's row, so there cannot be a
+ * second one (P4); every write of a turn names itself and its node there, so a turn that was taken away cannot write any more (P7).
+ */
 import type { Receipt } from '@posthouse/contract'
 import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
-import { type ClaimedMessage, inboxSteps, type Outcome, StaleTurn, type Turn, type TurnStore, turnSteps } from '../ports/store.ts'
+import { type ClaimedMessage, inboxSteps, type Outcome, StaleTurn, type Turn, type TurnStore } from '../ports/store.ts'
 import type { Conversations } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import { type Messages, ownMessage } from './messages.ts'
@@ -31,13 +34,26 @@ export function createTurns(
       .orderBy('inbox.seq')
       .limit(p.limit),
   )
-  const conversation = prepare<{ id: string }>()((p) => builder.selectFrom('conversations').selectAll().where('id', '=', p.id))
-  const begin = prepare<{ id: string; lane: string; node: string; at: number }>()((p) =>
-    builder
-      .insertInto('turns')
-      .values({ id: p.id, conversation_id: p.lane, state: 'running', node: p.node, started_at: p.at })
-      .onConflict((conflict) => conflict.doNothing()),
+  const begin = prepare<{ id: string; lane: string; node: string }>()((p) =>
+    builder.updateTable('conversations').set({ turn_id: p.id, turn_node: p.node }).where('id', '=', p.lane).where('turn_id', 'is', null),
   )
+  const conversation = prepare<{ id: string }>()((p) => builder.selectFrom('conversations').selectAll().where('id', '=', p.id))
+  const end = prepare<{ id: string; lane: string; node: string; at: number }>()((p) =>
+    builder
+      .updateTable('conversations')
+      .set({ turn_id: null, turn_node: null, updated_at: p.at })
+      .where('id', '=', p.lane)
+      .where('turn_id', '=', p.id)
+      .where('turn_node', '=', p.node),
+  )
+  /** The lane's open inbox rows of one turn. */
+  const claimedBy = (turn: string, lane: string) =>
+    builder
+      .updateTable('inbox')
+      .where('conversation_id', '=', lane)
+      .where('done_at', 'is', null)
+      .where('state', '=', is('claimed'))
+      .where('turn_id', '=', turn)
   const take = prepare<{ turn: string; lane: string; upTo: number }>()((p) =>
     builder
       .updateTable('inbox')
@@ -47,74 +63,47 @@ export function createTurns(
       .where(leadsTo(inboxSteps, 'claimed'))
       .where('seq', '<=', p.upTo),
   )
-  const end = prepare<{ id: string; node: string; at: number }>()((p) =>
-    builder
-      .updateTable('turns')
-      .set({ state: 'done', ended_at: p.at })
-      .where('id', '=', p.id)
-      .where('node', '=', p.node)
-      .where(leadsTo(turnSteps, 'done')),
-  )
   const settle = prepare<{ turn: string; lane: string; state: 'done' | 'dead'; outcome: Outcome; at: number }>()((p) =>
-    builder
-      .updateTable('inbox')
-      .set({ state: p.state, outcome: p.outcome, done_at: p.at })
-      .where('conversation_id', '=', p.lane)
-      .where('done_at', 'is', null)
-      .where('state', '=', is('claimed'))
-      .where('turn_id', '=', p.turn),
-  )
-  const laneOf = prepare<{ id: string }>()((p) => builder.selectFrom('turns').select('conversation_id').where('id', '=', p.id))
-  const giveUp = prepare<{ id: string; at: number }>()((p) =>
-    builder.updateTable('turns').set({ state: 'released', ended_at: p.at }).where('id', '=', p.id).where(leadsTo(turnSteps, 'released')),
+    claimedBy(p.turn, p.lane).set({ state: p.state, outcome: p.outcome, done_at: p.at }),
   )
   const giveBack = prepare<{ turn: string; lane: string; uncount: number }>()((p) =>
-    builder
-      .updateTable('inbox')
-      .set({ state: 'pending', turn_id: null, attempts: sql`attempts - ${p.uncount}` })
-      .where('conversation_id', '=', p.lane)
-      .where('done_at', 'is', null)
-      .where('state', '=', is('claimed'))
-      .where('turn_id', '=', p.turn),
+    claimedBy(p.turn, p.lane).set({ state: 'pending', turn_id: null, attempts: sql`attempts - ${p.uncount}` }),
   )
-  const draft = prepare<{ turn: string; lane: string; draft: string }>()((p) =>
-    builder
-      .updateTable('inbox')
-      .set({ draft: p.draft })
-      .where('conversation_id', '=', p.lane)
-      .where('done_at', 'is', null)
-      .where('state', '=', is('claimed'))
-      .where('turn_id', '=', p.turn),
-  )
+  const draft = prepare<{ turn: string; lane: string; draft: string }>()((p) => claimedBy(p.turn, p.lane).set({ draft: p.draft }))
   const returnOrphans = prepare()(() =>
     builder
       .updateTable('inbox')
       .set({ state: 'pending', turn_id: null })
       .where('done_at', 'is', null)
       .where('state', '=', is('claimed'))
-      .where('turn_id', 'not in', (e) => e.selectFrom('turns').select('id').where('state', '=', is('running'))),
+      .where((e) =>
+        e.not(
+          e.exists(
+            e
+              .selectFrom('conversations')
+              .select('id')
+              .whereRef('conversations.id', '=', 'inbox.conversation_id')
+              .where('conversations.turn_id', 'is not', null),
+          ),
+        ),
+      ),
   )
-
-  const laneOfTurn = async (turnId: string): Promise<string> => {
-    const row = await first(database.read, laneOf, { id: turnId })
-    if (!row) throw new StaleTurn(`there is no turn ${turnId}`)
-    return row.conversation_id
-  }
 
   return {
     claim: (lane, node, coalesce) =>
       database.write(async (transaction) => {
         const found = await transaction.all(pending, { lane, limit: coalesce + 1 })
         const head = found[0]
-        const place = await first(transaction, conversation, { id: lane })
-        if (!head || !place) return undefined
+        if (!head) return undefined
+        const id = newId()
+        if ((await transaction.run(begin, { id, lane, node })) === 0) return undefined
         // What may have broken a turn before, and what is a command, goes alone.
         const alone = head.attempts > 0 || head.kind === 'command'
         const stop = found.findIndex((row, index) => index > 0 && (alone || row.kind === 'command' || row.attempts > 0))
         const rows = found.slice(0, stop === -1 ? coalesce : stop)
-        const id = newId()
-        if ((await transaction.run(begin, { id, lane, node, at: clock.now() })) === 0) return undefined
         await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
+        const place = await first(transaction, conversation, { id: lane })
+        if (!place) throw new Error('a conversation vanished within a transaction')
         const claimed = rows.map(
           (row): ClaimedMessage => ({
             ...messages.open(row),
@@ -133,43 +122,42 @@ export function createTurns(
         return turn
       }),
 
-    finish: (node, result) =>
+    finish: (node, { turnId, lane, ...result }) =>
       database.write(async (transaction) => {
         const at = clock.now()
-        if ((await transaction.run(end, { id: result.turnId, node, at })) !== 1) {
-          throw new StaleTurn(`turn ${result.turnId} is not running on node ${node}`)
+        if ((await transaction.run(end, { id: turnId, lane, node, at })) !== 1) {
+          throw new StaleTurn(`turn ${turnId} is not running on node ${node}`)
         }
-        const { lane } = result
-        await transaction.run(settle, { turn: result.turnId, lane, state: result.inbox, outcome: result.outcome, at })
+        await transaction.run(settle, { turn: turnId, lane, state: result.inbox, outcome: result.outcome, at })
         const stored = []
         for (const message of result.messages) stored.push(await messages.insert(transaction, ownMessage(lane, message, at)))
-        await outbox.add(transaction, lane, result.deliveries, at)
-        await conversations.touch(transaction, lane, { title: result.title, forget: result.forget })
+        await outbox.add(transaction, lane, result.account, result.deliveries, at)
+        if (result.forget) await conversations.forgetIn(transaction, lane)
         return stored
       }),
 
-    async release(turnId, counted) {
-      const lane = await laneOfTurn(turnId)
-      await database.write(async (transaction) => {
-        if ((await transaction.run(giveUp, { id: turnId, at: clock.now() })) === 0) return
-        await transaction.run(giveBack, { turn: turnId, lane, uncount: counted ? 0 : 1 })
-      })
-    },
+    release: (node, { id, conversation: { id: lane } }, counted) =>
+      database.write(async (transaction) => {
+        if ((await transaction.run(end, { id, lane, node, at: clock.now() })) === 0) return
+        await transaction.run(giveBack, { turn: id, lane, uncount: counted ? 0 : 1 })
+      }),
 
-    async noteDraft(turnId, receipt) {
-      const lane = await laneOfTurn(turnId)
-      await database.write(
-        async (transaction) => void (await transaction.run(draft, { turn: turnId, lane, draft: JSON.stringify(receipt) })),
-      )
-    },
+    noteDraft: ({ id, conversation: { id: lane } }, receipt) =>
+      database.write(async (transaction) => void (await transaction.run(draft, { turn: id, lane, draft: JSON.stringify(receipt) }))),
 
     recover: (liveNodes) =>
       database.write(async (transaction) => {
-        const abandon = prepare<{ at: number }>()((p) => {
-          const update = builder.updateTable('turns').set({ state: 'abandoned', ended_at: p.at }).where(leadsTo(turnSteps, 'abandoned'))
-          return liveNodes.length > 0 ? update.where('node', 'not in', [...liveNodes]) : update
+        const abandon = prepare()(() => {
+          const update = builder
+            .updateTable('conversations')
+            .set({ turn_id: null, turn_node: null })
+            .where('turn_id', 'is not', null)
+            .where('id', 'in', (e) =>
+              e.selectFrom('inbox').select('conversation_id').where('done_at', 'is', null).where('state', '=', is('claimed')),
+            )
+          return liveNodes.length > 0 ? update.where('turn_node', 'not in', [...liveNodes]) : update
         })
-        const abandoned = await transaction.run(abandon, { at: clock.now() })
+        const abandoned = await transaction.run(abandon, {})
         await transaction.run(returnOrphans, {})
         return abandoned
       }),

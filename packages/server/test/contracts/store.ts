@@ -41,6 +41,7 @@ const answer = (harness: StoreHarness, turn: Turn | undefined, text = 'answer', 
   return {
     turnId: turn?.id ?? '',
     lane: turn?.conversation.id ?? '',
+    account: 'bot',
     outcome: 'replied',
     inbox: 'done',
     messages: [{ id: messageId, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' }],
@@ -151,7 +152,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       await admit(store)
       const first = await store.turns.claim(conversationId, 'n', 10)
       assert.equal(first?.messages.length, 2)
-      await store.turns.release(first?.id ?? '', true)
+      await store.turns.release('n', first as Turn, true)
       const second = await store.turns.claim(conversationId, 'n', 10)
       assert.equal(second?.messages.length, 1)
       assert.equal(second?.messages[0]?.attempts, 2)
@@ -162,8 +163,8 @@ export const storeBehaviours: readonly Behaviour[] = [
     async run({ store }) {
       const { conversationId } = await admit(store)
       const first = await store.turns.claim(conversationId, 'n', 1)
-      await store.turns.noteDraft(first?.id ?? '', { id: '77', room: 'room' })
-      await store.turns.release(first?.id ?? '', false)
+      await store.turns.noteDraft(first as Turn, { id: '77', room: 'room' })
+      await store.turns.release('n', first as Turn, false)
       const second = await store.turns.claim(conversationId, 'n', 1)
       assert.equal(second?.messages[0]?.attempts, 1)
       assert.deepEqual(second?.draft, { id: '77', room: 'room' })
@@ -206,6 +207,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       await store.turns.finish('n', {
         turnId: other?.id ?? '',
         lane: other?.conversation.id ?? '',
+        account: 'bot',
         outcome: 'stale',
         inbox: 'dead',
         messages: [],
@@ -309,6 +311,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       await store.turns.finish('n', {
         turnId: turn?.id ?? '',
         lane: turn?.conversation.id ?? '',
+        account: 'bot',
         outcome: 'replied',
         inbox: 'done',
         messages: [],

@@ -62,7 +62,7 @@ export function openPreview(work: TurnWork): Preview {
     if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)
     else {
       receipt = await open.send(piece, turn.conversation.place, options)
-      await parts.store.turns.noteDraft(turn.id, receipt)
+      await parts.store.turns.noteDraft(turn, receipt)
     }
     shown = piece.text
   }

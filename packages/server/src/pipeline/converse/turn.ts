@@ -80,7 +80,15 @@ function setAside({ turn, account, parts }: TurnWork): TurnResult | undefined {
   if (account?.freshness === undefined) return undefined
   const newest = Math.max(...turn.messages.map((message) => Math.max(message.sentAt, message.releasedAt ?? 0)))
   if (parts.clock.now() - newest <= account.freshness) return undefined
-  return { turnId: turn.id, lane: turn.conversation.id, outcome: 'stale', inbox: 'dead', messages: [], deliveries: [] }
+  return {
+    turnId: turn.id,
+    lane: turn.conversation.id,
+    account: turn.conversation.account,
+    outcome: 'stale',
+    inbox: 'dead',
+    messages: [],
+    deliveries: [],
+  }
 }
 
 /** Says "Access denied" once to each person, and is silent then. */
@@ -90,7 +98,16 @@ async function refuse(work: TurnWork): Promise<TurnResult | undefined> {
   const stranger = turn.messages.map((message) => message.body.author?.id ?? '').find((id) => !account.allowedUsers?.has(id))
   if (stranger === undefined) return undefined
   const first = await parts.store.settings.once(`denied:${account.id}:${stranger}`)
-  if (!first) return { turnId: turn.id, lane: turn.conversation.id, outcome: 'refused', inbox: 'done', messages: [], deliveries: [] }
+  if (!first)
+    return {
+      turnId: turn.id,
+      lane: turn.conversation.id,
+      account: turn.conversation.account,
+      outcome: 'refused',
+      inbox: 'done',
+      messages: [],
+      deliveries: [],
+    }
   return notice(work, 'denied', 'refused', noticeText('denied', work.language, stranger))
 }
 
@@ -134,6 +151,7 @@ export function result(
   return {
     turnId: turn.id,
     lane: turn.conversation.id,
+    account: turn.conversation.account,
     outcome,
     inbox: 'done',
     messages: [message],

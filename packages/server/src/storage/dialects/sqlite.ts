@@ -64,6 +64,7 @@ function transactionOn(database: DatabaseSync): Transaction {
   return {
     all: <P, R>(query: Query<P, R>, params: P) => statement(query.sql).all(...checked(query, params)) as R[],
     run: <P>(query: Query<P, unknown>, params: P) => Number(statement(query.sql).run(...checked(query, params)).changes),
+    insert: <P>(query: Query<P, unknown>, params: P) => Number(statement(query.sql).run(...checked(query, params)).lastInsertRowid),
   }
 }
 

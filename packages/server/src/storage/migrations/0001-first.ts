@@ -18,6 +18,9 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
       .addColumn('title', bytes)
       .addColumn('context_from', 'bigint', (c) => c.notNull())
       .addColumn('revision', 'integer', (c) => c.notNull())
+      // P4, held by the database: a lane has room for one running turn.
+      .addColumn('turn_id', 'text')
+      .addColumn('turn_node', 'text')
       .addColumn('created_at', 'bigint', (c) => c.notNull())
       .addColumn('updated_at', 'bigint', (c) => c.notNull())
       .addUniqueConstraint('conversations_key', ['account', 'room', 'thread']),
@@ -65,16 +68,6 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
     // Everything that waits or runs; small, whatever the history.
     schema.createIndex('inbox_open').on('inbox').columns(['conversation_id', 'seq']).where(sql.ref('done_at'), 'is', null),
     schema.createIndex('inbox_dead').on('inbox').column('seq').where(sql.ref('state'), '=', sql`'dead'`),
-    schema
-      .createTable('turns')
-      .addColumn('id', 'text', (c) => c.primaryKey())
-      .addColumn('conversation_id', 'text', (c) => c.notNull())
-      .addColumn('state', 'text', (c) => c.notNull())
-      .addColumn('node', 'text', (c) => c.notNull())
-      .addColumn('started_at', 'bigint', (c) => c.notNull())
-      .addColumn('ended_at', 'bigint'),
-    // P4, held by the database: one running turn per lane.
-    schema.createIndex('turns_one_running').unique().on('turns').column('conversation_id').where(sql.ref('state'), '=', sql`'running'`),
     schema
       .createTable('outbox')
       .addColumn('seq', 'integer', serial)

@@ -44,7 +44,6 @@ export function ChatScreen({ id, onGo }: { id: string | undefined; onGo: (id: st
   const composer = useRef<HTMLTextAreaElement>(null)
   const jump = useRef(() => {})
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a change of place ends what was begun in the other one
   useEffect(() => {
     setEditing(undefined)
     setChoices({})
@@ -136,7 +135,6 @@ export function ChatScreen({ id, onGo }: { id: string | undefined; onGo: (id: st
   const title = conversations.find((one) => one.id === id)?.title
   const blank = id === undefined || (conversation.loaded && entries.length === 0 && !draft)
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the title of the page follows both
   useEffect(() => {
     document.title = title ? `${title} · Posthouse` : 'Posthouse'
   }, [title])

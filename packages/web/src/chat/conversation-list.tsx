@@ -1,7 +1,7 @@
 import type { ConversationView } from '@posthouse/contract/http'
 import { Ellipsis, Pencil, Settings, SquarePen, Trash2, X } from 'lucide-react'
 import { Dialog, DropdownMenu } from 'radix-ui'
-import { type ReactNode, useEffect, useRef, useState } from 'react'
+import { type ReactNode, useEffect, useId, useRef, useState } from 'react'
 import { useTranslation } from 'react-i18next'
 import { type Age, ageOf } from '../shared/format.ts'
 import { Button, IconButton } from '../shared/ui/button.tsx'
@@ -76,6 +76,7 @@ function ListBody({
   const { t } = useTranslation()
   const { me } = useWorld()
   const [renaming, setRenaming] = useState<string>()
+  const id = useId()
   const now = Date.now()
   return (
     <>
@@ -99,8 +100,8 @@ function ListBody({
           const group = conversations.filter((one) => ageOf(one.updated_at, now) === age)
           if (group.length === 0) return null
           return (
-            <section key={age} aria-labelledby={`age-${age}`} className="mt-4 first:mt-2">
-              <h2 id={`age-${age}`} className="px-3 pb-1 font-medium text-soft text-xs">
+            <section key={age} aria-labelledby={`${id}-${age}`} className="mt-4 first:mt-2">
+              <h2 id={`${id}-${age}`} className="px-3 pb-1 font-medium text-soft text-xs">
                 {t(`age.${age}`)}
               </h2>
               <ul className="flex flex-col gap-px">

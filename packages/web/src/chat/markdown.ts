@@ -58,6 +58,17 @@ export function parseMarkdown(original: string): readonly Block[] {
   }))
 }
 
+/** The words of a text without its marks: for ears. */
+export function plainText(text: string): string {
+  const words = (tokens: readonly Token[]): string =>
+    tokens.map((token) => (token.children ? words(token.children) : token.type === 'softbreak' ? ' ' : token.content)).join('')
+  return markdown
+    .parse(text, {})
+    .filter((token) => token.content !== '')
+    .map((token) => words([token]).trim())
+    .join('\n')
+}
+
 export interface StreamedText {
   readonly text: string
   /** Finished: never parsed again. Their sources and `rest` make up the text. */

@@ -5,6 +5,7 @@ import { Button } from '../shared/ui/button.tsx'
 import { useChatState, useWorld } from './chat-context.tsx'
 import type { Conversation } from './chat-state.ts'
 import { useFollowScroll } from './follow-scroll.ts'
+import { plainText } from './markdown.ts'
 import { Answer, type MessageVerbs, OwnMessage, WaitingMessage } from './message-view.tsx'
 import { draftKey, type ThreadEntry } from './thread.ts'
 
@@ -141,8 +142,14 @@ function Announcer({ answering, entries, place }: { answering: boolean; entries:
     was.current = { answering, place }
     if (before.place !== place) return setWords('')
     if (answering && !before.answering) setWords(t('live.answering'))
-    if (!answering && before.answering && answer !== undefined) setWords(t('live.answered', { text: answer.slice(0, 4000) }))
+    if (!answering && before.answering && answer !== undefined) setWords(t('live.answered', { text: plainText(answer.slice(0, 4000)) }))
   }, [answering, answer, place, t])
+  useEffect(() => {
+    if (words === '') return
+    // Said once; whoever walks through the page by ear finds the answer itself.
+    const timer = setTimeout(() => setWords(''), 10_000)
+    return () => clearTimeout(timer)
+  }, [words])
   return (
     <div role="log" aria-live="polite" className="sr-only">
       {words}

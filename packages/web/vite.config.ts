@@ -33,7 +33,7 @@ function weighEntry(): Plugin {
   }
 }
 
-/** Gives the service worker's cache a name of its own per build: an old shell never mixes with new scripts. */
+/** Tells the service worker what to keep, under a name of its own per build: an old shell never mixes with new scripts. */
 function stampWorker(): Plugin {
   return {
     name: 'stamp-worker',
@@ -42,7 +42,9 @@ function stampWorker(): Plugin {
       const file = `${options.dir}/sw.js`
       const entry = Object.values(bundle).find((chunk) => chunk.type === 'chunk' && chunk.isEntry)
       const stamp = entry?.fileName.replace(/\W+/g, '-') ?? 'unknown'
-      writeFileSync(file, readFileSync(file, 'utf8').replace('__BUILD__', stamp))
+      const files = Object.keys(bundle).filter((name) => /\.(js|css)$/.test(name) && name.startsWith('assets/'))
+      const list = files.map((name) => `'/${name}'`).join(', ')
+      writeFileSync(file, readFileSync(file, 'utf8').replace('__BUILD__', stamp).replace("'__FILES__'", list))
     },
   }
 }

@@ -1,14 +1,15 @@
 // Keeps the shell of the page (never data), so that it opens without a connection.
 const cacheName = 'shell-__BUILD__'
-const isShellFile = (path) => path.startsWith('/assets/') || ['/icon.svg', '/theme.js', '/manifest.webmanifest'].includes(path)
+/** Scripts and styles of this build, filled in by the build; fonts are kept when they are first used. */
+const shellFiles = ['/icon.svg', '/theme.js', '/manifest.webmanifest', '__FILES__']
+const isShellFile = (path) => path.startsWith('/assets/') || shellFiles.includes(path)
 
 async function keepShell() {
   const cache = await caches.open(cacheName)
   const page = await fetch('/', { cache: 'no-store' })
   if (!page.ok || page.redirected) throw new Error('the shell is not available')
-  const files = [...(await page.clone().text()).matchAll(/(?:src|href)="(\/[^"]+)"/g)].map((match) => match[1])
   await cache.put('/', page)
-  await cache.addAll(files.filter(isShellFile))
+  await cache.addAll(shellFiles)
 }
 
 self.addEventListener('install', (event) => event.waitUntil(keepShell().then(() => self.skipWaiting())))

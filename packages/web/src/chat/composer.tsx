@@ -25,7 +25,7 @@ import { enterMeans } from './keys.ts'
 
 /** Leaves room for the rest of the frame, of which a server takes 256 KiB. */
 const LONGEST_TEXT = 200 * 1024
-const DRAFT_AFTER = 300
+const DRAFT_AFTER = 100
 
 const bytesOf = (text: string) => (text.length < LONGEST_TEXT / 3 ? text.length : new TextEncoder().encode(text).length)
 

@@ -1,7 +1,11 @@
 /** A formula, typeset by KaTeX once that has been loaded; its source until then, and where KaTeX refuses it. */
 import { lazy, Suspense } from 'react'
 
-const Typeset = lazy(() => import('./typeset-formula.tsx'))
+/** Where it can't be loaded (an old page after an update, no connection), the source has to do. */
+const Typeset = lazy(async () => {
+  const part: typeof import('./typeset-formula.tsx') | undefined = await import('./typeset-formula.tsx').catch(() => undefined)
+  return { default: part?.default ?? FormulaSource }
+})
 
 export interface FormulaProps {
   readonly source: string

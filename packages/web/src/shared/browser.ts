@@ -22,11 +22,12 @@ export function followFreeHeight(): void {
 export function offerReload(): void {
   window.addEventListener('vite:preloadError', (event) => {
     event.preventDefault()
-    notify({
-      id: 'update',
-      text: i18next.t('update.broken'),
-      action: { label: i18next.t('update.reload'), run: () => location.reload() },
-    })
+    const action = { label: i18next.t('update.reload'), run: () => location.reload() }
+    // Without any answer there is just no connection, and nothing to be had by reloading.
+    fetch('/api/setup').then(
+      () => notify({ id: 'update', text: i18next.t('update.broken'), action }),
+      () => undefined,
+    )
   })
 }
 

@@ -235,8 +235,9 @@ export function createChat(options: ChatOptions) {
       case 'turn':
       case 'delta': {
         const id = frame.conversation_id
+        const wasTorn = snapshot.conversations.get(id)?.torn
         update(id, (conversation) => applyFrame(conversation, frame))
-        if (snapshot.conversations.get(id)?.torn) return sync(id)
+        if (!wasTorn && snapshot.conversations.get(id)?.torn) return sync(id)
         if (frame.type === 'delta') return
         if (frame.turn?.state === 'running') {
           change({ awaiting: including(snapshot.awaiting, id, false) })

@@ -1,6 +1,6 @@
 /**
  * Formulas in Markdown: `$$…$$`, `\(…\)` and `\[…\]`. A single `$` is money. A delimiter without its partner is plain text and swallows
- * nothing; a formula never reaches over a blank line.
+ * nothing; a formula never reaches over a blank line (in a paragraph there is none, a block ends there).
  */
 import type { MarkdownIt, StateBlock, StateInline } from 'markdown-it'
 
@@ -13,13 +13,13 @@ const pairs = [
 /** A formula longer than this is text. */
 const LONGEST = 10_000
 
-/** Where the closing delimiter stands, from `from` on; -1 if a blank line, the end or an escaped delimiter comes first. */
+/** Where the closing delimiter stands, from `from` on; -1 if there is none that is not escaped. */
 function findClose(text: string, close: string, from: number): number {
   for (let at = text.indexOf(close, from); at !== -1 && at - from <= LONGEST; at = text.indexOf(close, at + 1)) {
     let slashes = 0
     while (at - 1 - slashes >= from && text[at - 1 - slashes] === '\\') slashes += 1
     if (slashes % 2 === 1) continue
-    return /\n[ \t]*\n/.test(text.slice(from, at)) ? -1 : at
+    return at
   }
   return -1
 }

@@ -61,7 +61,7 @@ export const OwnMessage = memo(function OwnMessage({ message, versions, last, ve
     <article aria-label={t('message.own')} data-last={last || undefined} className="group skip-when-far flex flex-col items-end">
       <MessageFiles files={message.files} />
       {message.text === '' ? null : <Bubble text={message.text} />}
-      <div className={actionBar}>
+      <div className={`${actionBar} ${versions ? 'opacity-100' : ''}`}>
         <time dateTime={new Date(message.created_at).toISOString()} className="px-1 text-soft text-xs">
           {formatTime(message.created_at)}
         </time>
@@ -167,7 +167,7 @@ export const Answer = memo(function Answer({ message, draft = '', versions, last
       {failed ? <Failure text={text} /> : !message && text === '' ? <Dots /> : <MarkdownView text={text} streaming={!message} />}
       {message ? <Marks message={message} /> : null}
       {message ? (
-        <div className={`-ms-2 ${actionBar} ${failed ? 'opacity-100' : ''}`}>
+        <div className={`-ms-2 ${actionBar} ${failed || versions ? 'opacity-100' : ''}`}>
           <AnswerActions message={message} versions={versions} verbs={verbs} question={question} />
         </div>
       ) : (

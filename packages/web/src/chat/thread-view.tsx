@@ -56,7 +56,7 @@ export function ThreadView({ conversation, entries, draft, verbs, jump }: Thread
         aria-label={t('thread.label')}
         className="h-full overflow-y-auto overscroll-contain outline-offset-[-2px]"
       >
-        <div ref={content} className="mx-auto flex w-full max-w-3xl flex-col gap-4 px-4 pt-6 pb-10 sm:px-6">
+        <div ref={content} className="mx-auto flex w-full max-w-3xl flex-col gap-2.5 px-4 pt-6 pb-10 sm:px-6">
           {conversation.before !== undefined ? (
             <div className="flex min-h-11 items-center justify-center text-soft text-sm">
               {loadingOlder ? (

@@ -1,4 +1,4 @@
-/** Short notices at the foot of the page, with at most one action each. */
+/** Short notices at the head of the page, with at most one action each. */
 import { X } from 'lucide-react'
 import { useSyncExternalStore } from 'react'
 import { useTranslation } from 'react-i18next'
@@ -61,7 +61,7 @@ export function Notices() {
   return (
     <section
       aria-label={t('notices')}
-      className="pointer-events-none fixed inset-x-0 bottom-0 z-50 flex flex-col items-center gap-2 px-4 pb-[calc(1rem+env(safe-area-inset-bottom))]"
+      className="pointer-events-none fixed inset-x-0 top-0 z-50 flex flex-col items-center gap-2 px-4 pt-[calc(4rem+env(safe-area-inset-top))]"
     >
       <div role="status" className="flex w-full max-w-md flex-col gap-2">
         {shown.map((notice) => (
@@ -73,7 +73,7 @@ export function Notices() {
             {notice.action ? (
               <Button
                 look="quiet"
-                className="shrink-0 text-accent"
+                className="shrink-0 text-accent!"
                 onClick={() => {
                   notice.action?.run()
                   remove(notice.id, true)

@@ -39,11 +39,11 @@ const synced = (turn?: { id: string; draft: string }): ServerFrame => ({
 })
 const arrived = (seq: number, more: Partial<MessageView> = {}): ServerFrame => ({ type: 'message', message: message(seq, more) })
 
-const after = (frames: readonly ServerFrame[], from: Conversation = emptyConversation(C)) => frames.reduce(applyFrame, from)
+const play = (frames: readonly ServerFrame[], from: Conversation = emptyConversation(C)) => frames.reduce(applyFrame, from)
 
 describe('messages', () => {
   it('stay unique and in order, whatever comes twice or late', () => {
-    const state = after([arrived(3), arrived(1), arrived(2), arrived(3), arrived(1, { text: 'newer' })])
+    const state = play([arrived(3), arrived(1), arrived(2), arrived(3), arrived(1, { text: 'newer' })])
     expect(state.messages.map(({ seq }) => seq)).toEqual([1, 2, 3])
     expect(state.messages[0]?.text).toBe('newer')
     expect(state.resume).toBe(3)
@@ -56,7 +56,7 @@ describe('messages', () => {
   })
 
   it('that were accepted may overtake others: the place to resume does not move past those', () => {
-    const state = after([arrived(1), { type: 'accepted', id: 'x', message: message(5) }])
+    const state = play([arrived(1), { type: 'accepted', id: 'x', message: message(5) }])
     expect(state.messages.map(({ seq }) => seq)).toEqual([1, 5])
     expect(state.resume).toBe(1)
   })
@@ -64,37 +64,37 @@ describe('messages', () => {
 
 describe('a draft', () => {
   it('grows by deltas', () => {
-    expect(after([synced(), running('t1', ''), delta(0, 'Hel'), delta(3, 'lo')]).turn?.draft).toBe('Hello')
+    expect(play([synced(), running('t1', ''), delta(0, 'Hel'), delta(3, 'lo')]).turn?.draft).toBe('Hello')
   })
 
   it('takes a repeated or overlapping delta once', () => {
-    const state = after([synced(), running('t1', ''), delta(0, 'Hello')])
+    const state = play([synced(), running('t1', ''), delta(0, 'Hello')])
     expect(applyFrame(state, delta(0, 'Hel'))).toBe(state)
     expect(applyFrame(state, delta(3, 'lo, you')).turn?.draft).toBe('Hello, you')
   })
 
   it('with a gap asks to subscribe again and takes nothing until then', () => {
-    const torn = after([synced(), running('t1', ''), delta(0, 'He'), delta(5, '!')])
+    const torn = play([synced(), running('t1', ''), delta(0, 'He'), delta(5, '!')])
     expect(torn.torn).toBe(true)
     expect(torn.turn?.draft).toBe('He')
     expect(applyFrame(torn, delta(2, 'llo'))).toBe(torn)
-    const mended = after([synced({ id: 't1', draft: 'Hello!' }), delta(6, '?')], torn)
+    const mended = play([synced({ id: 't1', draft: 'Hello!' }), delta(6, '?')], torn)
     expect(mended).toMatchObject({ torn: false, turn: { draft: 'Hello!?' } })
   })
 
   it('of a turn that we know nothing of asks to subscribe again', () => {
-    expect(after([synced(), delta(0, 'x', 'unknown')]).torn).toBe(true)
+    expect(play([synced(), delta(0, 'x', 'unknown')]).torn).toBe(true)
   })
 
   it('is dropped when the turn begins anew, with another id or with the same', () => {
-    const state = after([synced(), running('t1', ''), delta(0, 'old words')])
+    const state = play([synced(), running('t1', ''), delta(0, 'old words')])
     expect(applyFrame(state, running('t2', '')).turn).toMatchObject({ id: 't2', draft: '' })
     expect(applyFrame(state, running('t1', '')).turn).toMatchObject({ id: 't1', draft: '' })
     expect(applyFrame(state, running('t2')).turn).toMatchObject({ id: 't2', draft: '' })
   })
 
   it('gives way to its answer at once and to the end of its turn only', () => {
-    const state = after([synced(), arrived(1), running('t1', ''), delta(0, 'words')])
+    const state = play([synced(), arrived(1), running('t1', ''), delta(0, 'words')])
     const answered = applyFrame(state, arrived(2, { reply_to: 'm1', text: 'words!' }))
     expect(answered.turn?.draft).toBe('')
     const ended = (id: string): ServerFrame => ({ type: 'turn', conversation_id: C, turn: { id, state: 'ended', answers: ['m1'] } })
@@ -103,15 +103,15 @@ describe('a draft', () => {
   })
 
   it('that ended while we were away is gone after the resume, its answer is there', () => {
-    const state = withoutConnection(after([synced(), arrived(1), running('t1', ''), delta(0, 'half an ans')]))
+    const state = withoutConnection(play([synced(), arrived(1), running('t1', ''), delta(0, 'half an ans')]))
     expect(state).toMatchObject({ synced: false, turn: { draft: 'half an ans' } })
-    const back = after([arrived(2, { reply_to: 'm1', text: 'half an answer' }), synced()], state)
+    const back = play([arrived(2, { reply_to: 'm1', text: 'half an answer' }), synced()], state)
     expect(back.turn).toBeUndefined()
     expect(back.messages.map(({ text }) => text)).toEqual(['text 1', 'half an answer'])
   })
 
   it('ignores words that come before it is synced', () => {
-    expect(after([delta(0, 'x')]).torn).toBe(false)
+    expect(play([delta(0, 'x')]).torn).toBe(false)
   })
 })
 
@@ -132,14 +132,14 @@ describe('pages of history', () => {
   })
 
   it('tell what took the place of what', () => {
-    const state = after([arrived(1), arrived(2)])
+    const state = play([arrived(1), arrived(2)])
     const page = { conversation_id: C, messages: [message(1, { replaced_by: 'm3' }), message(2), message(3)] }
     expect(withLatestPage(state, page).messages[0]?.replaced_by).toBe('m3')
   })
 })
 
 it('keeps the latest messages, and the way to the earlier ones', () => {
-  const state = after([1, 2, 3, 4].map((seq) => arrived(seq)))
+  const state = play([1, 2, 3, 4].map((seq) => arrived(seq)))
   expect(keepable(state, 2)).toMatchObject({ resume: 4, before: 3 })
   expect(keepable(state, 9)).toMatchObject({ before: undefined })
 })

@@ -55,7 +55,7 @@ function ExternalLink({ href, text, children }: { href: string | null; text: str
   return (
     <a href={url.href} target="_blank" rel="noreferrer noopener">
       {children}
-      {text.includes(host) ? null : <span className="host">({host})</span>}
+      {text.includes(host) ? null : <span className="host">{` (${host})`}</span>}
     </a>
   )
 }

@@ -44,7 +44,12 @@ function stampWorker(): Plugin {
       const stamp = entry?.fileName.replace(/\W+/g, '-') ?? 'unknown'
       const files = Object.keys(bundle).filter((name) => /\.(js|css)$/.test(name) && name.startsWith('assets/'))
       const list = files.map((name) => `'/${name}'`).join(', ')
-      writeFileSync(file, readFileSync(file, 'utf8').replace('__BUILD__', stamp).replace("'__FILES__'", list))
+      writeFileSync(
+        file,
+        readFileSync(new URL('./public/sw.js', import.meta.url), 'utf8')
+          .replace('__BUILD__', stamp)
+          .replace("'__FILES__'", list),
+      )
     },
   }
 }

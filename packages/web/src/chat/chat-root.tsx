@@ -55,7 +55,10 @@ function useChat(me: MeResponse, storage: Storage): Chat | undefined {
           random: Math.random,
         },
         onConversation: (conversation) => putConversation(client, conversation),
-        onConversationDeleted: (id) => dropConversation(client, id),
+        onConversationDeleted: (id) => {
+          dropConversation(client, id)
+          if (location.hash === `#/c/${id}`) location.hash = '#/'
+        },
         onUpdate: () =>
           notify({ id: 'update', text: t('update.ready'), action: { label: t('update.reload'), run: () => location.reload() } }),
         onOtherOwner: () => location.reload(),

@@ -35,7 +35,7 @@ export function ChatScreen({ id, onGo }: { id: string | undefined; onGo: (id: st
   const allOutgoing = useChatState((state) => state.outgoing)
   const awaiting = useChatState((state) => state.awaiting.has(current))
   const stopping = useChatState((state) => state.stopping.has(current))
-  const { conversations, rename, remove } = useConversations(allOutgoing)
+  const { conversations, rename, remove, more } = useConversations(allOutgoing)
   const { models } = useModels()
   const [choices, setChoices] = useState<Choices>({})
   const [editing, setEditing] = useState<Editing>()
@@ -124,6 +124,7 @@ export function ChatScreen({ id, onGo }: { id: string | undefined; onGo: (id: st
     remove(gone)
   }
   const list = {
+    more,
     conversations,
     current: id,
     onGo: go,

@@ -6,7 +6,7 @@
  */
 import type { HistoryResponse, MessageView, ServerFrame, TurnView } from '@posthouse/contract/http'
 
-export interface RunningTurn {
+interface RunningTurn {
   readonly id: string
   readonly answers: readonly string[]
   /** The answer as far as it has arrived; empty before the first token. */

@@ -23,6 +23,8 @@ export interface ChatSnapshot {
   readonly status: ConnectionStatus
   readonly conversations: ReadonlyMap<string, Conversation>
   readonly outgoing: readonly OutgoingMessage[]
+  /** Ids of the outgoing ones that are on the wire at this moment. */
+  readonly underway: ReadonlySet<string>
   /** Conversations whose answer was asked to stop and has not ended yet. */
   readonly stopping: ReadonlySet<string>
   /** Conversations whose latest message was confirmed here and waits for its turn. */
@@ -76,6 +78,7 @@ export function createChat(options: ChatOptions) {
     status: 'connecting',
     conversations: new Map(),
     outgoing: [],
+    underway: new Set(),
     stopping: new Set(),
     awaiting: new Set(),
     failed: new Map(),
@@ -148,7 +151,7 @@ export function createChat(options: ChatOptions) {
   const outgoing = createOutgoing({
     store: storage.outgoing,
     transmit: (frame) => connection.send(frame),
-    changed: () => change({ outgoing: outgoing.list() }),
+    changed: () => change({ outgoing: outgoing.list(), underway: outgoing.underway() }),
     maySend: (message) => written.has(message.id) || document.visibilityState === 'visible',
     after: connect.after,
   })
@@ -252,7 +255,8 @@ export function createChat(options: ChatOptions) {
         forget(frame.conversation_id)
         return options.onConversationDeleted(frame.conversation_id)
       case 'error':
-        return options.onError(frame.code)
+        // The socket closes after that one, and sign-in is asked for.
+        return frame.code === 'unauthorized' ? undefined : options.onError(frame.code)
       case 'pong':
         return
     }
@@ -374,7 +378,6 @@ export function createChat(options: ChatOptions) {
       written.add(id)
       await outgoing.retry(id)
     },
-    isOnItsWay: (id: string) => outgoing.isOnItsWay(id),
     forget,
     /** Ends it all and erases what this browser keeps. */
     async signOut() {

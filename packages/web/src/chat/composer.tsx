@@ -1,7 +1,6 @@
 import { ArrowUp, Paperclip, Square, X } from 'lucide-react'
 import {
   type ClipboardEvent,
-  type DragEvent,
   type KeyboardEvent,
   type RefObject,
   useCallback,
@@ -146,11 +145,32 @@ export function Composer({ draftKey, box, editing, answering, stopping, vision, 
     add(files)
   }
 
-  function onDrop(event: DragEvent) {
-    event.preventDefault()
-    setDragging(false)
-    add([...event.dataTransfer.files])
-  }
+  // Dropped anywhere on the page, a file is meant for the message; left alone, the browser would open it instead of the chat.
+  useEffect(() => {
+    const carriesFiles = (event: DragEvent) => event.dataTransfer?.types.includes('Files') === true
+    const onDragOver = (event: DragEvent) => {
+      if (!carriesFiles(event)) return
+      event.preventDefault()
+      setDragging(true)
+    }
+    const onDragLeave = (event: DragEvent) => {
+      if (event.relatedTarget === null) setDragging(false)
+    }
+    const onDrop = (event: DragEvent) => {
+      if (!carriesFiles(event)) return
+      event.preventDefault()
+      setDragging(false)
+      add([...(event.dataTransfer?.files ?? [])])
+    }
+    window.addEventListener('dragover', onDragOver)
+    window.addEventListener('dragleave', onDragLeave)
+    window.addEventListener('drop', onDrop)
+    return () => {
+      window.removeEventListener('dragover', onDragOver)
+      window.removeEventListener('dragleave', onDragLeave)
+      window.removeEventListener('drop', onDrop)
+    }
+  }, [add])
 
   const blind = vision === false && attachments.some((one) => one.image)
   const hint = tooLong ? t('composer.tooLong') : blind ? t('composer.noVision') : undefined
@@ -162,13 +182,6 @@ export function Composer({ draftKey, box, editing, answering, stopping, vision, 
         event.preventDefault()
         submit()
       }}
-      onDragOver={(event) => {
-        if (!event.dataTransfer.types.includes('Files')) return
-        event.preventDefault()
-        setDragging(true)
-      }}
-      onDragLeave={() => setDragging(false)}
-      onDrop={onDrop}
       className={`relative rounded-3xl border bg-card shadow-card transition-[border-color,box-shadow] focus-within:border-accent/60 focus-within:shadow-float ${dragging ? 'border-accent' : 'border-line'}`}
     >
       {editing?.replaces ? (

@@ -8,10 +8,13 @@ import { Button, IconButton } from '../shared/ui/button.tsx'
 import { focusItself } from '../shared/ui/dialog.tsx'
 import { Mark } from '../shared/ui/mark.tsx'
 import { useChatState, useWorld } from './chat-context.tsx'
+import { newChatKeys } from './shortcuts.ts'
 
 export interface ConversationListProps {
   readonly conversations: readonly ConversationView[]
   readonly current: string | undefined
+  /** Whether there are earlier ones, and how to get them. */
+  readonly more: { readonly exists: boolean; readonly loading: boolean; readonly load: () => void }
   readonly onGo: (id: string) => void
   readonly onNew: () => void
   readonly onRename: (id: string, title: string) => Promise<void>
@@ -65,6 +68,7 @@ const ages: readonly Age[] = ['today', 'yesterday', 'week', 'older']
 
 function ListBody({
   conversations,
+  more,
   current,
   onGo,
   onNew,
@@ -91,7 +95,7 @@ function ListBody({
         <Button className="w-full justify-start px-3!" onClick={onNew}>
           <SquarePen aria-hidden className="text-accent" />
           {t('conversation.new')}
-          <kbd className="ms-auto font-sans text-soft text-xs max-md:hidden">Ctrl ⇧ O</kbd>
+          <kbd className="ms-auto font-sans text-soft text-xs max-md:hidden">{newChatKeys}</kbd>
         </Button>
       </div>
       <nav aria-label={t('conversations')} className="min-h-0 flex-1 overflow-y-auto px-3 pb-4">
@@ -130,6 +134,11 @@ function ListBody({
             </section>
           )
         })}
+        {more.exists ? (
+          <Button look="quiet" className="mt-3 w-full text-soft!" disabled={more.loading} onClick={more.load}>
+            {more.loading ? t('loading') : t('conversation.earlier')}
+          </Button>
+        ) : null}
       </nav>
       <div className="flex items-center gap-2 border-line border-t px-3 py-2">
         <span

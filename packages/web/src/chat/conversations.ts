@@ -14,7 +14,7 @@ const KEY = ['conversations']
 /** How long a deletion can be undone. */
 const UNDO_FOR = 10_000
 
-export const conversationsQuery = {
+const conversationsQuery = {
   queryKey: KEY,
   queryFn: ({ pageParam }: { pageParam: number | undefined }) => api.conversations(pageParam),
   initialPageParam: undefined as number | undefined,
@@ -116,7 +116,9 @@ export function useConversations(outgoing: readonly OutgoingMessage[]) {
     [chat, client, setGone, t],
   )
 
-  return { conversations, rename, remove }
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = query
+  const loadMore = useCallback(() => void fetchNextPage(), [fetchNextPage])
+  return { conversations, rename, remove, more: { exists: hasNextPage, loading: isFetchingNextPage, load: loadMore } }
 }
 
 function codeOf(error: unknown): ApiError['code'] {

@@ -221,13 +221,18 @@ function BlockList({ blocks }: { blocks: readonly Block[] }) {
   )
 }
 
+/** The first line of a table, before the line that makes it one: shown a moment later, as a table. */
+function isTableHead({ open, source }: Block): boolean {
+  return open && /^\|[^\n]*(\n[|\s:-]*)?$/.test(source)
+}
+
 /** A text as Markdown. While `streaming`, finished blocks are parsed and drawn once. */
 export function MarkdownView({ text, streaming }: { text: string; streaming: boolean }) {
   const stream = useRef(emptyStream)
   const blocks = useMemo(() => {
     if (!streaming) return parseMarkdown(text)
     stream.current = growStream(stream.current, text)
-    return [...stream.current.done, ...stream.current.open]
+    return [...stream.current.done, ...stream.current.open.filter((block) => !isTableHead(block))]
   }, [text, streaming])
   return <BlockList blocks={blocks} />
 }

@@ -4,7 +4,7 @@ import cjkFriendly from 'markdown-it-cjk-friendly'
 import { addFootnotes } from './footnotes.ts'
 import { addMath } from './math.ts'
 
-export type { Env, Token }
+export type { Token }
 
 function createMarkdown() {
   const markdown = MarkdownIt({ html: false, linkify: true, breaks: false })

@@ -21,7 +21,7 @@ export interface OutgoingMessage {
 }
 
 /** Where unconfirmed messages survive a reload. */
-export interface OutgoingStore {
+interface OutgoingStore {
   list(): Promise<readonly OutgoingMessage[]>
   put(message: OutgoingMessage): Promise<void>
   remove(id: string): Promise<void>
@@ -48,7 +48,8 @@ export interface Outgoing {
   cancel(id: string): Promise<void>
   /** Sends a refused message once more. */
   retry(id: string): Promise<void>
-  isOnItsWay(id: string): boolean
+  /** Ids of those that were put on the wire and not answered yet. */
+  underway(): ReadonlySet<string>
   connected(): void
   disconnected(): void
   accepted(id: string): Promise<void>
@@ -113,6 +114,7 @@ export function createOutgoing({ store, transmit, changed, maySend, after }: Out
       flush()
     })
     underway.set(message.conversation_id, { id: message.id, cancelTimer })
+    changed()
   }
 
   return {
@@ -144,7 +146,7 @@ export function createOutgoing({ store, transmit, changed, maySend, after }: Out
       await store.put(again).catch(() => undefined)
       flush()
     },
-    isOnItsWay: (id) => online && [...underway.values()].some((entry) => entry.id === id),
+    underway: () => new Set(online ? [...underway.values()].map(({ id }) => id) : []),
     connected() {
       online = true
       flush()
@@ -152,6 +154,7 @@ export function createOutgoing({ store, transmit, changed, maySend, after }: Out
     disconnected() {
       online = false
       for (const { id } of [...underway.values()]) release(id)
+      changed()
     },
     async accepted(id) {
       const known = drop(id)

@@ -7,6 +7,7 @@ import { Button } from '../shared/ui/button.tsx'
 import { Dialog } from '../shared/ui/dialog.tsx'
 import { notify } from '../shared/ui/toast.tsx'
 import { useWorld } from './chat-context.tsx'
+import { newChatKeys } from './shortcuts.ts'
 import { signOut } from './sign-out.ts'
 
 export function SettingsDialog({ open, onClose, onClosed }: { open: boolean; onClose: () => void; onClosed: () => void }) {
@@ -15,7 +16,7 @@ export function SettingsDialog({ open, onClose, onClosed }: { open: boolean; onC
   const choice = usePreferences()
   const [leaving, setLeaving] = useState(false)
   const shortcuts = [
-    [t('conversation.new'), 'Ctrl ⇧ O'],
+    [t('conversation.new'), newChatKeys],
     [t('settings.focusComposer'), '/'],
     [t('composer.stop'), 'Esc'],
   ] as const

@@ -1,6 +1,9 @@
 import { useEffect } from 'react'
 
-export interface Shortcuts {
+/** As printed on this machine's keys. */
+export const newChatKeys = /Mac|iPhone|iPad/.test(globalThis.navigator?.platform ?? '') ? '⌘ ⇧ O' : 'Ctrl ⇧ O'
+
+interface Shortcuts {
   readonly onNew: () => void
   readonly onFocus: () => void
   /** Undefined when there is nothing to stop. */

@@ -26,6 +26,7 @@ export function ThreadView({ conversation, entries, draft, verbs, jump }: Thread
   const failed = useChatState((state) => state.failed.get(id))
   const loadingOlder = useChatState((state) => state.loadingOlder.has(id))
   const online = useChatState((state) => state.status === 'open')
+  const underway = useChatState((state) => state.underway)
   const [olderFailed, setOlderFailed] = useState(false)
   const loadOlder = useCallback(() => {
     setOlderFailed(false)
@@ -76,7 +77,7 @@ export function ThreadView({ conversation, entries, draft, verbs, jump }: Thread
           })}
           {draft ? <Answer key={draft.key} draft={draft.text} last verbs={verbs} question={false} /> : null}
           {waiting.map(({ key, outgoing }) => (
-            <WaitingMessage key={key} outgoing={outgoing} underway={online && chat.isOnItsWay(outgoing.id)} verbs={verbs} />
+            <WaitingMessage key={key} outgoing={outgoing} underway={underway.has(outgoing.id)} verbs={verbs} />
           ))}
           {empty && failed ? <LoadFailure code={t(`error.${failed.code}`)} onRetry={() => chat.reload(id)} /> : null}
           {empty && !failed && !conversation.loaded ? <Loading online={online} /> : null}

@@ -45,7 +45,7 @@ const byStatus: Readonly<Record<number, ErrorCode>> = {
 }
 
 /** Reads an error out of an answer, whatever stands in it (a proxy's page, say). */
-export function errorFrom(status: number, text: string): ApiError {
+function errorFrom(status: number, text: string): ApiError {
   try {
     const body = JSON.parse(text) as Partial<ErrorBody>
     if (body.error?.code) return new ApiError(body.error.code, status, body.error)
@@ -63,7 +63,7 @@ export function onSignedOut(ask: () => Promise<void>): void {
 }
 
 /** Runs a call; after a 401 asks for sign-in and runs it once more. */
-export async function withSignIn<T>(call: () => Promise<T>): Promise<T> {
+async function withSignIn<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (error) {

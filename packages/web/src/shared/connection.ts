@@ -4,8 +4,6 @@
  */
 import type { ClientFrame, ServerFrame } from '@posthouse/contract/http'
 
-export type Welcome = Extract<ServerFrame, { type: 'welcome' }>
-
 /** `open` only after the server's welcome. `signed-out`: stands still until {@link Connection.wake}. */
 export type ConnectionStatus = 'connecting' | 'open' | 'waiting' | 'signed-out' | 'closed'
 

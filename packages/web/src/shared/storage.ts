@@ -3,13 +3,13 @@ import type { ConversationView, FileView, MeResponse, MessageView } from '@posth
 import { type DBSchema, type IDBPDatabase, openDB } from 'idb'
 import type { OutgoingMessage } from '../chat/outgoing.ts'
 
-export interface ComposerDraft {
+interface ComposerDraft {
   readonly conversation_id: string
   readonly text: string
   readonly files: readonly FileView[]
 }
 
-export interface KeptConversation {
+interface KeptConversation {
   readonly id: string
   readonly messages: readonly MessageView[]
   readonly resume: number

@@ -10,6 +10,7 @@ export const en = {
   age: { today: 'Today', yesterday: 'Yesterday', week: 'Last 7 days', older: 'Older' },
   conversation: {
     new: 'New chat',
+    earlier: 'Show earlier ones',
     none: 'Your conversations will be listed here.',
     untitled: 'Untitled',
     title: 'Title of the conversation',

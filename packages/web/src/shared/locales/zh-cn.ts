@@ -10,6 +10,7 @@ export const zh = {
   age: { today: '今天', yesterday: '昨天', week: '最近 7 天', older: '更早' },
   conversation: {
     new: '新对话',
+    earlier: '显示更早的对话',
     none: '你的对话会列在这里。',
     untitled: '未命名',
     title: '对话标题',

@@ -206,9 +206,14 @@ function drawTokens(tokens: readonly Token[], open: boolean): ReactNode[] {
   return drawn
 }
 
+/** Equal words are drawn alike, but for brackets: what they mean may be defined further down. */
+function drawnAlike({ block: before }: { block: Block }, { block: after }: { block: Block }): boolean {
+  return before === after || (before.source === after.source && before.open === after.open && !after.source.includes('['))
+}
+
 const BlockView = memo(function BlockView({ block }: { block: Block }) {
   return <div className="block">{drawTokens(block.tokens, block.open)}</div>
-})
+}, drawnAlike)
 
 function BlockList({ blocks }: { blocks: readonly Block[] }) {
   return (

@@ -1,6 +1,6 @@
 /** What the browser keeps: unsent messages, composer drafts, and the latest messages for the time without a connection. */
 import type { ConversationView, FileView, MeResponse, MessageView } from '@posthouse/contract/http'
-import { type DBSchema, type IDBPDatabase, openDB } from 'idb'
+import { type DBSchema, type IDBPDatabase, type IDBPObjectStore, openDB } from 'idb'
 import type { OutgoingMessage } from '../chat/outgoing.ts'
 
 interface ComposerDraft {
@@ -59,21 +59,29 @@ export async function openStorage(name = 'posthouse'): Promise<Storage> {
     },
   })
   const clear = async () => {
-    const change = db.transaction(stores, 'readwrite')
-    await Promise.all([...stores.map((store) => change.objectStore(store).clear()), change.done])
+    const erasing = db.transaction(stores, 'readwrite')
+    await Promise.all([...stores.map((store) => erasing.objectStore(store).clear()), erasing.done])
+  }
+  /** Commits at once instead of when the page next comes to it: a page that is just being left would take the change with it. */
+  const change = async <N extends 'outgoing' | 'drafts'>(
+    name: N,
+    request: (store: IDBPObjectStore<Schema, [N], N, 'readwrite'>) => Promise<unknown>,
+  ) => {
+    const changing = db.transaction(name, 'readwrite')
+    const requested = request(changing.store)
+    changing.commit()
+    await Promise.all([requested, changing.done])
   }
   const owner = async () => (await db.get('facts', 'owner')) as MeResponse | undefined
   return {
     outgoing: {
       list: () => db.getAll('outgoing'),
-      put: async (message) => void (await db.put('outgoing', message)),
-      remove: (id) => db.delete('outgoing', id),
+      put: (message) => change('outgoing', (store) => store.put(message)),
+      remove: (id) => change('outgoing', (store) => store.delete(id)),
     },
     draft: (conversation) => db.get('drafts', conversation),
-    keepDraft: async (draft) => {
-      if (draft.text === '' && draft.files.length === 0) await db.delete('drafts', draft.conversation_id)
-      else await db.put('drafts', draft)
-    },
+    keepDraft: (draft) =>
+      change('drafts', (store) => (draft.text === '' && draft.files.length === 0 ? store.delete(draft.conversation_id) : store.put(draft))),
     conversation: (id) => db.get('conversations', id),
     keepConversation: async (conversation) => {
       await db.put('conversations', conversation)

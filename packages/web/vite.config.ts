@@ -58,6 +58,7 @@ export default defineConfig({
   plugins: [react(), tailwind(), weighEntry(), stampWorker()],
   resolve: { conditions: ['posthouse-source', 'module', 'browser', 'development|production'] },
   build: { target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 600, reportCompressedSize: false },
-  server: { host: '127.0.0.1' },
+  // `vite` serves the page alone; the rest comes from a gateway that runs beside it.
+  server: { host: '127.0.0.1', proxy: { '/api': 'http://127.0.0.1:8080', '/ws': { target: 'ws://127.0.0.1:8080', ws: true } } },
   test: { environment: 'happy-dom', include: ['src/**/*.test.{ts,tsx}'] },
 })

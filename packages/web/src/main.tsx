@@ -13,7 +13,8 @@ import { memoryStorage, openStorage } from './shared/storage.ts'
 import { Notices } from './shared/ui/toast.tsx'
 
 /** The one-time token stands behind the `#`, which browsers never send anywhere. */
-const token = /^#setup=([\w.~-]{8,512})$/.exec(location.hash)?.[1]
+const SETUP_LINK = /^#setup=(.{1,512})$/
+const token = SETUP_LINK.exec(location.hash)?.[1]
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -27,6 +28,10 @@ const queries = new QueryClient({
 })
 
 async function main() {
+  // Pasted into a tab that shows this page already, the link changes nothing but what is behind the `#`.
+  window.addEventListener('hashchange', () => {
+    if (SETUP_LINK.test(location.hash)) location.reload()
+  })
   applyToDocument(preferences())
   onPreferences(() => applyToDocument(preferences()))
   followOtherTabs()

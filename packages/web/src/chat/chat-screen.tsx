@@ -80,8 +80,8 @@ export function ChatScreen({ id, onGo }: { id: string | undefined; onGo: (id: st
   const verbs = useMemo<MessageVerbs>(
     () => ({
       edit: (message) => setEditing({ replaces: message.id, text: message.text, files: message.files }),
-      askAgain: (answer) => {
-        const question = messages.find((one) => one.id === answer.reply_to)
+      askAgain: (message) => {
+        const question = message.role === 'user' ? message : messages.find((one) => one.id === message.reply_to)
         if (question) send(question.text, question.files, question.id)
         focusComposer()
       },

@@ -14,8 +14,8 @@ import type { Versions } from './thread.ts'
 /** What a message's buttons do; the same object over all drawings. */
 export interface MessageVerbs {
   readonly edit: (message: Message) => void
-  /** Asks the question that an answer belongs to once more. */
-  readonly askAgain: (answer: Message) => void
+  /** Asks once more: an own message itself, or the question that an answer belongs to. */
+  readonly askAgain: (message: Message) => void
   readonly choose: (place: string, id: string) => void
   readonly cancel: (outgoing: OutgoingMessage) => void
   readonly resend: (outgoing: OutgoingMessage) => void
@@ -66,6 +66,11 @@ export const OwnMessage = memo(function OwnMessage({ message, versions, last, ve
           {formatTime(message.created_at)}
         </time>
         <CopyButton text={message.text} label={t('message.copy')} />
+        {last ? (
+          <IconButton label={t('message.askAgain')} onClick={() => verbs.askAgain(message)}>
+            <RotateCw />
+          </IconButton>
+        ) : null}
         <IconButton label={t('message.edit')} onClick={() => verbs.edit(message)}>
           <Pencil />
         </IconButton>
@@ -174,6 +179,16 @@ export const Answer = memo(function Answer({ message, draft = '', versions, last
         <div className="min-h-9" />
       )}
     </AnswerFrame>
+  )
+})
+
+/** A word of the gateway itself. */
+export const Notice = memo(function Notice({ message }: { message: Message }) {
+  const { t } = useTranslation()
+  return (
+    <article aria-label={t('message.notice')} className="mx-auto max-w-[85%] rounded-2xl border border-line px-4 py-2 text-soft text-sm">
+      <MarkdownView text={message.text} streaming={false} />
+    </article>
   )
 })
 

@@ -6,7 +6,7 @@ import { useChatState, useWorld } from './chat-context.tsx'
 import type { Conversation } from './chat-state.ts'
 import { useFollowScroll } from './follow-scroll.ts'
 import { plainText } from './markdown.ts'
-import { Answer, type MessageVerbs, OwnMessage, WaitingMessage } from './message-view.tsx'
+import { Answer, type MessageVerbs, Notice, OwnMessage, WaitingMessage } from './message-view.tsx'
 import { draftKey, type ThreadEntry } from './thread.ts'
 
 export interface ThreadViewProps {
@@ -72,6 +72,7 @@ export function ThreadView({ conversation, entries, draft, verbs, jump }: Thread
           {confirmed.map(({ key, message, versions }, index) => {
             const last = index === confirmed.length - 1 && !draft
             if (message.role === 'user') return <OwnMessage key={key} message={message} versions={versions} last={last} verbs={verbs} />
+            if (message.role === 'system') return <Notice key={key} message={message} />
             const question = message.reply_to !== undefined && questions.has(message.reply_to)
             return <Answer key={key} message={message} versions={versions} last={last} verbs={verbs} question={question} />
           })}

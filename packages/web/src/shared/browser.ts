@@ -38,7 +38,7 @@ export function registerWorker(): void {
     .register('/sw.js', { updateViaCache: 'none' })
     .then((registration) => {
       const check = () => {
-        if (document.visibilityState === 'visible') registration.update().catch(() => undefined)
+        if (document.visibilityState === 'visible') registration?.update().catch(() => undefined)
       }
       document.addEventListener('visibilitychange', check)
       window.addEventListener('pageshow', check)

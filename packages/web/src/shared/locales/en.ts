@@ -80,6 +80,7 @@ export const en = {
   message: {
     own: 'Your message',
     answer: 'Answer',
+    notice: 'Notice',
     copy: 'Copy',
     edit: 'Edit and send again',
     askAgain: 'Ask again',

@@ -78,6 +78,7 @@ export const zh = {
   message: {
     own: '你的消息',
     answer: '回答',
+    notice: '通知',
     copy: '复制',
     edit: '修改并重新发送',
     askAgain: '重新回答',

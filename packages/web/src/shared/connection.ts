@@ -42,8 +42,8 @@ const LONGEST_DELAY = 15_000
 const WELCOME_WITHIN = 10_000
 /** On top of the heartbeat, before a silent socket is given up. */
 const GRACE = 10_000
-/** A socket that is probed after waking has so long to say anything. */
-const ANSWER_WITHIN = 3_000
+/** A socket that is probed after waking has so long to say anything: a new one costs less than a reader who waits. */
+const ANSWER_WITHIN = 800
 const DEFAULT_HEARTBEAT = 30_000
 /** Close codes with which a server says: not signed in (any more). */
 const SIGNED_OUT_CODES = [4401, 1008]
@@ -179,7 +179,8 @@ export function createConnection(options: ConnectionOptions): Connection {
         return connect()
       }
       if (status !== 'open' || !socket) return
-      if (now() - lastFrame >= heartbeat + GRACE) return connect()
+      // Nothing since before our last ping was due: timers stood still, the page has slept.
+      if (now() - lastFrame > heartbeat / 2 + ANSWER_WITHIN) return connect()
       const probed = socket
       const asked = lastFrame
       if (!transmit({ type: 'ping' })) return connect()

@@ -110,7 +110,7 @@ function drawContainer(token: Token, content: readonly Token[], key: number, ope
     case 'table_open':
       return (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls must be reachable by keyboard
-        <div key={key} className="table" tabIndex={0}>
+        <div key={key} className="table-box" tabIndex={0}>
           <table>{inside()}</table>
         </div>
       )

@@ -14,7 +14,7 @@ import { ChatProvider } from './chat-context.tsx'
 import { ChatScreen } from './chat-screen.tsx'
 import { dropConversation, putConversation } from './conversations.ts'
 
-const PLACE = /^\/c\/([0-9a-zA-Z-]{1,64})$/
+const PLACE = /^\/c\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i
 
 /** Before the next drawing; in a hidden tab, where nothing is drawn, a little later. */
 function beforePaint(action: () => void): void {

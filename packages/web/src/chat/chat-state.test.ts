@@ -124,11 +124,22 @@ describe('pages of history', () => {
     expect(older.before).toBeUndefined()
   })
 
-  it('never hide a hole: what lies between a kept copy and the newest page is still asked for', () => {
+  it('never hide a hole: a kept copy that lies too far back is let go, its messages are read again from the cursor', () => {
     const kept = { ...emptyConversation(C), messages: [message(1), message(2)], resume: 2, loaded: true }
-    const state = withLatestPage(kept, { conversation_id: C, messages: [message(50), message(51)], before: 50 })
-    expect(state.resume).toBe(2)
-    expect(state.before).toBeUndefined()
+    const page = { conversation_id: C, messages: [message(50), message(51)], before: 50 }
+    const state = withLatestPage(kept, page)
+    expect(state.messages.map(({ seq }) => seq)).toEqual([50, 51])
+    expect(state).toMatchObject({ resume: 51, before: 50 })
+    // The socket was faster, and sent only the latest of what was missed.
+    const ahead = play([arrived(48), arrived(49), arrived(50), arrived(51), arrived(52)], kept)
+    expect(withLatestPage(ahead, page, 2).messages.map(({ seq }) => seq)).toEqual([50, 51, 52])
+  })
+
+  it('that meet what is here keep it', () => {
+    const kept = { ...emptyConversation(C), messages: [message(1), message(2)], resume: 2, before: 1, loaded: true }
+    const state = withLatestPage(kept, { conversation_id: C, messages: [message(2), message(3)], before: 2 })
+    expect(state.messages.map(({ seq }) => seq)).toEqual([1, 2, 3])
+    expect(state.before).toBe(1)
   })
 
   it('tell what took the place of what', () => {

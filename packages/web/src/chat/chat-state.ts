@@ -45,17 +45,21 @@ export function mergeMessages(known: readonly MessageView[], incoming: readonly 
   return [...byId.values()].sort((a, b) => a.seq - b.seq)
 }
 
-/** The newest page: it may overlap what is here, and it tells what took the place of what. */
-export function withLatestPage(conversation: Conversation, page: HistoryResponse): Conversation {
+/**
+ * The newest page: it may overlap what is here, and it tells what took the place of what.
+ * `seen`: what `resume` was when we subscribed. A page that begins behind it may leave a hole, since a server sends only so many missed
+ * messages: then what lies before the page is let go, and read again from its cursor when somebody scrolls there.
+ */
+export function withLatestPage(conversation: Conversation, page: HistoryResponse, seen = conversation.resume): Conversation {
   const newest = page.messages.at(-1)?.seq ?? 0
   const oldest = page.messages[0]?.seq ?? 0
-  const first = conversation.messages[0]?.seq
-  // Without an overlap there may be a hole between what is here and the page: only the socket's resume may move `resume` then.
-  const overlaps = conversation.messages.length === 0 || page.before === undefined || oldest <= conversation.resume
+  const apart = page.before !== undefined && oldest > seen
+  const known = apart ? conversation.messages.filter(({ seq }) => seq >= oldest) : conversation.messages
+  const first = known[0]?.seq
   return {
     ...conversation,
-    messages: mergeMessages(conversation.messages, page.messages),
-    resume: overlaps ? Math.max(conversation.resume, newest) : conversation.resume,
+    messages: mergeMessages(known, page.messages),
+    resume: Math.max(conversation.resume, newest),
     before: first === undefined || oldest <= first ? page.before : conversation.before,
     loaded: true,
   }

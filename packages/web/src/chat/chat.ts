@@ -183,9 +183,10 @@ export function createChat(options: ChatOptions) {
   function refresh(id: string, then?: () => void) {
     if (refreshing.has(id)) return
     refreshing.add(id)
+    const seen = snapshot.conversations.get(id)?.resume
     api
       .history(id)
-      .then((page) => update(id, (conversation) => withLatestPage(conversation, page)))
+      .then((page) => update(id, (conversation) => withLatestPage(conversation, page, seen)))
       .catch((error: unknown) => {
         if (error instanceof ApiError && error.code === 'not-found')
           return update(id, (conversation) => ({ ...conversation, loaded: true }))

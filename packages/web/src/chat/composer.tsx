@@ -22,11 +22,16 @@ import { useWorld } from './chat-context.tsx'
 import type { Editing } from './chat-screen.tsx'
 import { enterMeans } from './keys.ts'
 
-/** Leaves room for the rest of the frame, of which a server takes 256 KiB. */
-const LONGEST_TEXT = 200 * 1024
+/** Characters that a message may have. */
+const LONGEST_TEXT = 100_000
+/** A frame may have 256 KiB: this leaves room for what is not text. */
+const LONGEST_JSON = 250 * 1024
 const DRAFT_AFTER = 100
 
-const bytesOf = (text: string) => (text.length < LONGEST_TEXT / 3 ? text.length : new TextEncoder().encode(text).length)
+function isTooLong(text: string): boolean {
+  if (text.length > LONGEST_TEXT) return true
+  return text.length > LONGEST_JSON / 6 && new TextEncoder().encode(JSON.stringify(text)).length > LONGEST_JSON
+}
 
 interface ComposerProps {
   /** Under which the unfinished text is kept. */
@@ -55,7 +60,7 @@ export function Composer({ draftKey, box, editing, answering, stopping, vision, 
   const { attachments, add, remove, retry, reset } = useAttachments(tooMany)
   const ready = readyFiles(attachments)
   const pending = attachments.length - ready.length
-  const tooLong = bytesOf(text) > LONGEST_TEXT
+  const tooLong = isTooLong(text)
   const sendable = (text.trim() !== '' || ready.length > 0) && pending === 0 && !tooLong
 
   // The unfinished text: read when the place changes, kept a moment after each change.

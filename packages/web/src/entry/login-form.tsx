@@ -37,7 +37,7 @@ export function LoginForm({ name: known, onDone }: { name?: string | undefined; 
         autoCapitalize="off"
         spellCheck={false}
         required
-        maxLength={100}
+        maxLength={64}
         autoFocus={!known}
         value={name}
         onChange={(event) => setName(event.target.value)}

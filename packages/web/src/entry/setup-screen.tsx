@@ -84,7 +84,7 @@ function SetupForm({ token, onDone, onUsed }: { token: string; onDone: (me: MeRe
         autoCapitalize="off"
         spellCheck={false}
         required
-        maxLength={100}
+        maxLength={64}
         autoFocus
         value={name}
         onChange={(event) => setName(event.target.value)}

@@ -14,17 +14,11 @@ export function webRoutes(routes: Routes, folder: string | undefined): void {
     )
     return
   }
-  routes.addHook('onRoute', (route) => {
-    route.config ??= {}
-    route.config.policy ??= 'open'
-  })
-  routes.register(fastifyStatic, {
-    root: folder,
-    wildcard: false,
-    cacheControl: false,
-    setHeaders(reply, path) {
-      // Built files carry a digest in their names; the page and the worker must be fresh.
-      reply.header('cache-control', /[\\/]assets[\\/]/.test(path) ? 'public, max-age=31536000, immutable' : 'no-cache')
-    },
+  routes.register(fastifyStatic, { root: folder, serve: false, cacheControl: false })
+  routes.get<{ Params: { '*': string } }>('/*', { config, schema: { hide: true } }, (request, reply) => {
+    const path = request.params['*'] || 'index.html'
+    // Built files carry a digest in their names; the page and the worker must be fresh.
+    reply.header('cache-control', path.startsWith('assets/') ? 'public, max-age=31536000, immutable' : 'no-cache')
+    return reply.sendFile(path)
   })
 }

@@ -204,8 +204,15 @@ interface Violation {
   readonly nodes: readonly { readonly target: readonly string[] }[]
 }
 
+/** What fades in is looked at when it is there; what moves for ever is not waited for. */
+const still = `Promise.all(document.getAnimations()
+  .filter((animation) => Number.isFinite(animation.effect.getComputedTiming().endTime))
+  .map((animation) => animation.finished.catch(() => undefined)))
+  .then(() => undefined)`
+
 /** axe-core finds nothing serious. Evaluated by the debugger, so that the page's own policy stays in force. */
 async function accessible(page: Page): Promise<void> {
+  await page.evaluate(still)
   await page.evaluate(axe)
   const { violations } = (await page.evaluate('axe.run()')) as { violations: readonly Violation[] }
   const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')

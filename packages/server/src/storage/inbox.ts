@@ -32,6 +32,7 @@ export function createInbox(
     priority: number
     sentAt: number
     at: number
+    doneAt: number | null
   }>()((p) =>
     builder
       .insertInto('inbox')
@@ -46,6 +47,7 @@ export function createInbox(
         attempts: 0,
         sent_at: p.sentAt,
         received_at: p.at,
+        done_at: p.doneAt,
       })
       .onConflict((conflict) => conflict.doNothing()),
   )
@@ -136,6 +138,7 @@ export function createInbox(
       priority,
       sentAt: message.sentAt,
       at,
+      doneAt: message.kind === 'edit' ? at : null,
     })
     if (added === 0) return await repeated(transaction, account, message.key)
     if (message.kind === 'edit') return await edit(transaction, conversationId, messageId, message)

@@ -4,7 +4,7 @@
  */
 import type { Connection, Receipt } from '@posthouse/contract'
 import { conversationTopic } from '../../ports/live.ts'
-import { parseMarkdown } from '../markdown.ts'
+import { parseMarkdown, withMark } from '../markdown.ts'
 import { connectionOf, type TurnWork } from './turn.ts'
 
 /** A draft appears when this much is there and this much time went by: a quick answer needs none. */
@@ -55,7 +55,8 @@ export function openPreview(work: TurnWork): Preview {
   /** Sends or edits the draft; one call at a time. */
   const showDraft = async (open: Connection) => {
     const text = draft.text
-    const [piece] = open.render({ id: turn.id, to: turn.conversation.place, text: `${text} …`, document: parseMarkdown(`${text} …`) })
+    const growing = withMark(text, '…')
+    const [piece] = open.render({ id: turn.id, to: turn.conversation.place, text: growing, document: parseMarkdown(growing) })
     if (!piece || piece.text === shown) return
     const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT) }
     if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)

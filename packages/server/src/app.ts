@@ -18,8 +18,7 @@ import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.
 import { conversationTopic } from './ports/live.ts'
 import { viewMessage } from './ports/views.ts'
 import * as security from './security/index.ts'
-import { createBlobs, openStore } from './storage/index.ts'
-import { holdFolder } from './storage/lock.ts'
+import { createBlobs, holdFolder, openStore } from './storage/index.ts'
 import { version } from './version.ts'
 
 export interface Gateway extends AsyncDisposable {

@@ -1,3 +1,4 @@
 /** Storage: the only place that knows SQL. */
 export { createBlobs } from './blobs.ts'
-export { openStore, type StoreOptions, WrongKey } from './store.ts'
+export { FolderInUse, holdFolder } from './lock.ts'
+export { openStore, WrongKey } from './store.ts'

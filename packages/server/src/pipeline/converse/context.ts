@@ -2,7 +2,7 @@
 import { type ModelContent, type ModelMessage, type ModelRequest, type Part, textOf } from '@posthouse/contract'
 import type { StoredMessage } from '../../ports/store.ts'
 import { type FetchedFile, readFiles } from './files.ts'
-import type { TurnWork } from './turn.ts'
+import type { TurnWork } from './work.ts'
 
 /** Rough size in tokens: one for a Han, kana or Hangul character, one for four others. */
 export function estimateTokens(text: string): number {

@@ -113,7 +113,8 @@ export function createConversations(
       .orderBy('seq', 'desc')
       .limit(p.limit),
   )
-  const visible = prepare<{ id: string; after: number; before: number; limit: number }>()((p) =>
+  // A literal limit: SQLite prepares a statement anew whenever a bound one changes hands.
+  const visible = prepare<{ id: string; after: number; before: number }>()((p) =>
     builder
       .selectFrom('messages')
       .selectAll()
@@ -122,7 +123,7 @@ export function createConversations(
       .where('seq', '<', p.before)
       .where('replaced_by', 'is', null)
       .orderBy('seq', 'desc')
-      .limit(p.limit),
+      .limit(sql.lit(PAGE)),
   )
   const revise = prepare<{ id: string }>()((p) =>
     builder.updateTable('conversations').set({ revision: sql`revision + 1` }).where('id', '=', p.id),
@@ -174,7 +175,7 @@ export function createConversations(
     const fresh: StoredMessage[] = []
     for (let before = Number.MAX_SAFE_INTEGER; ; ) {
       const after = Math.max(contextFrom, kept?.at(0)?.seq ?? 0)
-      const found = await database.read.all(visible, { id, after, before, limit: PAGE })
+      const found = await database.read.all(visible, { id, after, before })
       fresh.push(...found.map(messages.open))
       before = fresh.at(-1)?.seq ?? 0
       if (found.length < PAGE || fresh.length >= KEPT) break
@@ -183,7 +184,7 @@ export function createConversations(
     recent.set(id, revision, known)
     for (const message of known) if (message.seq > contextFrom) yield message
     for (let before = known.at(-1)?.seq ?? 0; known.length >= KEPT; ) {
-      const found = await database.read.all(visible, { id, after: contextFrom, before, limit: PAGE })
+      const found = await database.read.all(visible, { id, after: contextFrom, before })
       for (const row of found) yield messages.open(row)
       if (found.length < PAGE) return
       before = found.at(-1)?.seq ?? 0

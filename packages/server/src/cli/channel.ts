@@ -49,12 +49,15 @@ export async function testChannel(call: Call, [id = '']: readonly string[]): Pro
 }
 
 /** Asks the platform without receiving anything. @throws {CliError} with its words. */
-export async function probeAccount({ id, channel, settings }: AccountConfig): Promise<Identity> {
+export async function probeAccount(
+  { id, channel, settings }: AccountConfig,
+  signal: AbortSignal = AbortSignal.timeout(PATIENCE),
+): Promise<Identity> {
   await using client = createFetch()
   try {
-    return await channel.probe(settings, { fetch: client.fetch }, AbortSignal.timeout(PATIENCE))
+    return await channel.probe(settings, { fetch: client.fetch }, signal)
   } catch (error) {
     const { kind, message } = error as DeliveryError
-    throw new CliError(`${id}: ${kind ?? 'failed'}: ${message}`, 1, 'posthouse doctor')
+    throw new CliError(`${id}: ${kind ?? 'failed'}: ${message}`, 1, 'posthouse doctor', error)
   }
 }

@@ -40,7 +40,10 @@ export const commandTable: readonly CommandSpec[] = [
         w('token of a Telegram bot; env:NAME refers to a variable', 'Telegram 机器人令牌；env:NAME 表示引用环境变量'),
       ],
       ['--telegram-api-root <url>', w('address of the Bot API, if it is not the public one', 'Bot API 地址（非官方地址时填写）')],
-      ['--allowed-users <ids>', w('who may talk to it, separated by commas', '允许与其对话的用户 ID，用逗号分隔')],
+      [
+        '--allowed-users <ids>',
+        w('ids that may talk to it, separated by commas; * for everybody', '允许与其对话的用户 ID，用逗号分隔；* 表示所有人'),
+      ],
       ['--skip-tests', w('write the file without asking model and channel', '不测试模型和渠道，直接写入文件')],
       ['--force', w('replace an existing configuration (a copy is kept)', '替换已有配置（保留副本）')],
     ],

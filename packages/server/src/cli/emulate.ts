@@ -12,7 +12,8 @@ export async function emulate(
   options: Readonly<Record<string, string | boolean | undefined>>,
 ): Promise<void> {
   const port = Number(options.port ?? 0)
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new CliError(
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new CliError(
       terminal.t({ en: '--port: a number from 0 to 65535 is expected.', zh: '--port：应为 0 到 65535 之间的数字。' }),
       2,
       'posthouse emulate --help',

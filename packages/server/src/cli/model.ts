@@ -88,7 +88,10 @@ export async function testModel(call: Call, [id]: readonly string[]): Promise<vo
 }
 
 /** One short question, past the router: this endpoint or none. @throws {CliError} with the provider's words. */
-export async function askModel({ id, provider, settings }: EndpointConfig): Promise<{ text: string; firstToken: number; total: number }> {
+export async function askModel(
+  { id, provider, settings }: EndpointConfig,
+  signal: AbortSignal = AbortSignal.timeout(PATIENCE),
+): Promise<{ text: string; firstToken: number; total: number }> {
   await using client: FetchClient = createFetch()
   const model: Model = provider.create(settings, { id, fetch: client.fetch, log: createLogger({ debug: false, terminal: false }) })
   const started = systemClock.elapsed()
@@ -98,7 +101,7 @@ export async function askModel({ id, provider, settings }: EndpointConfig): Prom
   try {
     for await (const event of model.stream(
       { messages: [{ role: 'user', content: [{ type: 'text', text: 'Say hello in one short sentence.' }] }] },
-      AbortSignal.timeout(PATIENCE),
+      signal,
     )) {
       if (event.type !== 'text') continue
       firstToken ||= since()
@@ -106,7 +109,7 @@ export async function askModel({ id, provider, settings }: EndpointConfig): Prom
     }
   } catch (error) {
     if (!(error instanceof ModelError)) throw error
-    throw new CliError(`${id}: ${error.kind}: ${error.message}`, 1, 'posthouse doctor')
+    throw new CliError(`${id}: ${error.kind}: ${error.message}`, 1, 'posthouse doctor', error)
   }
   return { text, firstToken, total: since() }
 }

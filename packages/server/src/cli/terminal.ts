@@ -6,8 +6,8 @@ export class CliError extends Error {
   /** 1: it did not work. 2: it was called or configured wrongly. */
   readonly exitCode: 1 | 2
   readonly next: string | undefined
-  constructor(message: string, exitCode: 1 | 2 = 1, next?: string) {
-    super(message)
+  constructor(message: string, exitCode: 1 | 2 = 1, next?: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
     this.exitCode = exitCode
     this.next = next
   }

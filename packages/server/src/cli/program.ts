@@ -9,6 +9,10 @@ import { titles, translateUsage } from './usage.ts'
 export async function run(args: readonly string[]): Promise<void> {
   const language = findLanguage(configOf(args), process.env, process.cwd())
   const json = args.includes('--json')
+  // A reader that has seen enough (`| head`) is no failure; a gateway goes on without the reader of its log.
+  process.stdout.on('error', () => {
+    if (args[0] !== 'start') process.exit()
+  })
   const program = buildProgram(language)
   try {
     if (args.length === 0) program.outputHelp()

@@ -27,5 +27,5 @@ export function translateUsage({ message }: CommanderError, language: Language):
   const form = FORMS.find(([pattern]) => pattern.test(first))
   const said = form ? form[1](...(form[0].exec(first)?.slice(1) ?? []))[language] : first
   if (!meant) return said
-  return language === 'zh' ? `${said} 是否想用“${meant}”？` : `${said} Did you mean "${meant}"?`
+  return language === 'zh' ? `${said}是否想用“${meant}”？` : `${said} Did you mean "${meant}"?`
 }

@@ -66,12 +66,15 @@ export function readDocument(text: string, path: string, env: NodeJS.ProcessEnv)
       : words(`aliases (*) make the file too large; at most ${MOST_ALIASES}`, `别名（*）使内容过大；最多 ${MOST_ALIASES} 个`)
     return { ...nothing, problems: [{ path: [], message }] }
   }
-  const placing: Placing = { folder: dirname(resolve(path)), env, problems: [], secrets: new Set(), nodes: 0 }
+  const placing: Placing = { folder: dirname(resolve(path)), env, problems: [], secrets: new Set(), nodes: 0, excess: undefined }
+  const placed = putSecrets(value, [], placing)
+  const position = (keys: Path) => positionOf(document, lines, keys)
+  if (placing.excess) return { ...nothing, position, problems: [placing.excess] }
   return {
-    value: putSecrets(value, [], placing),
+    value: placed,
     problems: placing.problems,
     secrets: placing.secrets,
-    position: (keys) => positionOf(document, lines, keys),
+    position,
     written: (keys) => keys.reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], value),
   }
 }
@@ -115,20 +118,22 @@ interface Placing {
   readonly problems: Problem[]
   readonly secrets: Set<string>
   nodes: number
+  /** More than may be looked at: nothing else of the file is judged. */
+  excess: Problem | undefined
 }
 
 /** Puts `${env:NAME}` and `${file:path}` in. */
 function putSecrets(value: unknown, path: Path, placing: Placing): unknown {
   const { problems } = placing
-  if (++placing.nodes > MOST_NODES) {
-    if (placing.nodes === MOST_NODES + 1)
-      problems.push({ path, message: words(`more than ${MOST_NODES} values`, `超过 ${MOST_NODES} 个值`) })
-    return undefined
-  }
-  if (path.length > MOST_DEPTH) {
-    problems.push({ path, message: words(`nested deeper than ${MOST_DEPTH} levels`, `嵌套超过 ${MOST_DEPTH} 层`) })
-    return undefined
-  }
+  placing.nodes++
+  if (placing.nodes > MOST_NODES)
+    placing.excess ??= { path: [], message: words(`more than ${MOST_NODES} values`, `超过 ${MOST_NODES} 个值`) }
+  if (path.length > MOST_DEPTH)
+    placing.excess ??= {
+      path: path.slice(0, 3),
+      message: words(`nested deeper than ${MOST_DEPTH} levels`, `嵌套超过 ${MOST_DEPTH} 层`),
+    }
+  if (placing.excess) return undefined
   if (typeof value === 'string') return putInto(value, path, placing)
   if (Array.isArray(value)) return value.map((entry, index) => putSecrets(entry, [...path, index], placing))
   if (typeof value !== 'object' || value === null) return value

@@ -121,7 +121,7 @@ function readFileOrTell(path: string): ReturnType<typeof readText> {
 /** The same for a text. */
 export function parseConfig(text: string, path: string | undefined, catalog: Catalog, env: NodeJS.ProcessEnv, folder: string): Loaded {
   const document = readDocument(text, path ?? `${folder}/posthouse.yaml`, env)
-  const problems: Problem[] = [...document.problems]
+  const problems: Problem[] = []
   if (!isSection(document.value)) problems.push({ path: [], message: expected('a section with keys', '一组键', document.value) })
   const forms = mapForms(isSection(document.value) ? document.value : {})
   const { channels, models: modelsRaw, ...rest } = forms.value
@@ -137,7 +137,18 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
   const endpoints = checkEndpoints(endpointsRaw, catalog, problems)
   const models = checkModels(root.models as Record<string, unknown>, endpoints, catalog, problems, problems.length === before)
   const accountProblems = new Map<string, Problem[]>()
-  const accounts = checkAccounts(channels, catalog, problems, accountProblems)
+  // What could not be put in is told as that, not as the empty text in its place.
+  const [unresolved, accountOf] = assign(document.problems, forms, Object.keys(isSection(channels) ? channels : {}))
+  const instead = (own: readonly Problem[], found: readonly Problem[]) => [
+    ...own,
+    ...found.filter(({ path: keys }) => !own.some((other) => other.path.join('.') === forms.origin(keys).join('.'))),
+  ]
+  const accounts = checkAccounts(channels, catalog, problems, (id, found) => {
+    const all = instead(accountOf.get(id) ?? [], found)
+    if (all.length > 0) accountProblems.set(id, all)
+    return all.length === 0
+  })
+  problems.splice(0, problems.length, ...instead(unresolved, problems))
   const config = problems.length > 0 ? undefined : assemble(root, models, accounts, folder)
   if (config) problems.push(...checkServer(config, isFolder))
   const place = placer(path, document, forms)
@@ -151,6 +162,15 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
     notices: forms.notices,
     written: (keys) => document.written(forms.origin(keys)),
   }
+}
+
+/** Problems of the document, told apart: of accounts, and the rest. */
+function assign(problems: readonly Problem[], { origin }: Mapped, accounts: readonly string[]): [Problem[], Map<string, Problem[]>] {
+  const ofAccount = (problem: Problem) =>
+    accounts.find((id) => origin(['channels', id]).every((key, index) => String(key) === String(problem.path[index])))
+  const groups = Map.groupBy(problems, ofAccount)
+  const rest = groups.get(undefined) ?? []
+  return [rest, new Map([...groups].filter((entry): entry is [string, Problem[]] => entry[0] !== undefined))]
 }
 
 const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
@@ -264,8 +284,13 @@ function checkModels(
   return { primary, fallback, endpoints }
 }
 
-/** One broken account is closed; the others open. */
-function checkAccounts(raw: unknown, { channels }: Catalog, problems: Problem[], broken: Map<string, Problem[]>): AccountConfig[] {
+/** One broken account is closed; the others open. `whole` takes what was found of an account, and says whether it may open. */
+function checkAccounts(
+  raw: unknown,
+  { channels }: Catalog,
+  problems: Problem[],
+  whole: (id: string, found: readonly Problem[]) => boolean,
+): AccountConfig[] {
   const accounts: AccountConfig[] = []
   if (raw === undefined || raw === null) return accounts
   if (!isSection(raw)) {
@@ -280,6 +305,7 @@ function checkAccounts(raw: unknown, { channels }: Catalog, problems: Problem[],
     if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(id)) found.push({ path, message: BAD_NAME })
     if (OWN.includes(id))
       found.push({ path, message: words(`"${id}" is an account of our own; take another name`, `“${id}”是内置账号；请换一个名称`) })
+    let account: AccountConfig | undefined
     if (!channel) {
       found.push({
         path: isSection(entry) && 'type' in entry ? [...path, 'type'] : path,
@@ -289,9 +315,9 @@ function checkAccounts(raw: unknown, { channels }: Catalog, problems: Problem[],
       const fields: Record<string, Field> = { ...accountFields, ...channel.settings.fields }
       const checked = checkObject(entry, fields, channel.settings.required, path, found)
       checkRules(channel.settings, checked, path, found, 0)
-      if (found.length === 0 && checked.enabled !== false) accounts.push(toAccount(id, channel, checked))
+      if (found.length === 0 && checked.enabled !== false) account = toAccount(id, channel, checked)
     }
-    if (found.length > 0) broken.set(id, found)
+    if (whole(id, found) && account) accounts.push(account)
   }
   return accounts
 }
@@ -322,8 +348,9 @@ function checkRules(
   before: number,
 ): void {
   if (problems.length > before) return
-  for (const { field, problem } of schema.check?.(settings) ?? [])
-    problems.push({ path: [...path, field], message: words(problem, problem) })
+  for (const { field, problem } of schema.check?.(settings) ?? []) {
+    problems.push({ path: [...path, field], message: typeof problem === 'string' ? words(problem, problem) : problem })
+  }
 }
 
 function unknownName(what: Bilingual, name: unknown, known: readonly string[]): Bilingual {

@@ -58,7 +58,8 @@ function unknownKey(key: string, known: readonly string[]): Bilingual {
 
 /** A default with a unit becomes its number, like a value; a default that is a number is one already. */
 export function defaultOf(field: Field): unknown {
-  return checkValue(field.default, field, [], [])
+  // What has a unit and is a number stands for the number that a unit would make.
+  return field.format && typeof field.default === 'number' ? field.default : checkValue(field.default, field, [], [])
 }
 
 type Report = (message: Bilingual) => undefined
@@ -147,7 +148,6 @@ const EXAMPLES = { duration: '30s, 5m, 1h', size: '500KB, 50MB' }
 const LONGEST = 24 * 86_400_000
 
 function checkUnit(value: unknown, field: Field, format: 'duration' | 'size', problem: Report): number | undefined {
-  if (value === field.default && typeof value === 'number') return value
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]+)$/i.exec(String(value))
   const unit = Object.entries(UNITS[format]).find(([name]) => name.toLowerCase() === match?.[2]?.toLowerCase())?.[1]
   if (value !== 0 && (!match?.[1] || unit === undefined)) {

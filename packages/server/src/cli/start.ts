@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createGateway, type Gateway } from '../app.ts'
 import { catalog } from '../catalog.ts'
-import { type Loaded, loadConfig, watchFile } from '../config/index.ts'
+import { type FileState, findConfig, type Loaded, loadConfig, stateOf, watchFile } from '../config/index.ts'
 import { type AppLogger, createLogger } from '../ops/index.ts'
 import type { Call } from './commands.ts'
 import { problemLines } from './config.ts'
@@ -16,6 +16,8 @@ const webFolder = join(import.meta.dirname, '../../../web/dist')
 export async function start({ config: given, terminal }: Call): Promise<void> {
   const { t } = terminal
   const log = createLogger({ debug: process.env.AI_DEBUG === 'true', terminal: process.stdout.isTTY === true && !terminal.json })
+  const path = findConfig(given, process.env, process.cwd())
+  const since = path === undefined ? undefined : stateOf(path)
   const loaded = loadHere(given)
   const told = problemLines(loaded, terminal)
   if (!loaded.config) {
@@ -34,7 +36,7 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
     throw new CliError(t(words), 1, next ?? 'posthouse doctor')
   }
   greet(gateway, loaded, terminal)
-  const watching = loaded.path === undefined ? undefined : followConfig(loaded.path, gateway, log)
+  const watching = path === undefined ? undefined : followConfig(path, since, gateway, log)
   const stopped = Promise.withResolvers<void>()
   const stop = (signal: NodeJS.Signals) => {
     log.info({ signal }, 'stopping: running answers may end first')
@@ -79,8 +81,8 @@ function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Term
 }
 
 /** A valid change is taken over, an invalid one is told and the running configuration stays. */
-function followConfig(path: string, gateway: Gateway, log: AppLogger): Disposable {
-  return watchFile(path, async () => {
+function followConfig(path: string, since: FileState, gateway: Gateway, log: AppLogger): Disposable {
+  return watchFile(path, since, async () => {
     try {
       const loaded = loadConfig(path, catalog, process.env, dirname(path))
       const problems = loaded.problems.map(({ text }) => text.en)

@@ -12,4 +12,4 @@ export {
   parseConfig,
 } from './load.ts'
 export { formatUnit, nearest, shown } from './validate.ts'
-export { watchFile } from './watch.ts'
+export { type FileState, stateOf, watchFile } from './watch.ts'

@@ -18,12 +18,4 @@ function seen<S>(provider: ModelProvider<S>): AnyProvider {
   return provider as unknown as AnyProvider
 }
 
-export {
-  type CallRecord,
-  createModelRouter,
-  type Endpoint,
-  type EndpointStatus,
-  type ModelRouter,
-  type RouterClock,
-  type RouterEvent,
-} from './router/index.ts'
+export { createModelRouter, type EndpointStatus, type ModelRouter } from './router/index.ts'

@@ -2,4 +2,4 @@
 
 export { freeRatio } from './disk.ts'
 export { type AppLogger, createLogger } from './log.ts'
-export { createMetrics, type Metrics, metricTable } from './metrics.ts'
+export { createMetrics, metricTable } from './metrics.ts'

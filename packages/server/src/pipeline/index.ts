@@ -1,6 +1,4 @@
 /** The pipeline's door. */
 export { commandNames } from './converse/commands.ts'
 export { chosenModel, switchEverywhere } from './converse/model-choice.ts'
-export type { Assistant } from './converse/turn.ts'
-export { createPipeline, type Pipeline, type PipelineParts } from './pipeline.ts'
-export type { Origin } from './receive/accept.ts'
+export { createPipeline } from './pipeline.ts'

@@ -1,3 +1,5 @@
 /** Storage: the only place that knows SQL. */
 export { createBlobs } from './blobs.ts'
-export { openStore, type StoreOptions, WrongKey } from './store.ts'
+export { folderHolder, inspectDatabase, keyFits } from './inspect.ts'
+export { holdFolder } from './lock.ts'
+export { openStore, WrongKey } from './store.ts'

@@ -5,7 +5,7 @@
 import type { Capabilities, Channel } from '@posthouse/contract'
 import { render } from './send.ts'
 
-export { decode, type WebInput } from './receive.ts'
+export { decode } from './receive.ts'
 
 const MB = 1024 * 1024
 const FILE = 50 * MB

@@ -6,7 +6,7 @@ import { type FetchedFile, fetchFiles } from './files.ts'
 import { chosenModel } from './model-choice.ts'
 import { noticeText } from './notices.ts'
 import { openPreview, type Preview } from './preview.ts'
-import { notice, result, type TurnWork } from './turn.ts'
+import { notice, result, type TurnWork } from './work.ts'
 
 /** Why a turn's signal fired. */
 export type Interruption = 'stop' | 'shutdown'

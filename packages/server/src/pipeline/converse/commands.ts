@@ -2,7 +2,7 @@
 import type { TurnResult } from '../../ports/store.ts'
 import { chosenModel, switchConversation } from './model-choice.ts'
 import { noticeText } from './notices.ts'
-import { notice, type TurnWork } from './turn.ts'
+import { notice, type TurnWork } from './work.ts'
 
 /** Names of the built-in commands; docs/reference/commands.md lists the same. */
 export const commandNames = ['help', 'start', 'new', 'stop', 'model'] as const

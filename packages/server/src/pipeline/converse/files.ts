@@ -2,7 +2,7 @@
 import { type Connection, type FileRef, isPosthouseError, type ModelContent, type Part } from '@posthouse/contract'
 import type { StoredMessage } from '../../ports/store.ts'
 import { noticeText } from './notices.ts'
-import { connectionOf, type TurnWork } from './turn.ts'
+import { connectionOf, type TurnWork } from './work.ts'
 
 /** A file of this turn that could not be had, with what the person is told. */
 export interface FetchedFile {

@@ -5,7 +5,7 @@
 import type { Connection, Receipt } from '@posthouse/contract'
 import { conversationTopic } from '../../ports/live.ts'
 import { parseMarkdown, withMark } from '../markdown.ts'
-import { connectionOf, type TurnWork } from './turn.ts'
+import { connectionOf, type TurnWork } from './work.ts'
 
 /** A draft appears when this much is there and this much time went by: a quick answer needs none. */
 const DRAFT_TEXT = 24

@@ -189,6 +189,26 @@ describe('Telegram', () => {
       await ann.hearsNothingMore()
     }))
 
+  it('/stop reaches what did not begin yet', () =>
+    inScene({ pace: endless }, async ({ story, model, telegram }) => {
+      model.reply(stages(300))
+      const ann = story.user('ann')
+      // In one batch: the command is there before the first turn is.
+      for (const text of ['the long road', '/stop']) ann.says(text)
+      await ann.hears('Stopped.')
+      // Behind a running answer: both end.
+      ann.says('the next road')
+      await model.waitForCall(({ question, chunks }) => question?.text.endsWith('the next road') === true && chunks > 0)
+      for (const text of ['and one more', '/stop']) ann.says(text)
+      await ann.hears(/⏹$/)
+      await ann.hears('Stopped.')
+      ann.says('/help')
+      await ann.hears(/begins a new conversation/)
+      await ann.hearsNothingMore()
+      assert.ok(model.calls.every(({ ended }) => ended?.how === 'client-closed'))
+      assert.equal(telegram.pending, 0)
+    }))
+
   it('an edited message before its answer', () =>
     inScene({}, async ({ story, model, telegram }) => {
       model.reply(({ text }) => (text === 'wait' ? { text: stages(12), interval: 60, chunkSize: 4 } : `You said: ${text}`))

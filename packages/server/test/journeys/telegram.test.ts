@@ -23,6 +23,8 @@ interface Scene {
   readonly model: ModelEmulator
   readonly posthouse: Posthouse
   readonly story: Story<PostedMessage>
+  /** Saves a configuration in which these people may write, while the gateway runs. */
+  allow(...names: string[]): void
   /** What `posthouse ... --json` says. */
   cli<T>(...args: string[]): Promise<T>
 }
@@ -44,9 +46,8 @@ async function inScene(options: SceneOptions, play: (scene: Scene) => Promise<vo
   await using telegram = await createTelegramEmulator()
   await using model = await createModelEmulator({ keys: 'any', models: 'any', ...(options.pace ? { pace: options.pace } : {}) })
   const stage = telegramStage(telegram)
-  const allowed = options.allowed?.map((name) => stage.idOf(name))
   const endpoint = (name: string, more: object = {}) => ({ api: 'openai', base_url: `${model.url}/v1`, model: name, ...more })
-  await using posthouse = createPosthouse({
+  const configOf = (allowed: readonly string[] | undefined) => ({
     ...(options.server ? { server: options.server } : {}),
     models: {
       primary: 'main',
@@ -59,12 +60,13 @@ async function inScene(options: SceneOptions, play: (scene: Scene) => Promise<vo
         api_root: telegram.url,
         send_rate: 1000,
         room_send_rate: 1000,
-        ...(allowed ? { allowed_users: allowed } : {}),
+        ...(allowed ? { allowed_users: allowed.map((name) => stage.idOf(name)) } : {}),
         ...options.account,
       },
     },
     ...(options.assistant ? { assistant: options.assistant } : {}),
   })
+  await using posthouse = createPosthouse(configOf(options.allowed))
   const cli = async <T>(...args: string[]) => {
     const { code, stdout, stderr } = await posthouse.cli(...args, '--json')
     assert.equal(code, 0, stderr)
@@ -77,7 +79,8 @@ async function inScene(options: SceneOptions, play: (scene: Scene) => Promise<vo
       return waiting + unsent === 0
     }, 'everything is done')
   await posthouse.start(options.env)
-  await play({ telegram, model, posthouse, cli, story: createStory(stage, { quiet }) })
+  const allow = (...names: string[]) => posthouse.configure(configOf(names))
+  await play({ telegram, model, posthouse, cli, allow, story: createStory(stage, { quiet }) })
   const refused = telegram.ledger.filter(({ outcome }) => outcome.code === 400).map(({ outcome }) => outcome.description)
   assert.deepEqual(refused, options.refusals ?? [], 'what Telegram refused')
 }
@@ -229,7 +232,7 @@ describe('Telegram', () => {
     }))
 
   it('strangers are told once, then met with silence', () =>
-    inScene({ allowed: ['ann'] }, async ({ story, model }) => {
+    inScene({ allowed: ['ann'] }, async ({ story, model, posthouse, allow }) => {
       const [ann, bob] = [story.user('ann'), story.user('bob')]
       bob.says('hello?')
       await bob.hears(new RegExp(`^Access denied\\. Your id here is ${bob.id};`))
@@ -238,6 +241,16 @@ describe('Telegram', () => {
       assert.equal(model.calls.length, 0)
       ann.says('hello')
       await ann.hears('You said: hello')
+      const changes = () => posthouse.log.filter((line) => line.includes('the changed configuration was taken over')).length
+      // The first is that of the start: the free port that was found.
+      await until(() => changes() > 0, 'the first change')
+      const before = changes()
+      allow('bob')
+      await until(() => changes() > before, 'the change is taken over')
+      bob.says('and now?')
+      await bob.hears(/and now\?$/)
+      ann.says('and I?')
+      await ann.hears(/^Access denied/)
     }))
 
   for (const burst of ['coalesce', 'one-by-one'] as const) {

@@ -56,6 +56,15 @@ export function createDeadLetters(
       .where('message_id', '=', p.id)
       .where('state', '=', is('dead')),
   )
+  const readable = [
+    prepare<{ id: string }>()((p) => builder.updateTable('messages').set({ status: 'complete' }).where('id', '=', p.id)),
+    prepare<{ id: string }>()((p) =>
+      builder
+        .updateTable('conversations')
+        .set({ revision: sql`revision + 1` })
+        .where('id', '=', (e) => e.selectFrom('inbox').select('conversation_id').where('message_id', '=', p.id)),
+    ),
+  ]
   const retryDelivery = prepare<{ id: string; at: number }>()((p) =>
     builder
       .updateTable('outbox')
@@ -110,7 +119,9 @@ export function createDeadLetters(
     retry: (id) =>
       database.write(async (transaction) => {
         const at = clock.now()
-        return Number(await transaction.run(retryMessage, { id, at })) + Number(await transaction.run(retryDelivery, { id, at })) > 0
+        if ((await transaction.run(retryMessage, { id, at })) === 0) return (await transaction.run(retryDelivery, { id, at })) > 0
+        for (const update of readable) await transaction.run(update, { id })
+        return true
       }),
     drop: (id) =>
       database.write(async (transaction) => {

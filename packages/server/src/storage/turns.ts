@@ -18,6 +18,9 @@ import { is, leadsTo } from './steps.ts'
 /** Messages that one turn may take, whatever is asked for. */
 const MOST = 20
 
+/** Outcomes of messages that the model must not see with a later one either. */
+const WITHHELD: ReadonlySet<Outcome> = new Set(['refused', 'quarantined'])
+
 export function createTurns(
   builder: Kysely<Schema>,
   database: Database,
@@ -70,6 +73,20 @@ export function createTurns(
   const settle = prepare<{ turn: string; lane: string; state: 'done' | 'dead'; outcome: Outcome; at: number }>()((p) =>
     claimedBy(p.turn, p.lane).set({ state: p.state, outcome: p.outcome, done_at: p.at }),
   )
+  /** While the rows are open: what is open is found by its own small index. */
+  const withhold = prepare<{ turn: string; lane: string }>()((p) =>
+    builder
+      .updateTable('messages')
+      .set({ status: 'failed' })
+      .where('id', 'in', (e) =>
+        e
+          .selectFrom('inbox')
+          .select('message_id')
+          .where('conversation_id', '=', p.lane)
+          .where('done_at', 'is', null)
+          .where('turn_id', '=', p.turn),
+      ),
+  )
   const giveBack = prepare<{ turn: string; lane: string; uncount: number }>()((p) =>
     claimedBy(p.turn, p.lane).set({ state: 'pending', turn_id: null, attempts: sql`attempts - ${p.uncount}` }),
   )
@@ -103,7 +120,10 @@ export function createTurns(
         if ((await transaction.run(begin, { id, lane, node })) === 0) return undefined
         // What may have broken a turn before, and what is a command, goes alone.
         const alone = head.attempts > 0 || head.kind === 'command'
-        const stop = found.findIndex((row, index) => index > 0 && (alone || row.kind === 'command' || row.attempts > 0))
+        // So does what another person wrote: who may, and who may not, never share an outcome.
+        const author = messages.open(head).body.author?.id
+        const apart = (row: typeof head) => row.kind === 'command' || row.attempts > 0 || messages.open(row).body.author?.id !== author
+        const stop = found.findIndex((row, index) => index > 0 && (alone || apart(row)))
         const rows = found.slice(0, Math.min(coalesce, MOST, stop === -1 ? MOST : stop))
         await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
         const place = await first(transaction, conversation, { id: lane })
@@ -131,6 +151,10 @@ export function createTurns(
         const at = clock.now()
         if ((await transaction.run(end, { id: turnId, lane, node, at })) !== 1) {
           throw new StaleTurn(`turn ${turnId} is not running on node ${node}`)
+        }
+        if (WITHHELD.has(result.outcome)) {
+          await transaction.run(withhold, { turn: turnId, lane })
+          await conversations.revise(transaction, lane)
         }
         await transaction.run(settle, { turn: turnId, lane, state: result.inbox, outcome: result.outcome, at })
         const stored = []

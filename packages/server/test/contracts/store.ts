@@ -102,6 +102,38 @@ export const storeBehaviours: readonly Behaviour[] = [
     },
   },
   {
+    name: 'a burst of several people is claimed person by person',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId } = await admit(store)
+      for (const id of ['ann', 'bob', 'ann']) await admit(store, { author: { id } })
+      const authors = []
+      for (let turn = await store.turns.claim(conversationId, 'n', 10); turn; turn = await store.turns.claim(conversationId, 'n', 10)) {
+        authors.push(turn.messages.map(({ body }) => body.author?.id).join(' '))
+        await store.turns.finish('n', answer(harness, turn))
+      }
+      assert.deepEqual(authors, ['ann ann', 'bob', 'ann'])
+    },
+  },
+  {
+    name: 'what was refused or set aside is marked for the context, until an operator lets it go again',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId, messageId } = await admit(store)
+      const status = async () => (await store.conversations.message(messageId))?.status
+      const revision = async () => (await store.conversations.find(conversationId))?.revision ?? 0
+      const before = await revision()
+      const turn = await store.turns.claim(conversationId, 'n', 10)
+      await store.turns.finish('n', { ...answer(harness, turn), outcome: 'quarantined', inbox: 'dead' })
+      assert.deepEqual([await status(), (await revision()) > before], ['failed', true])
+      assert.ok(await store.dead.retry(messageId))
+      assert.deepEqual([await status(), (await revision()) > before + 1], ['complete', true])
+      const answered = await store.turns.claim(conversationId, 'n', 10)
+      await store.turns.finish('n', answer(harness, answered))
+      assert.equal(await status(), 'complete')
+    },
+  },
+  {
     name: 'P6: the end of a turn is one commit: answer, inbox and outbox, or nothing of it',
     async run(harness) {
       const { store } = harness

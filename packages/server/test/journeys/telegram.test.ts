@@ -241,6 +241,21 @@ describe('Telegram', () => {
       assert.equal(model.calls.length, 0)
       ann.says('hello')
       await ann.hears('You said: hello')
+      // In a group, at the same moment: each has an outcome of their own.
+      const team = story.group('team')
+      model.setPace({ firstToken: 300 })
+      for (const [person, text] of [
+        [ann, 'first'],
+        [bob, 'do as I say'],
+        [ann, 'second'],
+        [bob, 'obey'],
+      ] as const) {
+        person.in(team).says(`@emulated_bot ${text}`)
+      }
+      await team.hears('You said: ann: first')
+      await team.hears('You said: ann: second')
+      await team.hearsNothingMore()
+      assert.doesNotMatch(JSON.stringify(model.calls), /do as I say|obey/)
       const changes = () => posthouse.log.filter((line) => line.includes('the changed configuration was taken over')).length
       // The first is that of the start: the free port that was found.
       await until(() => changes() > 0, 'the first change')
@@ -248,7 +263,8 @@ describe('Telegram', () => {
       allow('bob')
       await until(() => changes() > before, 'the change is taken over')
       bob.says('and now?')
-      await bob.hears(/and now\?$/)
+      // What was refused is no part of the conversation.
+      await bob.hears('You said: and now?')
       ann.says('and I?')
       await ann.hears(/^Access denied/)
     }))
@@ -380,6 +396,7 @@ describe('Telegram', () => {
       }
       await ann.hears(/could not be worked on: it failed three times/)
       await ann.hears('You said: and then a tea')
+      assert.doesNotMatch(JSON.stringify(model.calls), /arsenic/)
       await bob.hears(stages(10))
       await cem.hears('You said: good day')
       // A send that was under way in a crash may have been made twice, and is marked then.

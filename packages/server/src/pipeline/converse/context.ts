@@ -35,6 +35,8 @@ export async function buildRequest(work: TurnWork, files: readonly FetchedFile[]
   let left = budget
   const history: StoredMessage[] = []
   await parts.store.conversations.context(turn.conversation, first?.seq ?? 0, (message) => {
+    // Refused, or set aside: not for the model, and no burden on what is.
+    if (message.role === 'user' && message.status === 'failed') return true
     left -= costOf(message)
     if (left < 0 || history.length >= MOST_MESSAGES) return false
     history.push(message)

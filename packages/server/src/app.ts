@@ -226,8 +226,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     }),
   )
   opened.use(accounts)
-  await pipeline.start()
+  // Before any turn: who may write, and how old a message may be, stands in the accounts.
   await accounts.update(withWeb(config.accounts))
+  await pipeline.start()
   opened.use(clock.every(PRUNE_EVERY, () => void prune()))
   models.warmUp()
 

@@ -25,19 +25,13 @@ export const metricWords: Readonly<Record<string, string>> = {
 }
 
 /** What each state means. */
-export const stateWords: Readonly<Record<'inbox' | 'turn' | 'delivery', Readonly<Record<string, Words>>>> = {
+export const stateWords: Readonly<Record<'inbox' | 'delivery', Readonly<Record<string, Words>>>> = {
   inbox: {
     pending: w('accepted and synced; waits for its turn', '已受理并落盘，等待处理'),
     claimed: w('a turn works on it', '某个轮次正在处理'),
     done: w('it has its one outcome', '已有唯一结果'),
     dead: w('it could not get an outcome by itself; an operator decides', '无法自行得到结果，等待管理员处理'),
     dropped: w('an operator gave it up', '管理员已放弃'),
-  },
-  turn: {
-    running: w('works on its messages; at most one in a conversation', '正在处理；每个对话同时最多一个'),
-    done: w('committed: the answer, the inbox and the outbox in one', '已提交：回答、收件箱、发件箱同时生效'),
-    released: w('given back: its messages wait again', '已交还：其消息重新等待'),
-    abandoned: w('its process died; its messages wait again', '进程已终止：其消息重新等待'),
   },
   delivery: {
     pending: w('promised; waits for its time', '已承诺，等待发送'),

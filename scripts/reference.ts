@@ -13,7 +13,7 @@ import { commandTable, exitCodes, globalOptions } from '../packages/server/src/c
 import { allKeys, type Key } from '../packages/server/src/cli/config.ts'
 import { formatUnit, jsonSchema } from '../packages/server/src/config/index.ts'
 import { metricTable } from '../packages/server/src/ops/index.ts'
-import { inboxSteps, turnSteps } from '../packages/server/src/ports/store.ts'
+import { inboxSteps } from '../packages/server/src/ports/store.ts'
 import { actionWords, metricWords, stateWords } from './reference-words.ts'
 
 type Language = 'en' | 'zh'
@@ -91,7 +91,6 @@ export function tables(language: Language): Readonly<Record<string, string>> {
       ]),
     ),
     inbox: steps(stateWords.inbox, inboxSteps),
-    turn: steps(stateWords.turn, turnSteps),
     delivery: steps(stateWords.delivery, deliverySteps),
     failures: table(
       heads('Kind|Then', '类型|随后'),

@@ -2,7 +2,7 @@
 import type { DeliveryError, Identity } from '@posthouse/contract'
 import type { AccountConfig } from '../config/index.ts'
 import { createFetch } from '../security/index.ts'
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { loadLocal } from './local.ts'
 import { CliError, table } from './terminal.ts'
 

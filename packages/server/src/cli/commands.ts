@@ -1,13 +1,7 @@
 /** Every command, as data. docs/reference/commands.md lists the same; a test compares them. */
-import type { Terminal, Words } from './terminal.ts'
+import type { Call, Options } from './call.ts'
+import type { Words } from './terminal.ts'
 
-export interface Call {
-  /** Path of the configuration, as given. */
-  readonly config: string | undefined
-  readonly terminal: Terminal
-}
-
-export type Options = Readonly<Record<string, string | boolean | undefined>>
 type Action = (call: Call, args: readonly string[], options: Options) => Promise<void>
 
 export interface CommandSpec {

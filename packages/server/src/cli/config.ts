@@ -2,7 +2,7 @@
 import type { Field } from '@posthouse/contract'
 import { catalog } from '../catalog.ts'
 import { accountFields, endpointFields, jsonSchema, type Loaded, nearest, rootFields } from '../config/index.ts'
-import type { Call, Options } from './commands.ts'
+import type { Call, Options } from './call.ts'
 import { loadHere } from './local.ts'
 import { CliError, type Terminal } from './terminal.ts'
 

@@ -1,6 +1,6 @@
 /** `posthouse dead`: what could not get its outcome by itself. The running gateway sees a retry within seconds. */
 
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { loadLocal, openLocal } from './local.ts'
 import { ago, CliError, plain, table } from './terminal.ts'
 

@@ -1,5 +1,5 @@
 /** `posthouse doctor`: everything that can be looked at from here, each finding with its remedy. Nothing is changed. */
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { checkConfiguration, checkDatabase, checkKeyFile } from './doctor/data.ts'
 import { type Check, type Finding, groups, type State, worst } from './doctor/finding.ts'
 import { checkHost } from './doctor/host.ts'

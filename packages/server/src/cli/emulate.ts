@@ -1,7 +1,7 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
 import { startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
 const HOST = '127.0.0.1'

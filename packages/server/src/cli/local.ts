@@ -7,7 +7,7 @@ import { type Config, findConfig, type Loaded, loadConfig } from '../config/inde
 import type { Store } from '../ports/store.ts'
 import { createSealer, loadKey, type MasterKey } from '../security/index.ts'
 import { openStore } from '../storage/index.ts'
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { explainFailure } from './remedy.ts'
 import { CliError, type Terminal } from './terminal.ts'
 

@@ -5,7 +5,7 @@ import type { EndpointConfig } from '../config/index.ts'
 import { createLogger } from '../ops/index.ts'
 import { chosenModel, switchEverywhere } from '../pipeline/index.ts'
 import { createFetch, type FetchClient } from '../security/index.ts'
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { type Local, loadLocal, openLocal } from './local.ts'
 import { CliError, plain, table } from './terminal.ts'
 

@@ -1,6 +1,6 @@
 /** `posthouse send`: a message of the operator's, promised in the outbox; the running gateway delivers it. */
 import { newId } from '../base/ids.ts'
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { askGateway, loadLocal, openLocal } from './local.ts'
 import { CliError } from './terminal.ts'
 

@@ -1,6 +1,6 @@
 /** `posthouse status`: one screen. From the running gateway what it says of itself, from the database the rest. */
 import { freeRatio } from '../ops/index.ts'
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { askGateway, loadLocal, openLocal } from './local.ts'
 import { ago } from './terminal.ts'
 

@@ -3,7 +3,7 @@ import { systemClock } from '../base/clock.ts'
 import { newId } from '../base/ids.ts'
 import { type Scope, scopes } from '../ports/guards.ts'
 import { createTokens } from '../security/index.ts'
-import type { Call, Options } from './commands.ts'
+import type { Call, Options } from './call.ts'
 import { addressOf, loadLocal, openLocal } from './local.ts'
 import { ago, CliError, plain, table } from './terminal.ts'
 

@@ -1,7 +1,7 @@
 /** `posthouse user`: a forgotten password, with the gateway running or not. */
 import { readFileSync } from 'node:fs'
 import { hashPassword, passwordRule } from '../security/index.ts'
-import type { Call } from './commands.ts'
+import type { Call } from './call.ts'
 import { loadLocal, openLocal } from './local.ts'
 import { CliError } from './terminal.ts'
 

@@ -1,13 +1,20 @@
 /** What no single key can tell, and what would stop the start: a configuration that passes must start. */
 import { BlockList, isIP } from 'node:net'
 import { isAbsolute, relative } from 'node:path'
-import type { Config } from './load.ts'
 import { type Problem, words } from './validate.ts'
 
 /** The proxy library's own names for groups of addresses. */
 const PROXY_GROUPS = ['loopback', 'linklocal', 'uniquelocal']
 
-export function checkServer({ server, databasePath, keyFile, dataFolder }: Config, isFolder: (path: string) => boolean): Problem[] {
+/** What of a configuration these rules look at. */
+interface Checked {
+  readonly server: { readonly host: string; readonly publicUrl: string | undefined; readonly trustedProxies: readonly string[] }
+  readonly databasePath: string
+  readonly keyFile: string
+  readonly dataFolder: string
+}
+
+export function checkServer({ server, databasePath, keyFile, dataFolder }: Checked, isFolder: (path: string) => boolean): Problem[] {
   const problems: Problem[] = []
   const problem = (path: (string | number)[], en: string, zh: string) => problems.push({ path, message: words(en, zh) })
   if (server.host !== 'localhost' && isIP(server.host) === 0) {

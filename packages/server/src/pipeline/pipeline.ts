@@ -4,7 +4,7 @@
  * A message is committed to the inbox and acknowledged; its lane waits for a place; a turn is claimed, computed and ended in one commit; what
  * it promised is delivered. Whatever is interrupted is found again in the database: at the start and by the sweep.
  */
-import type { Admission, InboundMessage } from '@posthouse/contract'
+import { type Admission, type InboundMessage, textOf } from '@posthouse/contract'
 import type { TurnView } from '@posthouse/contract/http'
 import { createTaskGroup } from '../base/lifecycle.ts'
 import { persist } from '../base/persist.ts'
@@ -22,10 +22,11 @@ import {
 } from '../ports/store.ts'
 import { viewConversation, viewMessage } from '../ports/views.ts'
 import type { Interruption } from './converse/answer.ts'
+import { languageIn, noticeText } from './converse/notices.ts'
 import { runTurn } from './converse/turn.ts'
 import type { Timing, TurnParts } from './converse/work.ts'
 import { createLanes } from './queue/lanes.ts'
-import { type AcceptLimits, createAccept, type Origin } from './receive/accept.ts'
+import { type AcceptLimits, createAccept, laneKey, type Origin } from './receive/accept.ts'
 import { createDeliver } from './reply/deliver.ts'
 import { createRates } from './reply/rates.ts'
 
@@ -63,6 +64,8 @@ interface Running {
 /** What the database has and memory does not know is looked for this often (lost tickets, letters let go again by an operator). */
 const SWEEP_EVERY = 2000
 const SWEEP_LANES = 1000
+const FLOOD_NOTICE = 60_000
+const MOST_FLOODS = 10_000
 
 export function createPipeline(parts: PipelineParts): Pipeline {
   const { store, live, clock, log, node, observer, broker } = parts
@@ -70,6 +73,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   const open = new Map<string, number>()
   /** Sequence number of the newest /stop in a lane: what was asked before it is not answered, also if it did not begin yet. */
   const stops = new Map<string, number>()
+  const floods = new Map<string, number>()
   let total = 0
   const failed = (error: unknown) => log.error({ err: error }, 'work in the background failed')
   const turns = createTaskGroup(failed)
@@ -93,7 +97,8 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       },
     },
     admitted(recorded, message, origin) {
-      if (recorded.status === 'admitted') count(recorded.conversationId, 1)
+      if (recorded.status === 'admitted') count(laneKey(origin.account, message.place), 1)
+      if (recorded.status === 'refused') sayFlooded(recorded, message, origin)
       if (message.command?.name === 'stop' && mayStop(message, origin)) {
         if (recorded.status === 'admitted' && recorded.stored) stops.set(recorded.conversationId, recorded.stored.seq)
         stop(recorded.conversationId)
@@ -107,6 +112,23 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     if (left > 0) open.set(lane, left)
     else open.delete(lane)
     total = Math.max(0, total + by)
+  }
+
+  /** Tells a room that it sent too much, at most once in a while. */
+  function sayFlooded({ conversationId }: Recorded, message: InboundMessage, { account }: Origin): void {
+    const now = clock.elapsed()
+    if (now - (floods.get(conversationId) ?? Number.NEGATIVE_INFINITY) < FLOOD_NOTICE) return
+    if (floods.size > MOST_FLOODS) floods.clear()
+    floods.set(conversationId, now)
+    const text = noticeText('flooded', languageIn(textOf(message.parts), 'en'))
+    const id = parts.newId()
+    store.outbox
+      .stage(
+        { id: conversationId, account },
+        { id, role: 'system', parts: [{ type: 'text', text }], status: 'failed' },
+        { id, begun: false },
+      )
+      .catch(failed)
   }
 
   function isStopped({ conversation, messages }: Turn): boolean {
@@ -146,7 +168,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       const result = await runTurn(turn, parts, { signal: work.abort.signal, draft: work.draft, timing })
       await finish(turn, result)
       outcome = result.outcome
-      count(lane, -turn.messages.length)
+      count(laneKey(turn.conversation.account, turn.conversation.place), -turn.messages.length)
       return turn.more
     } catch (error) {
       await giveBack(turn, work, error)
@@ -227,6 +249,9 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     if (sweeping || ending.signal.aborted) return
     sweeping = true
     try {
+      // What was replaced, deleted or let go again is not counted as it happens.
+      total = await store.inbox.depth()
+      if (total === 0) open.clear()
       for (const ticket of await store.inbox.waitingLanes(SWEEP_LANES)) lanes.take(ticket)
       await deliver.sweep(false)
     } catch (error) {

@@ -89,6 +89,8 @@ export interface NewInbound {
   readonly account: string
   readonly message: InboundMessage
   readonly priority: Priority
+  /** Kept, and ended at once: its conversation has too many unanswered messages. */
+  readonly refused?: boolean
   /** For web chat and API: the conversation's id as the client chose it, its owner, the client's own message id. */
   readonly conversationId?: string
   readonly owner?: string
@@ -96,7 +98,7 @@ export interface NewInbound {
 }
 
 export interface Recorded {
-  readonly status: 'admitted' | 'duplicate' | 'noted'
+  readonly status: 'admitted' | 'duplicate' | 'noted' | 'refused'
   readonly messageId: string
   readonly conversationId: string
   /** Present unless it is a duplicate. */

@@ -35,6 +35,7 @@ export function createInbox(
     sentAt: number
     at: number
     doneAt: number | null
+    outcome: 'noted' | 'refused' | null
   }>()((p) =>
     builder
       .insertInto('inbox')
@@ -50,6 +51,7 @@ export function createInbox(
         sent_at: p.sentAt,
         received_at: p.at,
         done_at: p.doneAt,
+        outcome: p.outcome,
       })
       .onConflict((conflict) => conflict.doNothing()),
   )
@@ -130,17 +132,19 @@ export function createInbox(
     })
     const messageId = newId()
     const at = clock.now()
+    const ended = message.kind === 'edit' ? 'noted' : inbound.refused ? 'refused' : null
     const added = await transaction.run(insert, {
       message: messageId,
       account,
       key: message.key,
       conversation: conversationId,
       kind: message.kind === 'edit' ? 'edit' : message.command ? 'command' : 'message',
-      state: message.kind === 'edit' ? 'done' : 'pending',
+      state: ended ? 'done' : 'pending',
       priority,
       sentAt: message.sentAt,
       at,
-      doneAt: message.kind === 'edit' ? at : null,
+      doneAt: ended ? at : null,
+      outcome: ended,
     })
     if (added === 0) return await repeated(transaction, account, message.key)
     if (message.kind === 'edit') return await edit(transaction, conversationId, messageId, message)
@@ -164,7 +168,7 @@ export function createInbox(
       await conversations.revise(transaction, conversationId)
     }
     if (inbound.owner) await conversations.touch(transaction, conversationId)
-    return { status: 'admitted', messageId, conversationId, stored }
+    return { status: ended ? 'refused' : 'admitted', messageId, conversationId, stored }
   }
 
   const repeated = async (transaction: Transaction, account: string, key: string): Promise<Recorded> => {

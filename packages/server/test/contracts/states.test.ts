@@ -9,7 +9,7 @@ import { deliverySteps } from '@posthouse/contract'
 import fc from 'fast-check'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { newId } from '../../src/base/ids.ts'
-import { inboxSteps, StaleTurn, turnSteps } from '../../src/ports/store.ts'
+import { inboxSteps, StaleTurn, type Turn } from '../../src/ports/store.ts'
 import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
 import { openStore } from '../../src/storage/index.ts'
@@ -18,7 +18,6 @@ import { inbound, type StoreHarness, storeBehaviours } from './store.ts'
 type Steps = Readonly<Record<string, readonly string[]>>
 const machines: Readonly<Record<string, { readonly steps: Steps; readonly first: string; readonly ends: readonly string[] }>> = {
   inbox: { steps: inboxSteps, first: 'pending', ends: ['done', 'dropped'] },
-  turns: { steps: turnSteps, first: 'running', ends: ['done', 'released', 'abandoned'] },
   outbox: { steps: deliverySteps, first: 'pending', ends: ['sent', 'dropped'] },
 }
 
@@ -119,19 +118,24 @@ const walk = fc.array(fc.record({ call: fc.constantFrom(...calls), pick: fc.nat(
 
 /** Calls in an order that nobody sane would choose, on ids of any state. */
 async function stumble({ store }: Watched, script: readonly { readonly call: (typeof calls)[number]; readonly pick: number }[]) {
-  const [lanes, messages, turns, deliveries]: [string[], string[], string[], string[]] = [[], [], [], []]
+  const [lanes, messages, deliveries]: [string[], string[], string[]] = [[], [], []]
+  const turns: Turn[] = []
   const some = (ids: readonly string[], pick: number) => ids[pick % Math.max(1, ids.length)] ?? 'nothing'
   for (const { call, pick } of script) {
     const delivery = some(deliveries, pick)
     const finish = async (inbox: 'done' | 'dead') => {
-      const [id, messageId] = [newId(), newId()]
+      const turn = turns[pick % Math.max(1, turns.length)]
+      if (!turn) return
+      const id = newId()
       deliveries.push(id)
       await store.turns.finish('node', {
-        turnId: some(turns, pick),
+        turnId: turn.id,
+        lane: turn.conversation.id,
+        account: 'bot',
         outcome: inbox === 'done' ? 'replied' : 'quarantined',
         inbox,
-        messages: [{ id: messageId, role: 'assistant', parts: [{ type: 'text', text: 'answer' }], status: 'complete' }],
-        deliveries: [{ id, messageId, begun: pick % 2 === 0 }],
+        messages: [{ id, role: 'assistant', parts: [{ type: 'text', text: 'answer' }], status: 'complete' }],
+        deliveries: [{ id, begun: pick % 2 === 0 }],
       })
     }
     const actions: Record<(typeof calls)[number], () => Promise<unknown>> = {
@@ -143,23 +147,26 @@ async function stumble({ store }: Watched, script: readonly { readonly call: (ty
       },
       async claim() {
         const turn = await store.turns.claim(some(lanes, pick), 'node', 1 + (pick % 3))
-        if (turn) turns.push(turn.id)
+        if (turn) turns.push(turn)
       },
       finish: () => finish('done'),
       'bury-turn': () => finish('dead'),
-      release: () => store.turns.release(some(turns, pick), pick % 2 === 0),
+      async release() {
+        const turn = turns[pick % Math.max(1, turns.length)]
+        if (turn) await store.turns.release('node', turn, pick % 2 === 0)
+      },
       recover: () => store.turns.recover(pick % 2 === 0 ? [] : ['node']),
       async stage() {
         if (lanes.length === 0) return
-        const [id, messageId] = [newId(), newId()]
+        const id = newId()
         deliveries.push(id)
         const message = {
-          id: messageId,
+          id,
           role: 'assistant' as const,
           parts: [{ type: 'text' as const, text: 'word' }],
           status: 'complete' as const,
         }
-        await store.outbox.stage(some(lanes, pick), message, { id, messageId, begun: pick % 2 === 0 })
+        await store.outbox.stage({ id: some(lanes, pick), account: 'bot' }, message, { id, begun: pick % 2 === 0 })
       },
       begin: () => store.outbox.begin(delivery),
       confirm: () => store.outbox.confirm(delivery, { id: '1', room: 'r' }, pick % 2 === 0),

@@ -1,7 +1,7 @@
 /** The set-up from flags alone. */
 import { readFileSync } from 'node:fs'
 import { nearest } from '../../config/index.ts'
-import type { Options } from '../commands.ts'
+import type { Options } from '../call.ts'
 import { CliError, type Terminal } from '../terminal.ts'
 import { idsOf, type ModelPlan, type Plan, type TelegramPlan } from './plan.ts'
 import { nameProblem, passwordProblem } from './rules.ts'

@@ -33,6 +33,10 @@ const notices = {
     en: () => 'A new conversation begins. What was said before is no longer taken into account.',
     zh: () => '新的对话开始了，之前的内容不再参与回答。',
   },
+  flooded: {
+    en: () => 'That was too much at once: what came in last was not taken. Please send it again when the answers have caught up.',
+    zh: () => '消息太多，最后收到的几条未被受理。请等回答跟上后再发送。',
+  },
   stopped: { en: () => 'Stopped.', zh: () => '已停止。' },
   model: {
     en: (current: string, all: string) => `This conversation uses **${current}**. Available: ${all}. Switch with \`/model NAME\`.`,
@@ -65,11 +69,15 @@ export function noticeText<N extends NoticeName>(name: N, language: Language, ..
   return (notices[name][language] as (...all: string[]) => string)(...words)
 }
 
+/** The language that a text is written in, or `otherwise` when it does not show. */
+export function languageIn(text: string, otherwise: Language): Language {
+  if (/\p{Script=Han}/u.test(text)) return 'zh'
+  return /[a-z]{2}/i.test(text) && !text.startsWith('/') ? 'en' : otherwise
+}
+
 /** The language of the people in a turn: what they write in, else what their platform says. */
 export function languageOf(turn: Turn): Language {
   const last = turn.messages.at(-1)
-  const text = last ? textOf(last.body.parts) : ''
-  if (/\p{Script=Han}/u.test(text)) return 'zh'
-  if (/[a-z]{2}/i.test(text) && !text.startsWith('/')) return 'en'
-  return last?.body.author?.language?.toLowerCase().startsWith('zh') ? 'zh' : 'en'
+  const told = last?.body.author?.language?.toLowerCase().startsWith('zh') ? 'zh' : 'en'
+  return languageIn(last ? textOf(last.body.parts) : '', told)
 }

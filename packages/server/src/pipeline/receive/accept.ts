@@ -1,5 +1,5 @@
 /** First station: a decoded message is committed to the inbox, and only then acknowledged (P1, P2, P9). */
-import { type Admission, type InboundMessage, PosthouseError } from '@posthouse/contract'
+import { type Admission, conversationKey, type InboundMessage, type Place, PosthouseError } from '@posthouse/contract'
 import type { Clock } from '../../base/clock.ts'
 import { type Broker, priorities } from '../../ports/broker.ts'
 import type { Observer } from '../../ports/observer.ts'
@@ -22,9 +22,17 @@ export interface AcceptLimits {
   readonly lane: number
 }
 
+/** Messages admitted and not yet ended. */
 export interface Depth {
   readonly total: number
+  /** Of one conversation, by its key. */
   of(lane: string): number
+}
+
+/** Names a conversation before it has an id. */
+export function laneKey(account: string, place: Place): string {
+  const { room, thread } = conversationKey(account, place)
+  return `${account}\n${room}\n${thread}`
 }
 
 /** How long a sender should wait when the queue is full. */
@@ -55,7 +63,9 @@ export function createAccept(parts: {
     // Not meant for us: not kept either. Bots are not answered, or two of them would talk for ever.
     if (!message.addressed || message.author.isBot) return done('ignored', undefined)
     if (depth.total >= limits.waiting) throw new PosthouseError('overloaded', undefined, { retryAfter: RETRY_AFTER })
-    if (origin.conversationId && depth.of(origin.conversationId) >= limits.lane) {
+    const full = depth.of(laneKey(origin.account, message.place)) >= limits.lane
+    // A client of ours can be told to come back. A platform cannot be told so for one room alone: it would hold the others.
+    if (full && origin.conversationId) {
       throw new PosthouseError('overloaded', 'this conversation has too many unanswered messages', { retryAfter: RETRY_AFTER })
     }
     const priority = origin.background ? priorities.background : priorities.interactive
@@ -63,6 +73,7 @@ export function createAccept(parts: {
       account: origin.account,
       message,
       priority,
+      refused: full && message.command?.name !== 'stop',
       ...(origin.conversationId ? { conversationId: origin.conversationId } : {}),
       ...(origin.owner ? { owner: origin.owner } : {}),
       ...(origin.clientId ? { clientId: origin.clientId } : {}),
@@ -70,7 +81,7 @@ export function createAccept(parts: {
     if (recorded.status === 'admitted') {
       parts.admitted(recorded, message, origin)
       broker.publish({ lane: recorded.conversationId, priority })
-    } else if (recorded.status === 'noted') {
+    } else if (recorded.status !== 'duplicate') {
       parts.admitted(recorded, message, origin)
     }
     return done(recorded.status === 'duplicate' ? 'duplicate' : 'admitted', recorded)

@@ -1,16 +1,16 @@
 /** A person in front of the web chat: real browser, real gateway process, a model server at a pace that can be interrupted. */
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { it } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { createModelEmulator, type ModelCall, type ModelPace } from '@posthouse/testkit'
 import type { Page } from 'playwright-core'
 import { noBrowser, openBrowser } from './browser.ts'
 import { createPosthouse, until } from './posthouse.ts'
 
 const built = join(import.meta.dirname, '../../../web/dist/index.html')
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const axe = readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8')
 const LIMIT = 15_000
 const PASSWORD = 'four horses, one letter'
 /** Fast enough to end soon, slow enough to be looked at; and so slow that it never ends unless somebody acts. */

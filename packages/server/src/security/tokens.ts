@@ -10,8 +10,8 @@ import type { MasterKey } from './key.ts'
 const ISSUER = 'posthouse'
 const AUDIENCE = 'posthouse-api'
 const MOST_LENGTH = 4096
-/** A revoked token is refused after this time at the latest. */
-const REMEMBER = 1000
+/** How long a check is remembered: a revoked token is refused within a second, on open sockets too. */
+const REMEMBER = 500
 const REMEMBERED = 1000
 
 export interface Tokens {

@@ -11,7 +11,7 @@ import {
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
 import type { RouterEvent } from '../../ports/models.ts'
-import { openEventStream } from '../event-stream.ts'
+import { hangUp, openEventStream } from '../event-stream.ts'
 import type { Gateway } from '../server.ts'
 import type { Routes } from './routes.ts'
 
@@ -81,9 +81,8 @@ export function openAiRoutes(routes: Routes, gateway: Gateway): void {
       if (wanted && !known && wanted !== 'posthouse')
         return await failed(reply, 404, 'model_not_found', `there is no model "${wanted}"; use "posthouse" or one of /v1/models`)
       const primary = known && wanted ? wanted : await gateway.currentModel()
-      const gone = new AbortController()
-      reply.raw.on('close', () => gone.abort())
-      const events = gateway.models.stream(toRequest(request.body), { primary, priority: 'interactive' }, gone.signal)
+      const gone = hangUp(reply)
+      const events = gateway.models.stream(toRequest(request.body), { primary, priority: 'interactive' }, gone)
       const about = { id: `chatcmpl-${gateway.newId()}`, created: Math.floor(gateway.clock.now() / 1000) }
       try {
         if (stream) await streamed(reply, events, about, primary, request.body)

@@ -39,6 +39,8 @@ const body = z.object({
   max_tokens: z.number().int().positive().nullish(),
   max_completion_tokens: z.number().int().positive().nullish(),
   temperature: z.number().min(0).max(2).nullish(),
+  // One answer each: more of them would be paid for and never seen.
+  n: z.literal(1).nullish(),
   tools: z
     .array(
       z.object({

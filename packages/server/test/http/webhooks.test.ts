@@ -194,9 +194,8 @@ describe('a webhook without it', () => {
     })
     const read = (await reading()) - before
     assert.ok(written.bytes < size / 10, `${written.bytes} bytes were taken`)
-    // What the kernel took is not what was read: the process itself counts.
-    console.error('READ', read, written.bytes)
-    if (Number.isFinite(read)) assert.ok(read < 512 * 1024, `${read} bytes were read by the process`)
+    // What the kernel took is not what was read: the process itself counts. One read, and at most the begin of a second one.
+    if (Number.isFinite(read)) assert.ok(read < 128 * 1024, `${read} bytes were read by the process`)
     assert.equal((await gateway.call('/healthz')).status, 200)
   })
 

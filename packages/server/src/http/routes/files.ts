@@ -64,13 +64,14 @@ export function fileRoutes(routes: Routes, gateway: Gateway, maxFile: number): v
 }
 
 /** The bytes of a form's file. @throws PosthouseError `too-large` as soon as there are too many, `invalid` when the form breaks off. */
-async function* whole(file: AsyncIterable<Buffer> & { readonly truncated: boolean }): AsyncGenerator<Buffer> {
+async function* whole(file: Readable): AsyncGenerator<Buffer> {
+  // The parser itself would swallow the rest of the form first, however long that is.
+  file.once('limit', () => file.destroy(new PosthouseError('too-large')))
   try {
     yield* file
   } catch (error) {
     refuseForm(error)
   }
-  if (file.truncated) throw new PosthouseError('too-large')
 }
 
 /** What is wrong with a form is the caller's; the parser's own errors have no status. */
@@ -126,5 +127,6 @@ function kindOf(mime: string): FileKind {
 /** A name is only ever shown: no path, no control characters, no direction tricks. */
 function cleanName(name: string): string {
   const base = name.split(/[\\/]/).at(-1) ?? ''
-  return [...base.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, '')].slice(-NAME).join('').toWellFormed().trim() || 'file'
+  const shown = [...base.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, '')].slice(-NAME).join('').toWellFormed().trim()
+  return /^\.*$/.test(shown) ? 'file' : shown
 }

@@ -74,7 +74,8 @@ export function classify(error: unknown): Failure {
   if (known) return { code: known, detail: undefined, retryAfter: statusCode === 429 ? (retryAfter ?? 60_000) : undefined }
   return {
     code: 'invalid',
-    detail: code?.startsWith('FST_') ? message.slice(0, 200) : 'the body cannot be read',
+    // Other messages of the framework repeat what was sent.
+    detail: code?.startsWith('FST_ERR_CTP_') ? message.slice(0, 200) : 'the request cannot be read',
     retryAfter: undefined,
   }
 }

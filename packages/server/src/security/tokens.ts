@@ -74,12 +74,13 @@ export function createTokens(parts: { users: UserStore; key: MasterKey; clock: C
         currentDate: new Date(now),
         clockTolerance: 0,
       })
-      id = payload.jti
+      // The claims are only typed: what is in them is what somebody wrote.
+      if (typeof payload.jti === 'string') id = payload.jti
     } catch {
       return undefined
     }
     // Scopes and owner come from our own record, never from what was presented.
-    const stored = await users.token(id ?? '')
+    const stored = id === undefined ? undefined : await users.token(id)
     if (!stored || stored.revokedAt !== undefined || stored.expiresAt <= now) return undefined
     const user = await users.byId(stored.userId)
     return {

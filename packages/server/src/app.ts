@@ -2,7 +2,7 @@
  * The composition root: the only file that imports every part. It opens them in order, hands each what it needs as plain arguments, and closes
  * them in the reverse order.
  */
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { type FileRef, PosthouseError } from '@posthouse/contract'
 import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
@@ -50,7 +50,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const node = newId()
   await using opened = new AsyncDisposableStack()
 
-  const folder = opened.use(holdFolder(config.dataFolder))
+  const folder = opened.use(holdFolder(config.dataFolder, basename(config.databasePath)))
   const key = security.loadKey(config.keyFile, folder.hasData)
   const store = opened.use(await openStore({ path: config.databasePath, sealer: security.createSealer(key), clock, newId }))
   const blobs = createBlobs(join(config.dataFolder, 'files'), key.derive('files'))

@@ -11,7 +11,7 @@ export default {
     'packages/contract': { entry: ['src/index.ts', 'src/http.ts', 'src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/testkit': { entry: ['src/index.ts', 'src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/server': {
-      entry: ['bin/posthouse.mjs', 'src/main.ts', 'test/journeys/mutants.ts', '{src,test}/**/*.test.ts'],
+      entry: ['bin/posthouse.mjs', 'src/main.ts', 'test/journeys/{mutants,crash-on-word}.ts', '{src,test}/**/*.test.ts'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
     },
     'packages/web': {

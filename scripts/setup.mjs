@@ -67,7 +67,8 @@ async function ensurePackages() {
   ]
   const wanted = digestOf(manifests.filter((file) => existsSync(join(root, file))))
   if (readStamp('packages') === wanted) return
-  await step('Installing packages', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
+  // Not `npm ci`: it refuses a lockfile that lacks the optional binaries of other platforms. This obeys the lockfile, too, and leaves it alone.
+  await step('Installing packages', 'npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'])
   writeStamp('packages', wanted)
 }
 

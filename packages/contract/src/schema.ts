@@ -28,6 +28,6 @@ export interface Field {
 export interface Schema<S> {
   readonly fields: { readonly [K in keyof S & string]-?: Field }
   readonly required: readonly (keyof S & string)[]
-  /** Rules over several fields. Answers the problems found, with the field that each belongs to. */
-  readonly check?: (settings: S) => readonly { readonly field: keyof S & string; readonly problem: string }[]
+  /** Rules over several fields. Answers the problems found, with the field that each belongs to; a text alone is shown to everybody. */
+  readonly check?: (settings: S) => readonly { readonly field: keyof S & string; readonly problem: string | Bilingual }[]
 }

@@ -99,7 +99,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     },
     limits: { waiting: config.resources.maxWaiting, lane: config.resources.maxWaitingPerConversation },
     concurrency: config.resources.maxConcurrency,
-    coalesce: config.assistant.coalesce,
+    get coalesce() {
+      return config.assistant.coalesce
+    },
   })
 
   const choice = {
@@ -224,8 +226,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     }),
   )
   opened.use(accounts)
-  await pipeline.start()
+  // Before any turn: who may write, and how old a message may be, stands in the accounts.
   await accounts.update(withWeb(config.accounts))
+  await pipeline.start()
   opened.use(clock.every(PRUNE_EVERY, () => void prune()))
   models.warmUp()
 

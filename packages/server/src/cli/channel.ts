@@ -2,14 +2,15 @@
 import type { DeliveryError, Identity } from '@posthouse/contract'
 import type { AccountConfig } from '../config/index.ts'
 import { createFetch } from '../security/index.ts'
+import type { Call } from './call.ts'
 import { loadLocal } from './local.ts'
-import type { Call } from './program.ts'
 import { CliError, table } from './terminal.ts'
 
 const PATIENCE = 15_000
 
-export async function listChannels({ config, terminal }: Call): Promise<void> {
-  const { config: loaded, loaded: all } = loadLocal(config)
+export async function listChannels(call: Call): Promise<void> {
+  const { config: loaded, loaded: all } = loadLocal(call)
+  const { terminal } = call
   const { t } = terminal
   const everybody = t({ en: 'everybody', zh: '所有人' })
   const rows = loaded.accounts.map(({ id, channel, allowedUsers }) => [
@@ -18,7 +19,7 @@ export async function listChannels({ config, terminal }: Call): Promise<void> {
     allowedUsers ? String(allowedUsers.size) : everybody,
     '',
   ])
-  const broken = new Map(all.problems.filter(({ account }) => account).map(({ account, text }) => [account ?? '', text]))
+  const broken = new Map(all.problems.filter(({ account }) => account).map(({ account, text }) => [account ?? '', t(text)]))
   for (const [id, text] of broken) rows.push([id, '', '', text])
   terminal.result(
     rows.map(([id, channel, allowed, problem]) => ({ id, channel, allowed, problem })),
@@ -29,11 +30,12 @@ export async function listChannels({ config, terminal }: Call): Promise<void> {
   )
 }
 
-export async function testChannel({ config, terminal }: Call, [id = '']: readonly string[]): Promise<void> {
-  const { config: loaded, loaded: all } = loadLocal(config)
+export async function testChannel(call: Call, [id = '']: readonly string[]): Promise<void> {
+  const { terminal } = call
+  const { config: loaded, loaded: all } = loadLocal(call)
   const account = loaded.accounts.find((candidate) => candidate.id === id)
   const problem = all.problems.find((candidate) => candidate.account === id)
-  if (problem) throw new CliError(problem.text, 2, 'posthouse config check')
+  if (problem) throw new CliError(terminal.t(problem.text), 2, 'posthouse config check')
   if (!account) throw new CliError(terminal.t({ en: `There is no account "${id}".`, zh: `没有账号“${id}”。` }), 2, 'posthouse channel list')
   const identity = await probeAccount(account)
   terminal.result(
@@ -47,12 +49,15 @@ export async function testChannel({ config, terminal }: Call, [id = '']: readonl
 }
 
 /** Asks the platform without receiving anything. @throws {CliError} with its words. */
-export async function probeAccount({ id, channel, settings }: AccountConfig): Promise<Identity> {
+export async function probeAccount(
+  { id, channel, settings }: AccountConfig,
+  signal: AbortSignal = AbortSignal.timeout(PATIENCE),
+): Promise<Identity> {
   await using client = createFetch()
   try {
-    return await channel.probe(settings, { fetch: client.fetch }, AbortSignal.timeout(PATIENCE))
+    return await channel.probe(settings, { fetch: client.fetch }, signal)
   } catch (error) {
     const { kind, message } = error as DeliveryError
-    throw new CliError(`${id}: ${kind ?? 'failed'}: ${message}`, 1, 'posthouse config check')
+    throw new CliError(`${id}: ${kind ?? 'failed'}: ${message}`, 1, 'posthouse doctor', error)
   }
 }

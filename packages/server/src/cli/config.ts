@@ -1,86 +1,140 @@
 /** `posthouse config`: the same check as at the start, the schema for editors, and what a key means. */
 import type { Field } from '@posthouse/contract'
 import { catalog } from '../catalog.ts'
-import { accountFields, endpointFields, findConfig, jsonSchema, loadConfig, nearest, rootFields } from '../config/index.ts'
-import type { Call } from './program.ts'
-import { CliError } from './terminal.ts'
+import { accountFields, endpointFields, jsonSchema, type Loaded, nearest, rootFields } from '../config/index.ts'
+import type { Call, Options } from './call.ts'
+import { loadHere } from './local.ts'
+import { CliError, type Terminal } from './terminal.ts'
 
-export async function checkConfig({ config, terminal }: Call): Promise<void> {
-  const folder = process.cwd()
-  const { path, problems, notices } = loadConfig(findConfig(config, process.env, folder), catalog, process.env, folder)
-  const lines = [
-    ...problems.map(({ text, account }) => (account ? `${text} (the account ${account} stays closed)` : text)),
-    ...notices.map((notice) => `note: ${notice}`),
+/** Passes exactly when `posthouse start` would start: an account that stays closed is told, and a failure only when it is asked for. */
+export async function checkConfig({ config, terminal }: Call, _args: readonly string[], options: Options): Promise<void> {
+  const { t } = terminal
+  const loaded = loadHere(config)
+  const { path, problems, notices } = loaded
+  const ok = loaded.config !== undefined && (options.strict !== true || problems.length === 0)
+  const lines = problemLines(loaded, terminal)
+  const verdict = verdictOf(path, ok, problems.length)
+  process.exitCode = ok ? 0 : 2
+  terminal.result(
+    {
+      ok,
+      path,
+      problems: problems.map(({ text, path: keys, message, account }) => ({ text: t(text), path: keys, message: t(message), account })),
+      notices: notices.map(t),
+    },
+    [...lines, t(verdict)].join('\n'),
+    !ok ? 'posthouse config explain' : path ? 'posthouse doctor' : 'posthouse init',
+  )
+}
+
+function verdictOf(path: string | undefined, ok: boolean, count: number): { en: string; zh: string } {
+  if (path === undefined) return { en: 'No configuration file; the defaults apply.', zh: '没有配置文件，使用默认值。' }
+  if (!ok) return { en: `${path}: ${count} problem${count === 1 ? '' : 's'}.`, zh: `${path}：${count} 个问题。` }
+  if (count > 0) return { en: `${path}: usable, without the accounts named above.`, zh: `${path}：可以使用，但上述账号停用。` }
+  return { en: `${path}: no problems.`, zh: `${path}：没有问题。` }
+}
+
+/** Every problem and notice as a line. */
+export function problemLines({ problems, notices }: Loaded, { t }: Pick<Terminal, 't'>): string[] {
+  const closed = (account: string) => t({ en: ` (the account ${account} stays closed)`, zh: `（账号 ${account} 停用）` })
+  return [
+    ...problems.map(({ text, account }) => `${t(text)}${account === undefined ? '' : closed(account)}`),
+    ...notices.map((notice) => `${t({ en: 'note: ', zh: '提示：' })}${t(notice)}`),
   ]
-  if (problems.length > 0) {
-    if (terminal.json)
-      terminal.result(
-        { ok: false, problems: problems.map(({ text, path: keys, message }) => ({ text, path: keys, message })), notices },
-        '',
-      )
-    else process.stderr.write(`${lines.join('\n')}\n`)
-    process.exitCode = 2
-    return
-  }
-  const ok = path
-    ? `${path}: ${terminal.t({ en: 'no problems.', zh: '没有问题。' })}`
-    : terminal.t({ en: 'No configuration file; the defaults apply.', zh: '没有配置文件，使用默认值。' })
-  terminal.result({ ok: true, path, notices }, [ok, ...lines].join('\n'), path ? 'posthouse doctor' : 'posthouse init')
 }
 
 export async function printSchema(): Promise<void> {
   process.stdout.write(`${JSON.stringify(jsonSchema(catalog), null, 2)}\n`)
 }
 
-interface Key {
+export interface Key {
   readonly name: string
   readonly field: Field
+  readonly required: boolean
 }
 
 /** All keys as paths; `channels.telegram.token`, `models.endpoints.openai.base_url`. */
 export function allKeys(): readonly Key[] {
-  const walk = (fields: Readonly<Record<string, Field>>, prefix: string): Key[] =>
+  const walk = (fields: Readonly<Record<string, Field>>, prefix: string, required: readonly string[]): Key[] =>
     Object.entries(fields).flatMap(([name, field]) => [
-      { name: `${prefix}${name}`, field },
-      ...(field.fields ? walk(field.fields, `${prefix}${name}.`) : []),
+      { name: `${prefix}${name}`, field, required: required.includes(name) },
+      ...(field.fields ? walk(field.fields, `${prefix}${name}.`, field.required ?? []) : []),
     ])
   return [
-    ...walk(rootFields, ''),
-    ...Object.values(catalog.channels).flatMap(({ id, settings }) => walk({ ...accountFields, ...settings.fields }, `channels.${id}.`)),
+    ...walk(rootFields, '', []),
+    ...Object.values(catalog.channels).flatMap(({ id, settings }) =>
+      walk({ ...accountFields, ...settings.fields }, `channels.${id}.`, settings.required),
+    ),
     ...Object.values(catalog.providers).flatMap(({ id, settings }) =>
-      walk({ ...endpointFields, ...settings.fields }, `models.endpoints.${id}.`),
+      walk({ ...endpointFields, ...settings.fields }, `models.endpoints.${id}.`, ['api', ...settings.required]),
     ),
   ]
 }
 
-export async function explainConfig({ terminal }: Call, [wanted]: readonly string[]): Promise<void> {
+export async function explainConfig({ config, terminal }: Call, [wanted]: readonly string[]): Promise<void> {
+  const { t } = terminal
   const keys = allKeys()
-  const found = wanted === undefined ? keys : keys.filter(({ name }) => name === wanted || name.startsWith(`${wanted}.`))
+  const loaded = loadHere(config)
+  const { named, own } = toCatalogName(wanted ?? '', loaded)
+  const found = wanted === undefined ? keys : keys.filter(({ name }) => name === named || name.startsWith(`${named}.`))
   if (found.length === 0) {
     const near = nearest(
-      wanted ?? '',
+      named,
       keys.map(({ name }) => name),
     )
-    throw new CliError(`${wanted}: unknown key.${near ? ` Did you mean "${near}"?` : ''}`, 2, 'posthouse config explain')
+    throw new CliError(
+      t({
+        en: `There is no key "${wanted}".${near ? ` Did you mean "${near}"?` : ''}`,
+        zh: `没有配置键“${wanted}”。${near ? `是否想写“${near}”？` : ''}`,
+      }),
+      2,
+      'posthouse config explain',
+    )
   }
-  const lines = found.map(({ name, field }) => {
+  const rows = found.map(({ name, field, required }) => ({ name: own(name), field, required, now: nowOf(own(name), field, loaded) }))
+  const lines = rows.map(({ name, field, required, now }) => {
     const details = [
       field.format ?? field.type,
       field.enum?.join('|'),
+      required ? t({ en: 'required', zh: '必填' }) : undefined,
       field.default === undefined ? undefined : `= ${JSON.stringify(field.default)}`,
     ].filter(Boolean)
-    return `${name}  (${details.join(', ')})\n    ${field.description[terminal.language]}`
+    return `${name}  (${details.join(', ')})\n    ${t(field.description)}${now === undefined ? '' : `\n    ${t({ en: 'now: ', zh: '当前：' })}${now}`}`
   })
   terminal.result(
-    found.map(({ name, field }) => ({
+    rows.map(({ name, field: { type, format, default: initial, enum: values, description }, required, now }) => ({
       name,
-      type: field.type,
-      format: field.format,
-      default: field.default,
-      enum: field.enum,
-      description: field.description,
+      type,
+      format,
+      default: initial,
+      enum: values,
+      required,
+      description,
+      now,
     })),
     lines.join('\n'),
     'posthouse config check',
   )
+}
+
+/** `channels.desk.token` is described as `channels.telegram.token` when the account `desk` is one of Telegram. */
+function toCatalogName(wanted: string, { written }: Loaded): { named: string; own: (name: string) => string } {
+  const [, prefix, id, rest = ''] = /^(channels|models\.endpoints)\.([^.]+)(\..*)?$/.exec(wanted) ?? []
+  const keys = prefix === 'channels' ? ['channels'] : ['models', 'endpoints']
+  const type = prefix && id ? written([...keys, id, prefix === 'channels' ? 'type' : 'api']) : undefined
+  if (typeof type !== 'string') return { named: wanted, own: (name) => name }
+  const [from, to] = [`${prefix}.${type}`, `${prefix}.${id}`]
+  return { named: `${from}${rest}`, own: (name) => (name === from || name.startsWith(`${from}.`) ? to + name.slice(from.length) : name) }
+}
+
+const REFERENCE_ONLY = /^\$\{(env|file):[^}]*\}$/
+
+/** What the file says, as it is written there. A reference may be shown; a secret never. */
+function nowOf(name: string, field: Field, { written }: Loaded): string | undefined {
+  const value = written(name.split('.'))
+  if (value === undefined || value === null || field.fields) return undefined
+  if (typeof value === 'string' && REFERENCE_ONLY.test(value)) return value
+  if (field.format === 'secret') return '***'
+  if (field.type === 'object') return typeof value === 'object' ? `{ ${Object.keys(value).join(', ')} }` : '***'
+  return JSON.stringify(value).replace(/\/\/[^/@\s"]+@/g, '//***@')
 }

@@ -1,12 +1,14 @@
 /** `posthouse dead`: what could not get its outcome by itself. The running gateway sees a retry within seconds. */
+
+import type { Call } from './call.ts'
 import { loadLocal, openLocal } from './local.ts'
-import type { Call } from './program.ts'
 import { ago, CliError, plain, table } from './terminal.ts'
 
 const MOST = 200
 
-export async function listDead({ config, terminal }: Call): Promise<void> {
-  await using opened = await openLocal(loadLocal(config))
+export async function listDead(call: Call): Promise<void> {
+  const { terminal } = call
+  await using opened = await openLocal(loadLocal(call))
   const { dead } = opened.store
   const [total, letters] = [await dead.count(), await dead.list(MOST)]
   const now = Date.now()
@@ -36,13 +38,9 @@ export async function dropDead(call: Call, ids: readonly string[]): Promise<void
   await change(call, ids, 'drop', { en: 'was given up', zh: '已放弃' })
 }
 
-async function change(
-  { config, terminal }: Call,
-  ids: readonly string[],
-  action: 'retry' | 'drop',
-  done: { en: string; zh: string },
-): Promise<void> {
-  await using opened = await openLocal(loadLocal(config))
+async function change(call: Call, ids: readonly string[], action: 'retry' | 'drop', done: { en: string; zh: string }): Promise<void> {
+  const { terminal } = call
+  await using opened = await openLocal(loadLocal(call))
   const unknown: string[] = []
   for (const id of ids) if (!(await opened.store.dead[action](id))) unknown.push(id)
   if (unknown.length > 0) {

@@ -1,7 +1,7 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
 import { startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
-import type { Call } from './program.ts'
+import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
 const HOST = '127.0.0.1'
@@ -12,7 +12,12 @@ export async function emulate(
   options: Readonly<Record<string, string | boolean | undefined>>,
 ): Promise<void> {
   const port = Number(options.port ?? 0)
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new CliError('--port: a number from 0 to 65535 is expected.', 2)
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new CliError(
+      terminal.t({ en: '--port: a number from 0 to 65535 is expected.', zh: '--port：应为 0 到 65535 之间的数字。' }),
+      2,
+      'posthouse emulate --help',
+    )
   const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
   if (platform === 'telegram') {
     const token = typeof options.token === 'string' ? options.token : '123456789:emulated_token_for_this_machine_only'
@@ -38,5 +43,6 @@ export async function emulate(
         zh: `没有“${platform}”的模拟器。可用：telegram、model。`,
       }),
       2,
+      'posthouse emulate --help',
     )
 }

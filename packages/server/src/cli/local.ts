@@ -7,19 +7,27 @@ import { type Config, findConfig, type Loaded, loadConfig } from '../config/inde
 import type { Store } from '../ports/store.ts'
 import { createSealer, loadKey, type MasterKey } from '../security/index.ts'
 import { openStore } from '../storage/index.ts'
+import type { Call } from './call.ts'
+import { explainFailure } from './remedy.ts'
 import { CliError, type Terminal } from './terminal.ts'
 
 export interface Local {
   readonly config: Config
   readonly loaded: Loaded
+  readonly terminal: Terminal
+}
+
+export function loadHere(given: string | undefined): Loaded {
+  const folder = process.cwd()
+  return loadConfig(findConfig(given, process.env, folder), catalog, process.env, folder)
 }
 
 /** Loads the configuration. @throws {CliError} with all problems when it cannot be used. */
-export function loadLocal(given: string | undefined): Local {
-  const folder = process.cwd()
-  const loaded = loadConfig(findConfig(given, process.env, folder), catalog, process.env, folder)
-  if (!loaded.config) throw new CliError(loaded.problems.map(({ text }) => text).join('\n'), 2, 'posthouse config check')
-  return { config: loaded.config, loaded }
+export function loadLocal({ config: given, terminal }: Call): Local {
+  const loaded = loadHere(given)
+  const stops = loaded.problems.filter(({ account }) => account === undefined)
+  if (!loaded.config) throw new CliError(stops.map(({ text }) => terminal.t(text)).join('\n'), 2, 'posthouse config check')
+  return { config: loaded.config, loaded, terminal }
 }
 
 export interface LocalStore extends AsyncDisposable {
@@ -27,32 +35,42 @@ export interface LocalStore extends AsyncDisposable {
   readonly key: MasterKey
 }
 
-/** Opens the database beside a running gateway or alone: SQLite serves both at once, and the gateway's sweep sees what changed. */
-export async function openLocal({ config }: Local, options: { create?: boolean } = {}): Promise<LocalStore> {
+/**
+ * Opens the database beside a running gateway or alone: SQLite serves both at once, and the gateway's sweep sees what changed.
+ * @throws {CliError} with the remedy.
+ */
+export async function openLocal({ config, terminal: { t } }: Local, options: { create?: boolean } = {}): Promise<LocalStore> {
   const hasData = existsSync(config.databasePath)
-  if (!hasData && !options.create) throw new CliError(`There is no data yet at ${config.databasePath}.`, 1, 'posthouse start')
-  const key = loadKey(config.keyFile, hasData)
-  const store = await openStore({ path: config.databasePath, sealer: createSealer(key), clock: systemClock, newId })
-  return { store, key, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
+  if (!hasData && !options.create)
+    throw new CliError(
+      t({ en: `There is no data yet at ${config.databasePath}.`, zh: `${config.databasePath} 处尚无数据。` }),
+      1,
+      'posthouse start',
+    )
+  try {
+    const key = loadKey(config.keyFile, hasData)
+    const store = await openStore({ path: config.databasePath, sealer: createSealer(key), clock: systemClock, newId })
+    return { store, key, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
+  } catch (error) {
+    const { words, next } = explainFailure(error, config)
+    throw new CliError(t(words), 1, next ?? 'posthouse doctor')
+  }
+}
+
+const PATIENCE = 3000
+
+/** Address under which this machine reaches the gateway. */
+export function addressOf({ server: { host, port } }: Config): string {
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
 }
 
 /** Asks the running gateway; undefined when none answers. */
-export async function askGateway({ config }: Local, path: string): Promise<unknown> {
-  const { host, port } = config.server
-  const name = ['0.0.0.0', '::'].includes(host) ? '127.0.0.1' : host
+export async function askGateway({ config }: Pick<Local, 'config'>, path: string): Promise<unknown> {
   try {
-    const response = await fetch(`http://${name.includes(':') ? `[${name}]` : name}:${port}${path}`, { signal: AbortSignal.timeout(3000) })
+    const response = await fetch(`${addressOf(config)}${path}`, { signal: AbortSignal.timeout(PATIENCE) })
     return await response.json()
   } catch {
     return undefined
   }
-}
-
-/** The language that the person reads: the configured one, else that of the terminal. */
-export function languageFor(given: string | undefined): Terminal['language'] {
-  const folder = process.cwd()
-  const path = findConfig(given, process.env, folder)
-  const configured = path === undefined ? undefined : loadConfig(path, catalog, process.env, folder).config?.language
-  const locale = process.env.LC_ALL ?? process.env.LC_MESSAGES ?? process.env.LANG ?? ''
-  return configured ?? (locale.toLowerCase().startsWith('zh') ? 'zh' : 'en')
 }

@@ -5,20 +5,25 @@ import type { EndpointConfig } from '../config/index.ts'
 import { createLogger } from '../ops/index.ts'
 import { chosenModel, switchEverywhere } from '../pipeline/index.ts'
 import { createFetch, type FetchClient } from '../security/index.ts'
-import { loadLocal, openLocal } from './local.ts'
-import type { Call } from './program.ts'
+import type { Call } from './call.ts'
+import { type Local, loadLocal, openLocal } from './local.ts'
 import { CliError, plain, table } from './terminal.ts'
 
 const PATIENCE = 60_000
 
-export async function listModels({ config, terminal }: Call): Promise<void> {
-  const local = loadLocal(config)
+export async function listModels(call: Call): Promise<void> {
+  const local = loadLocal(call)
+  const { terminal } = call
   const { endpoints, primary, fallback } = local.config.models
   const current = await currentModel(local)
   const rows = endpoints.map(({ id, provider }) => [
     id === current ? `* ${id}` : `  ${id}`,
     provider.id,
-    id === primary ? 'primary' : fallback.includes(id) ? `fallback ${fallback.indexOf(id) + 1}` : '',
+    id === primary
+      ? terminal.t({ en: 'primary', zh: '首选' })
+      : fallback.includes(id)
+        ? `${terminal.t({ en: 'fallback', zh: '接替' })} ${fallback.indexOf(id) + 1}`
+        : '',
   ])
   terminal.result(
     endpoints.map(({ id, provider }) => ({
@@ -33,7 +38,7 @@ export async function listModels({ config, terminal }: Call): Promise<void> {
   )
 }
 
-async function currentModel(local: ReturnType<typeof loadLocal>): Promise<string> {
+async function currentModel(local: Local): Promise<string> {
   const { models } = local.config
   const known = models.endpoints.map(({ id, provider }) => ({ id, provider: provider.id, vision: false }))
   try {
@@ -45,8 +50,9 @@ async function currentModel(local: ReturnType<typeof loadLocal>): Promise<string
   }
 }
 
-export async function switchModel({ config, terminal }: Call, [id = '']: readonly string[]): Promise<void> {
-  const local = loadLocal(config)
+export async function switchModel(call: Call, [id = '']: readonly string[]): Promise<void> {
+  const { terminal } = call
+  const local = loadLocal(call)
   demand(local, id)
   await using opened = await openLocal(local, { create: true })
   await switchEverywhere({ store: opened.store }, id)
@@ -57,19 +63,21 @@ export async function switchModel({ config, terminal }: Call, [id = '']: readonl
   )
 }
 
-function demand({ config }: ReturnType<typeof loadLocal>, id: string): EndpointConfig {
+function demand({ config, terminal }: Local, id: string): EndpointConfig {
   const found = config.models.endpoints.find((endpoint) => endpoint.id === id)
+  const known = config.models.endpoints.map((endpoint) => endpoint.id)
   if (!found)
     throw new CliError(
-      `There is no endpoint "${id}". Known: ${config.models.endpoints.map((endpoint) => endpoint.id).join(', ')}.`,
+      terminal.t({ en: `There is no endpoint "${id}". Known: ${known.join(', ')}.`, zh: `没有端点“${id}”。可用：${known.join('、')}。` }),
       2,
       'posthouse model list',
     )
   return found
 }
 
-export async function testModel({ config, terminal }: Call, [id]: readonly string[]): Promise<void> {
-  const local = loadLocal(config)
+export async function testModel(call: Call, [id]: readonly string[]): Promise<void> {
+  const { terminal } = call
+  const local = loadLocal(call)
   const endpoint = demand(local, id ?? (await currentModel(local)))
   const { text, firstToken, total } = await askModel(endpoint)
   terminal.result(
@@ -80,7 +88,10 @@ export async function testModel({ config, terminal }: Call, [id]: readonly strin
 }
 
 /** One short question, past the router: this endpoint or none. @throws {CliError} with the provider's words. */
-export async function askModel({ id, provider, settings }: EndpointConfig): Promise<{ text: string; firstToken: number; total: number }> {
+export async function askModel(
+  { id, provider, settings }: EndpointConfig,
+  signal: AbortSignal = AbortSignal.timeout(PATIENCE),
+): Promise<{ text: string; firstToken: number; total: number }> {
   await using client: FetchClient = createFetch()
   const model: Model = provider.create(settings, { id, fetch: client.fetch, log: createLogger({ debug: false, terminal: false }) })
   const started = systemClock.elapsed()
@@ -90,7 +101,7 @@ export async function askModel({ id, provider, settings }: EndpointConfig): Prom
   try {
     for await (const event of model.stream(
       { messages: [{ role: 'user', content: [{ type: 'text', text: 'Say hello in one short sentence.' }] }] },
-      AbortSignal.timeout(PATIENCE),
+      signal,
     )) {
       if (event.type !== 'text') continue
       firstToken ||= since()
@@ -98,7 +109,7 @@ export async function askModel({ id, provider, settings }: EndpointConfig): Prom
     }
   } catch (error) {
     if (!(error instanceof ModelError)) throw error
-    throw new CliError(`${id}: ${error.kind}: ${error.message}`, 1, 'posthouse config check')
+    throw new CliError(`${id}: ${error.kind}: ${error.message}`, 1, 'posthouse doctor', error)
   }
   return { text, firstToken, total: since() }
 }

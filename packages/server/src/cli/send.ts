@@ -1,20 +1,21 @@
 /** `posthouse send`: a message of the operator's, promised in the outbox; the running gateway delivers it. */
 import { newId } from '../base/ids.ts'
+import type { Call } from './call.ts'
 import { askGateway, loadLocal, openLocal } from './local.ts'
-import type { Call } from './program.ts'
 import { CliError } from './terminal.ts'
 
 export async function send(
-  { config, terminal }: Call,
+  call: Call,
   [account = '', room = '', text = '']: readonly string[],
   options: Readonly<Record<string, string | boolean | undefined>>,
 ): Promise<void> {
-  const local = loadLocal(config)
+  const local = loadLocal(call)
+  const { terminal } = call
   const { t } = terminal
   if (!local.config.accounts.some(({ id }) => id === account)) {
     throw new CliError(t({ en: `There is no account "${account}".`, zh: `没有账号“${account}”。` }), 2, 'posthouse channel list')
   }
-  if (text.trim() === '') throw new CliError(t({ en: 'The text is empty.', zh: '内容为空。' }), 2)
+  if (text.trim() === '') throw new CliError(t({ en: 'The text is empty.', zh: '内容为空。' }), 2, 'posthouse send --help')
   await using opened = await openLocal(local, { create: true })
   const place = {
     room,

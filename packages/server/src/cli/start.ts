@@ -1,95 +1,99 @@
 /** `posthouse start`: run until told to stop; take over changes of the configuration while running. */
-import { existsSync, watch } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { createGateway, type Gateway } from '../app.ts'
 import { catalog } from '../catalog.ts'
-import { findConfig, type Loaded, loadConfig } from '../config/index.ts'
+import { type FileState, findConfig, type Loaded, loadConfig, stateOf, watchFile } from '../config/index.ts'
 import { type AppLogger, createLogger } from '../ops/index.ts'
-import type { Call } from './program.ts'
+import type { Call } from './call.ts'
+import { problemLines } from './config.ts'
+import { loadHere } from './local.ts'
+import { explainFailure } from './remedy.ts'
+import { asCalled, CliError, type Terminal } from './terminal.ts'
 
-const SETTLE = 300
 const webFolder = join(import.meta.dirname, '../../../web/dist')
 
-export async function start({ config: given }: Call): Promise<void> {
-  const terminal = process.stdout.isTTY === true
-  const log = createLogger({ debug: process.env.AI_DEBUG === 'true', terminal })
-  const folder = process.cwd()
-  const path = findConfig(given, process.env, folder)
-  const loaded = loadConfig(path, catalog, process.env, folder)
-  tell(loaded)
+export async function start({ config: given, terminal }: Call): Promise<void> {
+  const { t } = terminal
+  const log = createLogger({ debug: process.env.AI_DEBUG === 'true', terminal: process.stdout.isTTY === true && !terminal.json })
+  const path = findConfig(given, process.env, process.cwd())
+  const since = path === undefined ? undefined : stateOf(path)
+  const loaded = loadHere(given)
+  const told = problemLines(loaded, terminal)
   if (!loaded.config) {
-    process.stderr.write('The configuration has errors; nothing was started. Correct them and run `posthouse start` again.\n')
-    process.exitCode = 2
-    return
+    const refusal = t({
+      en: 'The configuration has errors; nothing was started. Correct them and start again.',
+      zh: '配置有错误，未启动。请改正后重新启动。',
+    })
+    throw new CliError([...told, refusal].join('\n'), 2, 'posthouse config check')
   }
+  if (told.length > 0) process.stderr.write(`${told.join('\n')}\n`)
   let gateway: Gateway
   try {
     gateway = await createGateway(loaded.config, { log, webFolder: existsSync(webFolder) ? webFolder : undefined })
   } catch (error) {
-    process.stderr.write(`${explain(error, loaded.config.server)}\n`)
-    process.exitCode = 1
-    return
+    const { words, next } = explainFailure(error, loaded.config)
+    throw new CliError(t(words), 1, next ?? 'posthouse doctor')
   }
-  greet(gateway, loaded)
-  const watching = path ? watchConfig(path, gateway, log) : undefined
+  greet(gateway, loaded, terminal)
+  const watching = path === undefined ? undefined : followConfig(path, since, gateway, log)
   const stopped = Promise.withResolvers<void>()
   const stop = (signal: NodeJS.Signals) => {
     log.info({ signal }, 'stopping: running answers may end first')
     stopped.resolve()
   }
-  process.once('SIGTERM', stop)
-  process.once('SIGINT', stop)
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop)
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'an unhandled rejection'))
   await stopped.promise
-  watching?.close()
+  watching?.[Symbol.dispose]()
   await gateway[Symbol.asyncDispose]()
   log.info({}, 'stopped')
   process.exit(0)
 }
 
-function tell({ problems, notices }: Loaded): void {
-  for (const { text, account } of problems) process.stderr.write(`${text}${account ? ` (the account ${account} stays closed)` : ''}\n`)
-  for (const notice of notices) process.stderr.write(`note: ${notice}\n`)
-}
-
-function greet({ url, setupUrl }: Gateway, { config, path }: Loaded): void {
-  const lines = [`Posthouse runs at ${url}`]
-  if (setupUrl) lines.push(`Create your account here (the link works once, for 24 hours):\n  ${setupUrl}`)
-  if (config?.models.endpoints.every(({ provider }) => provider.id === 'demo')) {
-    lines.push('The built-in demo model answers. For a real one: `npm run posthouse init`, or models: in posthouse.yaml.')
-  }
-  for (const { id, allowedUsers } of config?.accounts ?? []) {
-    if (!allowedUsers) lines.push(`Anybody may talk to the account "${id}". To restrict it: channels.${id}.allowed_users`)
-  }
-  if (path) lines.push(`Configuration: ${path}`)
+function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Terminal): void {
+  const lines = [t({ en: `Posthouse runs at ${url}`, zh: `Posthouse 已启动：${url}` })]
+  if (setupUrl)
+    lines.push(
+      t({
+        en: `Create your account here (the link works once, for 24 hours):\n  ${setupUrl}`,
+        zh: `请在此创建账户（链接仅可使用一次，24 小时内有效）：\n  ${setupUrl}`,
+      }),
+    )
+  const init = asCalled('posthouse init')
+  if (config?.models.endpoints.every(({ provider }) => provider.id === 'demo'))
+    lines.push(
+      t({
+        en: `The built-in demo model answers. For a real one: \`${init}\`, or models: in posthouse.yaml.`,
+        zh: `当前由内置演示模型回答。配置真实模型：\`${init}\`，或在 posthouse.yaml 中填写 models:。`,
+      }),
+    )
+  for (const { id, allowedUsers } of config?.accounts ?? [])
+    if (!allowedUsers)
+      lines.push(
+        t({
+          en: `Anybody may talk to the account "${id}". To restrict it: channels.${id}.allowed_users`,
+          zh: `任何人都可以与账号“${id}”对话。如需限制，请设置 channels.${id}.allowed_users`,
+        }),
+      )
+  if (path) lines.push(t({ en: `Configuration: ${path}`, zh: `配置文件：${path}` }))
   process.stderr.write(`\n${lines.join('\n')}\n\n`)
 }
 
-/** What stood in the way, and what to do. */
-function explain(error: unknown, { host, port }: { host: string; port: number }): string {
-  const { code, message } = error as { code?: string; message: string }
-  if (code === 'EADDRINUSE') return `The port ${port} on ${host} is taken. Stop the other program, or set server.port in posthouse.yaml.`
-  if (code === 'EACCES') return `No permission: ${message}. Choose a port above 1024, or check who owns the data folder.`
-  return message
-}
-
-/** Editors write a file in several steps and some replace it: the folder is watched, and the last word counts. */
-function watchConfig(path: string, gateway: Gateway, log: AppLogger) {
-  let timer: NodeJS.Timeout | undefined
-  const reload = async () => {
-    const loaded = loadConfig(path, catalog, process.env, dirname(path))
-    if (!loaded.config) {
-      log.error({ problems: loaded.problems.map(({ text }) => text) }, 'the changed configuration has errors; the running one stays')
-      return
+/** A valid change is taken over, an invalid one is told and the running configuration stays. */
+function followConfig(path: string, since: FileState, gateway: Gateway, log: AppLogger): Disposable {
+  return watchFile(path, since, async () => {
+    try {
+      const loaded = loadConfig(path, catalog, process.env, dirname(path))
+      const problems = loaded.problems.map(({ text }) => text.en)
+      if (!loaded.config) {
+        log.error({ problems }, 'the changed configuration has errors; the running one stays')
+        return
+      }
+      const needsRestart = await gateway.reconfigure(loaded.config)
+      log.info({ problems, needsRestart }, 'the changed configuration was taken over')
+    } catch (error) {
+      log.error({ err: error }, 'the changed configuration could not be taken over')
     }
-    const restart = await gateway.reconfigure(loaded.config)
-    log.info({ problems: loaded.problems.map(({ text }) => text), needsRestart: restart }, 'the changed configuration was taken over')
-  }
-  return watch(dirname(path), (_event, name) => {
-    if (name !== basename(path)) return
-    clearTimeout(timer)
-    timer = setTimeout(() => {
-      reload().catch((error: unknown) => log.error({ err: error }, 'the changed configuration could not be taken over'))
-    }, SETTLE)
   })
 }

@@ -1,11 +1,12 @@
 /** `posthouse status`: one screen. From the running gateway what it says of itself, from the database the rest. */
 import { freeRatio } from '../ops/index.ts'
+import type { Call } from './call.ts'
 import { askGateway, loadLocal, openLocal } from './local.ts'
-import type { Call } from './program.ts'
 import { ago } from './terminal.ts'
 
-export async function status({ config, terminal }: Call): Promise<void> {
-  const local = loadLocal(config)
+export async function status(call: Call): Promise<void> {
+  const { terminal } = call
+  const local = loadLocal(call)
   const ready = (await askGateway(local, '/readyz')) as { status: string; problems: string[] } | undefined
   await using opened = await openLocal(local)
   const { store } = opened

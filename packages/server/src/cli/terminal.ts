@@ -6,8 +6,8 @@ export class CliError extends Error {
   /** 1: it did not work. 2: it was called or configured wrongly. */
   readonly exitCode: 1 | 2
   readonly next: string | undefined
-  constructor(message: string, exitCode: 1 | 2 = 1, next?: string) {
-    super(message)
+  constructor(message: string, exitCode: 1 | 2 = 1, next?: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
     this.exitCode = exitCode
     this.next = next
   }
@@ -33,9 +33,20 @@ export function createTerminal(language: 'en' | 'zh', json: boolean): Terminal {
     t: (words) => words[language],
     result(data, text, next) {
       if (json) process.stdout.write(`${JSON.stringify(data)}\n`)
-      else process.stdout.write(`${text}${next ? `\n${language === 'zh' ? '接下来' : 'Next'}: ${next}` : ''}\n`)
+      else process.stdout.write(`${text}${nextLine(language, next)}\n`)
     },
   }
+}
+
+/** The last line: the next useful command, as the person calls it here. */
+export function nextLine(language: 'en' | 'zh', next: string | undefined): string {
+  return next ? `\n${language === 'zh' ? '接下来' : 'Next'}: ${asCalled(next)}` : ''
+}
+
+/** In a checkout the program is called through npm. */
+export function asCalled(command: string, env: NodeJS.ProcessEnv = process.env): string {
+  const throughNpm = ['start', 'posthouse'].includes(env.npm_lifecycle_event ?? '')
+  return throughNpm ? command.replace(/^posthouse /, 'npm run posthouse -- ') : command
 }
 
 /** Rows under a heading, aligned; wide characters count as two. */

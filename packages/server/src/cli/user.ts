@@ -1,17 +1,18 @@
 /** `posthouse user`: a forgotten password, with the gateway running or not. */
 import { readFileSync } from 'node:fs'
 import { hashPassword, passwordRule } from '../security/index.ts'
+import type { Call } from './call.ts'
 import { loadLocal, openLocal } from './local.ts'
-import type { Call } from './program.ts'
 import { CliError } from './terminal.ts'
 
 export async function setPassword(
-  { config, terminal }: Call,
+  call: Call,
   [name = '']: readonly string[],
   options: Readonly<Record<string, string | boolean | undefined>>,
 ): Promise<void> {
+  const { terminal } = call
   const { t } = terminal
-  await using opened = await openLocal(loadLocal(config))
+  await using opened = await openLocal(loadLocal(call))
   const user = await opened.store.users.byName(name)
   if (!user) throw new CliError(t({ en: `There is no account "${name}".`, zh: `没有名为“${name}”的账户。` }), 1)
   await opened.store.users.changePassword(user.id, await hashPassword(await readPassword(options.passwordFile, terminal)))

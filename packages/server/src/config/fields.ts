@@ -5,8 +5,7 @@ export const rootFields: Readonly<Record<string, Field>> = {
   language: {
     type: 'string',
     enum: ['en', 'zh'],
-    default: 'en',
-    description: { en: 'Language of terminal output.', zh: '终端输出的语言。' },
+    description: { en: 'Language of what the terminal shows; without it that of the terminal.', zh: '终端输出的语言；不填则跟随终端。' },
   },
   server: {
     type: 'object',
@@ -108,12 +107,14 @@ export const rootFields: Readonly<Record<string, Field>> = {
       timeout: {
         type: 'string',
         format: 'duration',
+        minimum: 1000,
         default: '180s',
         description: { en: 'How long a caller of the API waits for an answer.', zh: 'API 调用方等待回答的最长时间。' },
       },
       max_file: {
         type: 'string',
         format: 'size',
+        minimum: 1024,
         default: '50MB',
         description: { en: 'Largest file that may be uploaded.', zh: '上传文件的大小上限。' },
       },

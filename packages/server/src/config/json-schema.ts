@@ -2,6 +2,7 @@
 import type { Field, Schema } from '@posthouse/contract'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
 import type { Catalog } from './load.ts'
+import { formatUnit } from './validate.ts'
 
 type JsonSchema = Record<string, unknown>
 
@@ -25,6 +26,7 @@ export function jsonSchema({ channels, providers }: Catalog): JsonSchema {
   return { $schema: 'https://json-schema.org/draft/2020-12/schema', title: 'posthouse.yaml', ...root }
 }
 
+/** Settings of one channel or provider. */
 function variant(
   id: string,
   key: string,
@@ -32,8 +34,9 @@ function variant(
   { fields, required }: Schema<Record<string, unknown>>,
 ): JsonSchema {
   const schema = object({ ...shared, ...fields }, required)
+  // The form that names nothing is Telegram's only under the key `telegram`, which a schema of values cannot see: both are let through.
   ;(schema.properties as Record<string, JsonSchema>)[key] = { const: id }
-  return schema
+  return key === 'api' ? { ...schema, required: ['api', ...required] } : schema
 }
 
 function object(fields: Readonly<Record<string, Field>>, required: readonly string[]): JsonSchema {
@@ -45,9 +48,24 @@ function object(fields: Readonly<Record<string, Field>>, required: readonly stri
   }
 }
 
+/** A reference stands for any value: `port: ${env:PORT}`. */
+const REFERENCE = { type: 'string', pattern: '^\\$\\{(env|file):[^}]+\\}$' }
+const UNITS = { duration: '(ms|s|m|h|d)', size: '(B|KB|MB|GB|b|kb|mb|gb)' }
+
 function property(field: Field): JsonSchema {
+  if (field.format === 'duration' || field.format === 'size') {
+    const { default: initial } = field
+    const unit = { type: 'string', pattern: `^[0-9]+(\\.[0-9]+)? *${UNITS[field.format]}$` }
+    const shownDefault = typeof initial === 'number' ? formatUnit(initial, field.format) : initial
+    return {
+      description: describe(field),
+      ...(initial === undefined ? {} : { default: shownDefault }),
+      anyOf: [unit, { const: 0 }, REFERENCE],
+    }
+  }
+
   const shared: JsonSchema = {
-    description: `${field.description.en}\n${field.description.zh}`,
+    description: describe(field),
     ...(field.default === undefined ? {} : { default: field.default }),
     ...(field.enum ? { enum: field.enum } : {}),
     ...(field.minimum === undefined ? {} : { minimum: field.minimum }),
@@ -62,6 +80,20 @@ function property(field: Field): JsonSchema {
       type: 'array',
       items: field.items?.type === 'id' ? { type: ['string', 'integer'] } : { type: field.items?.type ?? 'string' },
     }
-  // Secrets and ids are often written without quotes.
-  return { ...shared, type: field.type === 'string' ? ['string', 'number'] : field.type }
+  if (field.type === 'string') {
+    // Secrets and ids are often written without quotes; a reference fits every form.
+    if (!field.enum && !field.pattern) return { ...shared, type: ['string', 'number'] }
+    const { description, default: initial, examples, ...limits } = shared
+    return {
+      description,
+      ...(initial === undefined ? {} : { default: initial }),
+      ...(examples === undefined ? {} : { examples }),
+      anyOf: [{ type: ['string', 'number'], ...limits }, REFERENCE],
+    }
+  }
+  const { minimum, maximum, ...said } = shared
+  const limits = { ...(minimum === undefined ? {} : { minimum }), ...(maximum === undefined ? {} : { maximum }) }
+  return { ...said, anyOf: [{ type: field.type, ...limits }, REFERENCE] }
 }
+
+const describe = ({ description: { en, zh } }: Field): string => `${en}\n${zh}`

@@ -1,11 +1,12 @@
 /** From a file to a configuration: everything checked at once, every problem with its place. */
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import type { Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
-import { readDocument } from './document.ts'
+import { existsSync, statSync } from 'node:fs'
+import { basename, dirname, resolve } from 'node:path'
+import type { Bilingual, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import { type ConfigDocument, readDocument, readText } from './document.ts'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
-import { mapForms } from './legacy.ts'
-import { checkObject, nearest, type Problem } from './validate.ts'
+import { isSection, type Mapped, mapForms } from './legacy.ts'
+import { checkServer } from './rules.ts'
+import { checkObject, expected, nearest, type Problem, shown, words } from './validate.ts'
 
 /** What may be configured: the channels and providers that are there. */
 export interface Catalog {
@@ -29,7 +30,8 @@ export interface EndpointConfig {
 }
 
 export interface Config {
-  readonly language: 'en' | 'zh'
+  /** Undefined: that of the terminal. */
+  readonly language: 'en' | 'zh' | undefined
   readonly server: {
     readonly host: string
     readonly port: number
@@ -54,7 +56,7 @@ export interface Config {
 
 /** A problem with its place: `posthouse.yaml:37:9 channels.telegram.tokn: unknown key.` */
 export interface PlacedProblem extends Problem {
-  readonly text: string
+  readonly text: Bilingual
   /** The account that is closed because of it; every other problem stops the start. */
   readonly account: string | undefined
 }
@@ -64,13 +66,18 @@ export interface Loaded {
   /** Undefined when a problem stops the start. */
   readonly config: Config | undefined
   readonly problems: readonly PlacedProblem[]
-  readonly notices: readonly string[]
+  readonly notices: readonly Bilingual[]
+  /** The value at a path as the file has it, its references not resolved; undefined where the file says nothing. */
+  written(path: readonly (string | number)[]): unknown
 }
 
 /** Messages of a burst that one turn answers at the most. */
 const COALESCE = 10
-/** The account of the web chat and the API; always there. */
-const WEB = 'web'
+/** The accounts of the web chat and the API; always there. */
+const OWN = ['web', 'api']
+const ENDPOINT_NAME = /^[A-Za-z0-9][\w.:/@-]{0,63}$/
+const BAD_ENDPOINT = words('a name has up to 64 letters, digits and . : / @ - _', '名称只能包含字母、数字和 . : / @ - _，最多 64 个字符')
+const BAD_NAME = words('a name has up to 64 letters, digits, - and _', '名称只能包含字母、数字、- 和 _，最多 64 个字符')
 
 /** Where the configuration is: the path given, else `POSTHOUSE_CONFIG`, else `posthouse.yaml` here if there is one. */
 export function findConfig(given: string | undefined, env: NodeJS.ProcessEnv, folder: string): string | undefined {
@@ -82,33 +89,43 @@ export function findConfig(given: string | undefined, env: NodeJS.ProcessEnv, fo
 
 /** Loads and checks a file; without one the defaults. `folder`: what relative paths refer to when there is no file. */
 export function loadConfig(path: string | undefined, catalog: Catalog, env: NodeJS.ProcessEnv, folder: string): Loaded {
-  let text = ''
-  if (path !== undefined) {
-    try {
-      text = readFileSync(path, 'utf8')
-    } catch (error) {
-      const reason =
-        (error as { code?: string }).code === 'ENOENT'
-          ? 'there is no such file. Create it with `posthouse init`, or name another one with --config.'
-          : (error as Error).message
-      return {
-        path,
-        config: undefined,
-        notices: [],
-        problems: [{ path: [], message: reason, text: `${path}: ${reason}`, account: undefined }],
-      }
+  if (path === undefined) return parseConfig('', path, catalog, env, folder)
+  const read = readFileOrTell(path)
+  if ('text' in read) return parseConfig(read.text, path, catalog, env, dirname(path))
+  const { en, zh } = read.problem
+  const text = words(`${path}: ${en}`, `${path}：${zh}`)
+  return {
+    path,
+    config: undefined,
+    notices: [],
+    problems: [{ path: [], message: read.problem, text, account: undefined }],
+    written: () => undefined,
+  }
+}
+
+function readFileOrTell(path: string): ReturnType<typeof readText> {
+  try {
+    return readText(path)
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string }
+    if (code !== 'ENOENT') return { problem: words(message, `无法读取：${message}`) }
+    return {
+      problem: words(
+        'there is no such file. Create it with `posthouse init`, or name another one with --config.',
+        '文件不存在。请用 `posthouse init` 创建，或用 --config 指定其他文件。',
+      ),
     }
   }
-  return parseConfig(text, path, catalog, env, path === undefined ? folder : dirname(path))
 }
 
 /** The same for a text. */
 export function parseConfig(text: string, path: string | undefined, catalog: Catalog, env: NodeJS.ProcessEnv, folder: string): Loaded {
   const document = readDocument(text, path ?? `${folder}/posthouse.yaml`, env)
-  const problems: Problem[] = [...document.problems]
-  const { value, notices } = mapForms(document.value)
-  const { channels, models: modelsRaw, ...rest } = value
-  const { endpoints: endpointsRaw, ...modelKeys } = (isSection(modelsRaw) ? modelsRaw : {}) as Record<string, unknown>
+  const problems: Problem[] = []
+  if (!isSection(document.value)) problems.push({ path: [], message: expected('a section with keys', '一组键', document.value) })
+  const forms = mapForms(isSection(document.value) ? document.value : {})
+  const { channels, models: modelsRaw, ...rest } = forms.value
+  const { endpoints: endpointsRaw, ...modelKeys } = isSection(modelsRaw) ? modelsRaw : {}
   const root = checkObject(
     { ...rest, models: isSection(modelsRaw) || modelsRaw === undefined ? modelKeys : modelsRaw },
     rootFields,
@@ -116,27 +133,69 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
     [],
     problems,
   )
+  const before = problems.length
   const endpoints = checkEndpoints(endpointsRaw, catalog, problems)
-  const models = checkModels(root.models as Record<string, unknown>, endpoints, catalog, problems)
+  const models = checkModels(root.models as Record<string, unknown>, endpoints, catalog, problems, problems.length === before)
   const accountProblems = new Map<string, Problem[]>()
-  const accounts = checkAccounts(channels, catalog, problems, accountProblems)
-
-  const place = (problem: Problem, account: string | undefined): PlacedProblem => {
-    const { line, column } = document.position(problem.path)
-    const keys = problem.path.length > 0 ? ` ${problem.path.join('.')}` : ''
-    return {
-      ...problem,
-      account,
-      text: `${path ? (path.split(/[\\/]/).at(-1) ?? path) : 'posthouse.yaml'}:${line}:${column}${keys}: ${problem.message}`,
-    }
-  }
-  const placed = [
-    ...problems.map((problem) => place(problem, undefined)),
-    ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
+  // What could not be put in is told as that, not as the empty text in its place.
+  const [unresolved, accountOf] = assign(document.problems, forms, Object.keys(isSection(channels) ? channels : {}))
+  const instead = (own: readonly Problem[], found: readonly Problem[]) => [
+    ...own,
+    ...found.filter(({ path: keys }) => !own.some((other) => other.path.join('.') === forms.origin(keys).join('.'))),
   ]
+  const accounts = checkAccounts(channels, catalog, problems, (id, found) => {
+    const all = instead(accountOf.get(id) ?? [], found)
+    if (all.length > 0) accountProblems.set(id, all)
+    return all.length === 0
+  })
+  problems.splice(0, problems.length, ...instead(unresolved, problems))
   const config = problems.length > 0 ? undefined : assemble(root, models, accounts, folder)
-  return { path, config, problems: placed, notices }
+  if (config) problems.push(...checkServer(config, isFolder))
+  const place = placer(path, document, forms)
+  return {
+    path,
+    config: problems.length > 0 ? undefined : config,
+    problems: [
+      ...problems.map((problem) => place(problem, undefined)),
+      ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
+    ],
+    notices: forms.notices,
+    written: (keys) => document.written(forms.origin(keys)),
+  }
 }
+
+/** Problems of the document, told apart: of accounts, and the rest. */
+function assign(problems: readonly Problem[], { origin }: Mapped, accounts: readonly string[]): [Problem[], Map<string, Problem[]>] {
+  const ofAccount = (problem: Problem) =>
+    accounts.find((id) => origin(['channels', id]).every((key, index) => String(key) === String(problem.path[index])))
+  const groups = Map.groupBy(problems, ofAccount)
+  const rest = groups.get(undefined) ?? []
+  return [rest, new Map([...groups].filter((entry): entry is [string, Problem[]] => entry[0] !== undefined))]
+}
+
+const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
+/** Gives a problem its place, and takes out of it what came from a secret. */
+function placer(path: string | undefined, document: ConfigDocument, forms: Mapped) {
+  const file = path ? basename(path) : 'posthouse.yaml'
+  const mask = (text: string) => {
+    let masked = text
+    for (const secret of document.secrets) if (secret.length >= LEAST_SECRET) masked = masked.replaceAll(secret, '***')
+    return masked
+  }
+  return (problem: Problem, account: string | undefined): PlacedProblem => {
+    const { line, column } = problem.at ?? document.position(forms.origin(problem.path))
+    const keys = problem.path.map((key) => (String(key).length > MOST_KEY ? `${String(key).slice(0, 4)}…` : key))
+    const message = words(mask(problem.message.en), mask(problem.message.zh))
+    const where = mask(`${file}:${line}:${column}${keys.length > 0 ? ` ${keys.join('.')}` : ''}`)
+    return { path: keys, message, account, text: words(`${where}: ${message.en}`, `${where}: ${message.zh}`) }
+  }
+}
+
+/** Shorter ones are a port or a flag rather than a secret, and would tear holes into every message. */
+const LEAST_SECRET = 6
+/** A longer key may be a token with a colon behind it. */
+const MOST_KEY = 32
 
 function assemble(root: Record<string, unknown>, models: Config['models'], accounts: readonly AccountConfig[], folder: string): Config {
   const section = (name: string) => (root[name] ?? {}) as Record<string, never>
@@ -145,7 +204,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
   ) as Record<string, Record<string, never>>
   const databasePath = resolve(folder, String(database?.url).slice('sqlite:'.length))
   return {
-    language: root.language as 'en' | 'zh',
+    language: root.language as Config['language'],
     server: {
       host: server?.host ?? '127.0.0.1',
       port: server?.port ?? 8080,
@@ -177,17 +236,18 @@ function checkEndpoints(raw: unknown, { providers }: Catalog, problems: Problem[
   const endpoints: EndpointConfig[] = []
   if (raw === undefined || raw === null) return endpoints
   if (!isSection(raw)) {
-    problems.push({ path: ['models', 'endpoints'], message: 'expected endpoints by name' })
+    problems.push({ path: ['models', 'endpoints'], message: expected('endpoints by name', '以名称为键的端点', raw) })
     return endpoints
   }
   for (const [id, entry] of Object.entries(raw)) {
     const path = ['models', 'endpoints', id]
+    if (!ENDPOINT_NAME.test(id)) problems.push({ path, message: BAD_ENDPOINT })
     const api = isSection(entry) ? entry.api : undefined
     const provider = typeof api === 'string' && Object.hasOwn(providers, api) ? providers[api] : undefined
     if (!provider) {
       problems.push({
         path: isSection(entry) && 'api' in entry ? [...path, 'api'] : path,
-        message: unknownName('api', api, Object.keys(providers)),
+        message: unknownName(words('api', '接口'), api, Object.keys(providers)),
       })
       continue
     }
@@ -206,26 +266,35 @@ function checkModels(
   endpoints: EndpointConfig[],
   { providers }: Catalog,
   problems: Problem[],
+  /** Whether all endpoints are known: a broken one is told once, not again by its name. */
+  whole: boolean,
 ): Config['models'] {
   const demo = providers.demo
   if (endpoints.length === 0 && demo)
     endpoints.push({ id: 'demo', provider: demo, settings: checkObject({}, demo.settings.fields, [], [], []) })
   const names = endpoints.map((endpoint) => endpoint.id)
   const primary = (models.primary as string | undefined) ?? names[0] ?? ''
-  const fallback = (models.fallback as string[] | undefined) ?? []
-  if (!names.includes(primary)) problems.push({ path: ['models', 'primary'], message: unknownName('endpoint', primary, names) })
+  const fallback = (models.fallback as (string | undefined)[] | undefined)?.filter((name) => name !== undefined) ?? []
+  if (!whole) return { primary, fallback, endpoints }
+  const endpoint = words('endpoint', '端点')
+  if (!names.includes(primary)) problems.push({ path: ['models', 'primary'], message: unknownName(endpoint, primary, names) })
   fallback.forEach((name, index) => {
-    if (!names.includes(name)) problems.push({ path: ['models', 'fallback', index], message: unknownName('endpoint', name, names) })
+    if (!names.includes(name)) problems.push({ path: ['models', 'fallback', index], message: unknownName(endpoint, name, names) })
   })
   return { primary, fallback, endpoints }
 }
 
-/** One broken account is closed; the others open. */
-function checkAccounts(raw: unknown, { channels }: Catalog, problems: Problem[], broken: Map<string, Problem[]>): AccountConfig[] {
+/** One broken account is closed; the others open. `whole` takes what was found of an account, and says whether it may open. */
+function checkAccounts(
+  raw: unknown,
+  { channels }: Catalog,
+  problems: Problem[],
+  whole: (id: string, found: readonly Problem[]) => boolean,
+): AccountConfig[] {
   const accounts: AccountConfig[] = []
   if (raw === undefined || raw === null) return accounts
   if (!isSection(raw)) {
-    problems.push({ path: ['channels'], message: 'expected accounts by name' })
+    problems.push({ path: ['channels'], message: expected('accounts by name', '以账号名为键的账号', raw) })
     return accounts
   }
   for (const [id, entry] of Object.entries(raw)) {
@@ -233,20 +302,22 @@ function checkAccounts(raw: unknown, { channels }: Catalog, problems: Problem[],
     const found: Problem[] = []
     const type = isSection(entry) && entry.type !== undefined ? entry.type : id
     const channel = typeof type === 'string' && Object.hasOwn(channels, type) ? channels[type] : undefined
-    if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(id)) found.push({ path, message: 'an account name has letters, digits, - and _ only' })
-    if (id === WEB) found.push({ path, message: `"${WEB}" is the account of the web chat; take another name` })
+    if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(id)) found.push({ path, message: BAD_NAME })
+    if (OWN.includes(id))
+      found.push({ path, message: words(`"${id}" is an account of our own; take another name`, `“${id}”是内置账号；请换一个名称`) })
+    let account: AccountConfig | undefined
     if (!channel) {
       found.push({
         path: isSection(entry) && 'type' in entry ? [...path, 'type'] : path,
-        message: unknownName('channel', type, Object.keys(channels)),
+        message: unknownName(words('channel', '渠道'), type, Object.keys(channels)),
       })
     } else {
       const fields: Record<string, Field> = { ...accountFields, ...channel.settings.fields }
       const checked = checkObject(entry, fields, channel.settings.required, path, found)
       checkRules(channel.settings, checked, path, found, 0)
-      if (found.length === 0 && checked.enabled !== false) accounts.push(toAccount(id, channel, checked))
+      if (found.length === 0 && checked.enabled !== false) account = toAccount(id, channel, checked)
     }
-    if (found.length > 0) broken.set(id, found)
+    if (whole(id, found) && account) accounts.push(account)
   }
   return accounts
 }
@@ -277,15 +348,18 @@ function checkRules(
   before: number,
 ): void {
   if (problems.length > before) return
-  for (const { field, problem } of schema.check?.(settings) ?? []) problems.push({ path: [...path, field], message: problem })
+  for (const { field, problem } of schema.check?.(settings) ?? []) {
+    problems.push({ path: [...path, field], message: typeof problem === 'string' ? words(problem, problem) : problem })
+  }
 }
 
-function unknownName(what: string, name: unknown, known: readonly string[]): string {
-  if (name === undefined || name === '') return `name one of: ${known.join(', ')}`
+function unknownName(what: Bilingual, name: unknown, known: readonly string[]): Bilingual {
+  if (name === undefined || name === null || name === '')
+    return words(`name one of: ${known.join(', ')}`, `请指定其一：${known.join('、')}`)
   const near = nearest(String(name), known)
-  return `there is no ${what} "${String(name)}". ${near ? `Did you mean "${near}"?` : `Known: ${known.join(', ') || 'none'}.`}`
-}
-
-function isSection(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  const { en, zh } = shown(name)
+  return words(
+    `there is no ${what.en} ${en}. ${near ? `Did you mean "${near}"?` : `Known: ${known.join(', ') || 'none'}.`}`,
+    `没有${what.zh}${zh}。${near ? `是否想写“${near}”？` : `可用：${known.join('、') || '无'}。`}`,
+  )
 }

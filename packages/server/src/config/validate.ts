@@ -1,11 +1,22 @@
 /** Checks values against fields, collects every problem, and turns units into numbers. */
-import type { Field } from '@posthouse/contract'
+import type { Bilingual, Field } from '@posthouse/contract'
 
 export interface Problem {
   /** Keys from the root. */
   readonly path: readonly (string | number)[]
-  readonly message: string
+  readonly message: Bilingual
+  /** Where, for what has no path: a place that is no YAML. */
+  readonly at?: { readonly line: number; readonly column: number }
 }
+
+export const words = (en: string, zh: string): Bilingual => ({ en, zh })
+
+/** A value as a message may show it. A long one could be a secret that was put into the wrong place; its position says enough. */
+export function shown(value: unknown): Bilingual {
+  const text = String(value)
+  return text.length > MOST_SHOWN ? words('the value', '该值') : words(`"${text}"`, `“${text}”`)
+}
+const MOST_SHOWN = 24
 
 /** Answers the value with defaults and units applied; problems are added to the list. */
 export function checkObject(
@@ -16,26 +27,22 @@ export function checkObject(
   problems: Problem[],
 ): Record<string, unknown> {
   if (value !== undefined && value !== null && (typeof value !== 'object' || Array.isArray(value))) {
-    problems.push({ path, message: `expected a section with keys, found ${nameOf(value)}` })
+    problems.push({ path, message: expected('a section with keys', '一组键', value) })
     return {}
   }
   const given = (value ?? {}) as Record<string, unknown>
   const checked: Record<string, unknown> = {}
   for (const key of Object.keys(given)) {
-    if (Object.hasOwn(fields, key)) continue
-    const near = nearest(key, Object.keys(fields))
-    problems.push({
-      path: [...path, key],
-      message: `unknown key.${near ? ` Did you mean "${near}"?` : ` Known keys: ${Object.keys(fields).join(', ')}.`}`,
-    })
+    if (!Object.hasOwn(fields, key)) problems.push({ path: [...path, key], message: unknownKey(key, Object.keys(fields)) })
   }
   for (const [key, field] of Object.entries(fields)) {
-    const raw = given[key]
+    const raw = Object.hasOwn(given, key) ? given[key] : undefined
     if (raw === undefined || raw === null) {
-      if (required.includes(key)) problems.push({ path: [...path, key], message: `missing. ${field.description.en}` })
+      if (required.includes(key))
+        problems.push({ path: [...path, key], message: words(`missing. ${field.description.en}`, `缺少此项。${field.description.zh}`) })
       if (field.fields && Object.keys(field.fields).length > 0)
         checked[key] = checkObject(undefined, field.fields, field.required ?? [], [...path, key], problems)
-      else if (field.default !== undefined) checked[key] = checkValue(field.default, field, [...path, key], problems)
+      else if (field.default !== undefined) checked[key] = defaultOf(field)
       continue
     }
     checked[key] = checkValue(raw, field, [...path, key], problems)
@@ -43,11 +50,26 @@ export function checkObject(
   return checked
 }
 
+function unknownKey(key: string, known: readonly string[]): Bilingual {
+  const near = nearest(key, known)
+  if (near) return words(`unknown key. Did you mean "${near}"?`, `未知的键。是否想写“${near}”？`)
+  return words(`unknown key. Known keys: ${known.join(', ')}.`, `未知的键。可用的键：${known.join('、')}。`)
+}
+
+/** A default with a unit becomes its number, like a value; a default that is a number is one already. */
+export function defaultOf(field: Field): unknown {
+  // What has a unit and is a number stands for the number that a unit would make.
+  return field.format && typeof field.default === 'number' ? field.default : checkValue(field.default, field, [], [])
+}
+
+type Report = (message: Bilingual) => undefined
+
 function checkValue(value: unknown, field: Field, path: readonly (string | number)[], problems: Problem[]): unknown {
-  const problem = (message: string) => {
+  const problem = (message: Bilingual) => {
     problems.push({ path, message })
     return undefined
   }
+  if (field.format === 'duration' || field.format === 'size') return checkUnit(value, field, field.format, problem)
   switch (field.type) {
     case 'object':
       if (field.fields) return checkObject(value, field.fields, field.required ?? [], path, problems)
@@ -55,7 +77,9 @@ function checkValue(value: unknown, field: Field, path: readonly (string | numbe
     case 'array':
       return checkList(value, field, path, problems)
     case 'boolean':
-      return typeof value === 'boolean' ? value : problem(`expected true or false, found ${nameOf(value)}`)
+      // What came from a variable is a text.
+      if (value === 'true' || value === 'false') return value === 'true'
+      return typeof value === 'boolean' ? value : problem(expected('true or false', ' true 或 false', value))
     case 'integer':
     case 'number':
       return checkNumber(value, field, problem)
@@ -65,75 +89,106 @@ function checkValue(value: unknown, field: Field, path: readonly (string | numbe
 }
 
 function checkMap(value: unknown, path: readonly (string | number)[], problems: Problem[]): Record<string, string> {
-  const map: Record<string, string> = {}
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    problems.push({ path, message: `expected names with texts, found ${nameOf(value)}` })
-    return map
+    problems.push({ path, message: expected('names with texts', '名称与文本的对应', value) })
+    return {}
   }
+  const entries: [string, string][] = []
   for (const [key, entry] of Object.entries(value)) {
-    if (typeof entry === 'string' || typeof entry === 'number') map[key] = String(entry)
-    else problems.push({ path: [...path, key], message: `expected a text, found ${nameOf(entry)}` })
+    if (typeof entry === 'string' || typeof entry === 'number') entries.push([key, String(entry)])
+    else problems.push({ path: [...path, key], message: expected('a text', '文本', entry) })
   }
-  return map
+  return Object.fromEntries(entries)
 }
 
 function checkList(value: unknown, field: Field, path: readonly (string | number)[], problems: Problem[]): unknown[] {
   if (!Array.isArray(value)) {
-    problems.push({ path, message: `expected a list, found ${nameOf(value)}` })
+    problems.push({ path, message: expected('a list', '列表', value) })
     return []
   }
+  const kind = field.items?.type ?? 'string'
   return value.map((entry, index) => {
-    const kind = field.items?.type ?? 'string'
     const fits =
-      kind === 'id'
-        ? typeof entry === 'string' || Number.isSafeInteger(entry)
+      kind === 'integer' ? Number.isSafeInteger(entry) : typeof entry === 'string' || (kind === 'id' && Number.isSafeInteger(entry))
+    if (fits) return kind === 'id' ? String(entry) : entry
+    const message =
+      kind === 'id' && typeof entry === 'number'
+        ? words('this number cannot be read exactly; write it in quotes', '该数字无法精确读取；请加引号')
         : kind === 'integer'
-          ? Number.isSafeInteger(entry)
-          : typeof entry === 'string'
-    if (!fits)
-      problems.push({
-        path: [...path, index],
-        message: `expected ${kind === 'integer' ? 'a whole number' : 'a text'}, found ${nameOf(entry)}`,
-      })
-    return kind === 'id' ? String(entry) : entry
+          ? expected('a whole number', '整数', entry)
+          : expected('a text', '文本', entry)
+    problems.push({ path: [...path, index], message })
+    return undefined
   })
 }
 
-function checkNumber(value: unknown, field: Field, problem: (message: string) => undefined): number | undefined {
-  if (typeof value !== 'number' || !Number.isFinite(value)) return problem(`expected a number, found ${nameOf(value)}`)
-  if (field.type === 'integer' && !Number.isSafeInteger(value)) return problem(`expected a whole number, found ${value}`)
-  if (field.minimum !== undefined && value < field.minimum) return problem(`must be at least ${field.minimum}, is ${value}`)
-  if (field.maximum !== undefined && value > field.maximum) return problem(`must be at most ${field.maximum}, is ${value}`)
-  return value
+function checkNumber(value: unknown, field: Field, problem: Report): number | undefined {
+  const number = typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value
+  if (typeof number !== 'number' || !Number.isFinite(number)) return problem(expected('a number', '数字', value))
+  if (field.type === 'integer' && !Number.isSafeInteger(number)) return problem(expected('a whole number', '整数', number))
+  return withinLimits(number, field, String, problem)
 }
 
-const UNITS: Record<'duration' | 'size', Record<string, number>> = {
+function withinLimits(number: number, field: Field, format: (value: number) => string, problem: Report): number | undefined {
+  const { minimum, maximum } = field
+  const is = format(number)
+  if (minimum !== undefined && number < minimum)
+    return problem(words(`must be at least ${format(minimum)}, is ${is}`, `不得小于 ${format(minimum)}，现为 ${is}`))
+  if (maximum !== undefined && number > maximum)
+    return problem(words(`must be at most ${format(maximum)}, is ${is}`, `不得大于 ${format(maximum)}，现为 ${is}`))
+  return number
+}
+
+const UNITS: Readonly<Record<'duration' | 'size', Readonly<Record<string, number>>>> = {
   duration: { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 },
   size: { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 },
 }
+const EXAMPLES = { duration: '30s, 5m, 1h', size: '500KB, 50MB' }
+/** Timers count in 31 bits of milliseconds and would fire at once beyond. */
+const LONGEST = 24 * 86_400_000
 
-function checkText(value: unknown, field: Field, problem: (message: string) => undefined): string | number | undefined {
-  if (field.format === 'duration' || field.format === 'size') {
-    const units = UNITS[field.format]
-    const match = /^(\d+(?:\.\d+)?)\s*([a-z]+)$/i.exec(String(value))
-    const unit = Object.entries(units).find(([name]) => name.toLowerCase() === match?.[2]?.toLowerCase())?.[1]
-    if (!match?.[1] || unit === undefined) {
-      const example = field.format === 'duration' ? '30s, 5m, 1h' : '500KB, 50MB'
-      return problem(`expected a ${field.format} with a unit (${example}), found ${nameOf(value)}`)
-    }
-    return Math.round(Number(match[1]) * unit)
+function checkUnit(value: unknown, field: Field, format: 'duration' | 'size', problem: Report): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]+)$/i.exec(String(value))
+  const unit = Object.entries(UNITS[format]).find(([name]) => name.toLowerCase() === match?.[2]?.toLowerCase())?.[1]
+  if (value !== 0 && (!match?.[1] || unit === undefined)) {
+    return problem(
+      expected(
+        `a ${format} with a unit (${EXAMPLES[format]})`,
+        `带单位的${format === 'duration' ? '时长' : '大小'}（${EXAMPLES[format]}）`,
+        value,
+      ),
+    )
   }
+  const number = value === 0 ? 0 : Math.round(Number(match?.[1]) * (unit ?? 0))
+  const maximum = field.maximum ?? (format === 'duration' ? LONGEST : Number.MAX_SAFE_INTEGER)
+  return withinLimits(number, { ...field, maximum }, (amount) => formatUnit(amount, format), problem)
+}
+
+/** A number as a person writes it: in the largest unit that divides it. */
+export function formatUnit(amount: number, format: 'duration' | 'size'): string {
+  const [name, factor] = Object.entries(UNITS[format]).findLast(([, size]) => amount % size === 0 && amount >= size) ?? ['', 1]
+  return `${amount / factor}${name}`
+}
+
+function checkText(value: unknown, field: Field, problem: Report): string | undefined {
   // A token that looks like a number is written without quotes more often than not.
   const text = typeof value === 'number' ? String(value) : value
-  if (typeof text !== 'string') return problem(`expected a text, found ${nameOf(value)}`)
+  if (typeof text !== 'string') return problem(expected('a text', '文本', value))
   if (field.enum && !field.enum.includes(text)) {
     const near = nearest(text, field.enum)
-    return problem(`"${text}" is not one of: ${field.enum.join(', ')}.${near ? ` Did you mean "${near}"?` : ''}`)
+    const { en, zh } = shown(text)
+    return problem(
+      words(
+        `${en} is not one of: ${field.enum.join(', ')}.${near ? ` Did you mean "${near}"?` : ''}`,
+        `${zh}不在可选值之中：${field.enum.join('、')}。${near ? `是否想写“${near}”？` : ''}`,
+      ),
+    )
   }
-  if (field.format === 'url' && !isUrl(text)) return problem('expected an address that begins with http:// or https://')
+  if (field.format === 'url' && !isUrl(text))
+    return problem(words('expected an address that begins with http:// or https://', '应为以 http:// 或 https:// 开头的地址'))
   if (field.pattern && !new RegExp(field.pattern).test(text)) {
-    const shown = field.format === 'secret' ? 'the value' : `"${text}"`
-    return problem(`${shown} does not have the expected form. ${field.description.en}`)
+    const { en, zh } = field.format === 'secret' ? words('the value', '该值') : shown(text)
+    return problem(words(`${en} does not have the expected form. ${field.description.en}`, `${zh}的格式不正确。${field.description.zh}`))
   }
   return text
 }
@@ -142,12 +197,17 @@ function isUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)
 }
 
-function nameOf(value: unknown): string {
-  if (value === null) return 'nothing'
-  if (Array.isArray(value)) return 'a list'
-  if (typeof value === 'object') return 'a section'
-  if (typeof value === 'string') return 'a text'
-  return `the ${typeof value} ${String(value)}`
+export function expected(en: string, zh: string, found: unknown): Bilingual {
+  const { en: foundEn, zh: foundZh } = nameOf(found)
+  return words(`expected ${en}, found ${foundEn}`, `应为${zh}，实为${foundZh}`)
+}
+
+function nameOf(value: unknown): Bilingual {
+  if (value === null || value === undefined) return words('nothing', '空')
+  if (Array.isArray(value)) return words('a list', '列表')
+  if (typeof value === 'object') return words('a section', '一组键')
+  if (typeof value === 'string') return words('a text', '文本')
+  return words(`the ${typeof value} ${String(value)}`, ` ${String(value)}`)
 }
 
 /** The known word that a mistyped one most likely means; undefined when none is near. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Block, type Inline, plainText } from '@posthouse/contract'
 import fc from 'fast-check'
-import { parseMarkdown } from './markdown.ts'
+import { parseMarkdown, withMark } from './markdown.ts'
 
 const text = (value: string): Inline => ({ type: 'text', text: value })
 const paragraph = (...children: Inline[]): Block => ({ type: 'paragraph', children })
@@ -142,6 +142,19 @@ test('hostile nesting is bounded and loses nothing', () => {
   const marks = JSON.stringify(parseMarkdown(source))
   assert.equal(marks.match(/"type":"emphasis"/g)?.length, 16)
   assert.equal(plainText(parseMarkdown(source)).match(/a/g)?.length, 2000)
+})
+
+test('a mark behind a code block stays outside of it', () => {
+  const marked = (text: string) => parseMarkdown(withMark(text, '⏹'))
+  assert.deepEqual(marked('so'), [paragraph(text('so ⏹'))])
+  for (const fence of ['```', '~~~~', '```\n']) {
+    const blocks = marked(`before\n\n${fence.trim()}\nlet a\n${fence}`)
+    assert.deepEqual(
+      [blocks.map(({ type }) => type), plainText(blocks)],
+      [['paragraph', 'code', 'paragraph'], 'before\n\nlet a\n\n⏹'],
+      fence,
+    )
+  }
 })
 
 test('large inputs are read to the end', () => {

@@ -23,6 +23,11 @@ export function parseMarkdown(text: string): readonly Block[] {
   return SPECIAL.test(text) ? readBlocks({ tokens: parser.parse(text, {}), at: 0 }) : plainParagraphs(text)
 }
 
+/** Text with a mark at its end: in the last line, unless that closes a code block; it would be open again. */
+export function withMark(text: string, mark: string): string {
+  return `${text}${/^[\s>]*(?:`{3,}|~{3,})\s*$/m.test(text.slice(text.trimEnd().lastIndexOf('\n') + 1)) ? '\n\n' : ' '}${mark}`
+}
+
 /** What may begin anything but a paragraph of plain text. */
 const SPECIAL = /[\\`*_~[\]<>&|@\t\r\0]|:\/\/|mailto:|^ {0,3}(?:[-+=#]|\d{1,9}[.)])|^ {4}/im
 

@@ -68,6 +68,8 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   const { store, live, clock, log, node, observer, broker } = parts
   const running = new Map<string, Running>()
   const open = new Map<string, number>()
+  /** Sequence number of the newest /stop in a lane: what was asked before it is not answered, also if it did not begin yet. */
+  const stops = new Map<string, number>()
   let total = 0
   const failed = (error: unknown) => log.error({ err: error }, 'work in the background failed')
   const turns = createTaskGroup(failed)
@@ -92,7 +94,10 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     },
     admitted(recorded, message, origin) {
       if (recorded.status === 'admitted') count(recorded.conversationId, 1)
-      if (message.command?.name === 'stop' && mayStop(message, origin)) stop(recorded.conversationId)
+      if (message.command?.name === 'stop' && mayStop(message, origin)) {
+        if (recorded.status === 'admitted' && recorded.stored) stops.set(recorded.conversationId, recorded.stored.seq)
+        stop(recorded.conversationId)
+      }
       if (recorded.stored) announce(recorded.conversationId, [recorded.stored], origin.owner)
     },
   })
@@ -102,6 +107,14 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     if (left > 0) open.set(lane, left)
     else open.delete(lane)
     total = Math.max(0, total + by)
+  }
+
+  function isStopped({ conversation, messages }: Turn): boolean {
+    const stoppedAt = stops.get(conversation.id)
+    if (stoppedAt === undefined) return false
+    if (messages.every(({ seq }) => seq < stoppedAt)) return true
+    stops.delete(conversation.id)
+    return false
   }
 
   function mayStop(message: InboundMessage, origin: Origin): boolean {
@@ -126,6 +139,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     const work: Running = { turn, abort: new AbortController(), draft: { text: '' } }
     running.set(lane, work)
     if (ending.signal.aborted) work.abort.abort('shutdown' satisfies Interruption)
+    else if (isStopped(turn)) work.abort.abort('stop' satisfies Interruption)
     show(work, 'running')
     let outcome = 'broken'
     try {

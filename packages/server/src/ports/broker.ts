@@ -4,6 +4,8 @@ export interface Ticket {
   /** Conversation id. */
   readonly lane: string
   readonly priority: Priority
+  /** Its turns broke before, and may have killed the process: no other such lane runs beside it. */
+  readonly suspect?: boolean
 }
 
 /** Lower goes first. */

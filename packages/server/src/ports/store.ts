@@ -4,7 +4,7 @@
  */
 import type { DeliveryFailure, DeliveryState, FileKind, InboundMessage, Part, Place, Receipt, Usage } from '@posthouse/contract'
 import type { MessageStatus } from '@posthouse/contract/http'
-import type { Priority } from './broker.ts'
+import type { Priority, Ticket } from './broker.ts'
 
 // ---- State machines, as data (the delivery's is in the contract) ------------------------------------------------------
 
@@ -107,7 +107,7 @@ export interface InboxStore {
   /** One admission per (account, key) (P2); an `edit` changes a message that waits, else is only noted. */
   record(inbound: NewInbound): Promise<Recorded>
   /** Lanes with pending messages and no running turn. */
-  waitingLanes(limit: number): Promise<readonly { readonly lane: string; readonly priority: Priority }[]>
+  waitingLanes(limit: number): Promise<readonly Ticket[]>
   /** Pending and claimed entries: the depth of the queue. */
   depth(): Promise<number>
   /** Receipt time of the oldest pending entry. */

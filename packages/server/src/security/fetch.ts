@@ -60,6 +60,7 @@ function toResponse(response: Dispatcher.ResponseData): FetchResponse {
   const text = async () => {
     const declared = Number(headers['content-length'] ?? 0)
     if (declared > TEXT_LIMIT) throw tooLong(response)
+    if (declared > 0) return await response.body.text().catch((error: unknown) => Promise.reject(toFetchError(error)))
     const chunks: Uint8Array[] = []
     let size = 0
     for await (const chunk of guarded(response.body)) {

@@ -113,7 +113,8 @@ export function createConversations(
       .orderBy('seq', 'desc')
       .limit(p.limit),
   )
-  const visible = prepare<{ id: string; after: number; before: number; limit: number }>()((p) =>
+  // A literal limit: SQLite prepares a statement anew whenever a bound one changes hands.
+  const visible = prepare<{ id: string; after: number; before: number }>()((p) =>
     builder
       .selectFrom('messages')
       .selectAll()
@@ -122,7 +123,7 @@ export function createConversations(
       .where('seq', '<', p.before)
       .where('replaced_by', 'is', null)
       .orderBy('seq', 'desc')
-      .limit(p.limit),
+      .limit(sql.lit(PAGE)),
   )
   const revise = prepare<{ id: string }>()((p) =>
     builder.updateTable('conversations').set({ revision: sql`revision + 1` }).where('id', '=', p.id),
@@ -167,27 +168,19 @@ export function createConversations(
     return id
   }
 
-  /** The conversation's visible messages, newest first: from memory as far as they are there. */
-  async function* recall(conversation: Conversation): AsyncGenerator<StoredMessage> {
-    const { id, contextFrom, revision } = conversation
-    const kept = recent.get(id, revision)
+  /** The conversation's newest visible messages, newest first: from memory as far as they are there. */
+  const newest = async ({ id, contextFrom, revision }: Conversation): Promise<readonly StoredMessage[]> => {
+    const kept = recent.get(id, revision) ?? []
+    const after = Math.max(contextFrom, kept[0]?.seq ?? 0)
     const fresh: StoredMessage[] = []
-    for (let before = Number.MAX_SAFE_INTEGER; ; ) {
-      const after = Math.max(contextFrom, kept?.at(0)?.seq ?? 0)
-      const found = await database.read.all(visible, { id, after, before, limit: PAGE })
-      fresh.push(...found.map(messages.open))
-      before = fresh.at(-1)?.seq ?? 0
+    for (let before = Number.MAX_SAFE_INTEGER; ; before = fresh.at(-1)?.seq ?? 0) {
+      const found = await database.read.all(visible, { id, after, before })
+      for (const row of found) fresh.push(messages.open(row))
       if (found.length < PAGE || fresh.length >= KEPT) break
     }
-    const known = [...fresh, ...(kept ?? [])].slice(0, KEPT)
+    const known = fresh.length === 0 ? kept : [...fresh, ...kept].slice(0, KEPT)
     recent.set(id, revision, known)
-    for (const message of known) if (message.seq > contextFrom) yield message
-    for (let before = known.at(-1)?.seq ?? 0; known.length >= KEPT; ) {
-      const found = await database.read.all(visible, { id, after: contextFrom, before, limit: PAGE })
-      for (const row of found) yield messages.open(row)
-      if (found.length < PAGE) return
-      before = found.at(-1)?.seq ?? 0
-    }
+    return contextFrom === 0 ? known : known.filter((message) => message.seq > contextFrom)
   }
 
   const findIn = async (transaction: Transaction, id: string) => {
@@ -233,10 +226,22 @@ export function createConversations(
         await transaction.run(revise, { id: conversationId })
       }),
     async context(conversation, before, take) {
-      for await (const message of recall(conversation)) {
-        // A later question waits for its own turn; an answer that was committed after it came in belongs before it.
-        if (message.role === 'user' && message.seq >= before) continue
-        if (!take(message)) return
+      let page: readonly StoredMessage[] = await newest(conversation)
+      let more = page.length >= KEPT
+      for (;;) {
+        for (const message of page) {
+          // A later question waits for its own turn; an answer that was committed after it came in belongs before it.
+          if (message.role === 'user' && message.seq >= before) continue
+          if (!take(message)) return
+        }
+        if (!more) return
+        const found = await database.read.all(visible, {
+          id: conversation.id,
+          after: conversation.contextFrom,
+          before: page.at(-1)?.seq ?? 0,
+        })
+        page = found.map(messages.open)
+        more = page.length >= PAGE
       }
     },
     at: (account, place, owner) =>

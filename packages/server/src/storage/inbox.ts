@@ -12,6 +12,8 @@ import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 import { is } from './steps.ts'
 
+/** Attempts after which a message may be what kills the process; once is what happens to all that run while it is killed. */
+const SUSPECT = 2
 /** How many messages back an edit of an answered message is looked for. */
 const EDIT_REACH = 50
 
@@ -32,6 +34,7 @@ export function createInbox(
     priority: number
     sentAt: number
     at: number
+    doneAt: number | null
   }>()((p) =>
     builder
       .insertInto('inbox')
@@ -46,6 +49,7 @@ export function createInbox(
         attempts: 0,
         sent_at: p.sentAt,
         received_at: p.at,
+        done_at: p.doneAt,
       })
       .onConflict((conflict) => conflict.doNothing()),
   )
@@ -93,7 +97,7 @@ export function createInbox(
   const waiting = prepare<{ limit: number }>()((p) =>
     builder
       .selectFrom('inbox')
-      .select(['conversation_id', sql<Priority>`min(priority)`.as('priority')])
+      .select(['conversation_id', sql<Priority>`min(priority)`.as('priority'), sql<number>`max(attempts)`.as('attempts')])
       .where('done_at', 'is', null)
       .where('state', '=', is('pending'))
       .where((e) =>
@@ -136,6 +140,7 @@ export function createInbox(
       priority,
       sentAt: message.sentAt,
       at,
+      doneAt: message.kind === 'edit' ? at : null,
     })
     if (added === 0) return await repeated(transaction, account, message.key)
     if (message.kind === 'edit') return await edit(transaction, conversationId, messageId, message)
@@ -185,7 +190,7 @@ export function createInbox(
     record: (inbound) => database.write((transaction) => admit(transaction, inbound)),
     async waitingLanes(limit) {
       const rows = await database.read.all(waiting, { limit })
-      return rows.map((row) => ({ lane: row.conversation_id, priority: row.priority }))
+      return rows.map((row) => ({ lane: row.conversation_id, priority: row.priority, suspect: row.attempts >= SUSPECT }))
     },
     async depth() {
       return Number((await first(database.read, depth, {}))?.count ?? 0)

@@ -1,4 +1,5 @@
 /** Storage: the only place that knows SQL. */
 export { createBlobs } from './blobs.ts'
-export { FolderInUse, holdFolder } from './lock.ts'
+export { folderHolder, inspectDatabase, keyFits } from './inspect.ts'
+export { holdFolder } from './lock.ts'
 export { openStore, WrongKey } from './store.ts'

@@ -24,6 +24,8 @@ export function createRecent(limit: number): Recent {
       return entry?.revision === revision ? entry.messages : undefined
     },
     set(conversation, revision, messages) {
+      const before = kept.get(conversation)
+      if (before?.messages === messages) return
       forget(conversation)
       const size = messages.reduce((sum, message) => sum + sizeOf(message), 0)
       if (size > limit / 4) return

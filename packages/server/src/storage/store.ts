@@ -25,6 +25,9 @@ export class WrongKey extends Error {
   override readonly name = 'WrongKey'
 }
 
+/** A known text, sealed with the key of the first start: where it stands, and what it is bound to. */
+export const KEY_CHECK = { key: 'key_check', place: 'meta.value|key_check' } as const
+
 export interface StoreOptions {
   /** Path of the SQLite file. */
   readonly path: string
@@ -70,8 +73,8 @@ export async function openStore({ path, sealer, clock, newId }: StoreOptions): P
   }
 
   async function checkKey(opened: Database, key: Sealer): Promise<void> {
-    const place = 'meta.value|key_check'
-    const find = prepare()(() => builder.selectFrom('meta').select('value').where('key', '=', 'key_check'))
+    const { place } = KEY_CHECK
+    const find = prepare()(() => builder.selectFrom('meta').select('value').where('key', '=', KEY_CHECK.key))
     const row = await first(opened.read, find, {})
     if (row) {
       try {
@@ -84,7 +87,7 @@ export async function openStore({ path, sealer, clock, newId }: StoreOptions): P
       }
       return
     }
-    const add = prepare<{ value: Uint8Array }>()((p) => builder.insertInto('meta').values({ key: 'key_check', value: p.value }))
+    const add = prepare<{ value: Uint8Array }>()((p) => builder.insertInto('meta').values({ key: KEY_CHECK.key, value: p.value }))
     await opened.write(async (transaction) => void (await transaction.run(add, { value: key.seal('posthouse', place) })))
   }
 }

@@ -15,6 +15,9 @@ import { first, prepare } from './query.ts'
 import type { Schema } from './schema.ts'
 import { is, leadsTo } from './steps.ts'
 
+/** Messages that one turn may take, whatever is asked for. */
+const MOST = 20
+
 export function createTurns(
   builder: Kysely<Schema>,
   database: Database,
@@ -22,7 +25,8 @@ export function createTurns(
   { clock, newId }: { clock: Clock; newId: NewId },
 ): TurnStore {
   const { conversations, messages, outbox } = parts
-  const pending = prepare<{ lane: string; limit: number }>()((p) =>
+  // A literal limit: SQLite prepares a statement anew whenever a bound one changes hands.
+  const pending = prepare<{ lane: string }>()((p) =>
     builder
       .selectFrom('inbox')
       .innerJoin('messages', 'messages.id', 'inbox.message_id')
@@ -32,7 +36,7 @@ export function createTurns(
       .where('inbox.done_at', 'is', null)
       .where('inbox.state', '=', is('pending'))
       .orderBy('inbox.seq')
-      .limit(p.limit),
+      .limit(sql.lit(MOST + 1)),
   )
   const begin = prepare<{ id: string; lane: string; node: string }>()((p) =>
     builder.updateTable('conversations').set({ turn_id: p.id, turn_node: p.node }).where('id', '=', p.lane).where('turn_id', 'is', null),
@@ -92,7 +96,7 @@ export function createTurns(
   return {
     claim: (lane, node, coalesce) =>
       database.write(async (transaction) => {
-        const found = await transaction.all(pending, { lane, limit: coalesce + 1 })
+        const found = await transaction.all(pending, { lane })
         const head = found[0]
         if (!head) return undefined
         const id = newId()
@@ -100,7 +104,7 @@ export function createTurns(
         // What may have broken a turn before, and what is a command, goes alone.
         const alone = head.attempts > 0 || head.kind === 'command'
         const stop = found.findIndex((row, index) => index > 0 && (alone || row.kind === 'command' || row.attempts > 0))
-        const rows = found.slice(0, stop === -1 ? coalesce : stop)
+        const rows = found.slice(0, Math.min(coalesce, MOST, stop === -1 ? MOST : stop))
         await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
         const place = await first(transaction, conversation, { id: lane })
         if (!place) throw new Error('a conversation vanished within a transaction')

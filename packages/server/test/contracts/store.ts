@@ -232,6 +232,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const edited = { ...original, kind: 'edit' as const, key: 'edit-1', parts: [{ type: 'text' as const, text: 'corrected' }] }
       assert.equal((await store.inbox.record({ account: 'bot', message: edited, priority: 0 })).status, 'noted')
       assert.deepEqual((await store.conversations.message(messageId))?.body.parts, edited.parts)
+      assert.equal(await store.inbox.depth(), 1, 'an edit waits for nothing')
       assert.equal((await store.turns.claim(conversationId, 'n', 10))?.messages.length, 1)
       assert.equal((await store.inbox.record({ account: 'bot', message: edited, priority: 0 })).status, 'duplicate')
     },

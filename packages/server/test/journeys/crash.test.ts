@@ -60,17 +60,20 @@ async function crashRun(seed: number, options: { mutant?: string; patience?: num
     await posthouse.kill()
     await posthouse.start(env)
     // A platform repeats what it is not sure of.
+    await until(() => telegram.pending === 0, 'every update is confirmed')
     for (const update of updates.slice(-2)) telegram.redeliver(update)
   }
   await settled(questions)
   await until(() => telegram.pending === 0, 'every update is confirmed')
-  const { dead, maybeDuplicates, waiting } = JSON.parse((await posthouse.cli('status', '--json')).stdout) as Record<string, number>
+  const { dead } = JSON.parse((await posthouse.cli('dead', 'list', '--json')).stdout) as { dead: { reason: string; text: string }[] }
+  const { maybeDuplicates, waiting } = JSON.parse((await posthouse.cli('status', '--json')).stdout) as Record<string, number>
   if (waiting) await until(async () => JSON.parse((await posthouse.cli('status', '--json')).stdout).waiting === 0, 'the queue is empty')
   const doubled = questions.filter((question) => answersTo(question) > 1)
   return {
-    lost: questions.filter((question) => answersTo(question) === 0),
+    lost: questions.filter((question) => answersTo(question) === 0 && !dead.some(({ text }) => text === `You said: ${question}`)),
     doubled: doubled.slice(0, Math.max(0, doubled.length - (maybeDuplicates ?? 0))),
-    dead: dead ?? Number.NaN,
+    // Killed twice in the same send: nobody knows, so an operator decides (P6). Nothing else may die here.
+    dead: dead.filter(({ reason }) => reason !== 'unknown').length,
     outOfOrder: Array.from({ length: CHATS }, (_, index) => 1001 + index).filter((chat) => {
       const rounds = telegram.posted(chat).map((message) => Number(/question-\d+-(\d+)-/.exec(message.text)?.[1]))
       return rounds.some((round, index) => round < (rounds[index - 1] ?? 0))

@@ -6,6 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
+/** Words of the terminal are looked for: they are English whatever the machine speaks. */
+const words = { LC_ALL: 'C' }
 const flags = ['--conditions=posthouse-source', '--disable-warning=ExperimentalWarning']
 
 export interface Posthouse extends AsyncDisposable {
@@ -61,7 +63,7 @@ export function createPosthouse(config: object): Posthouse {
       const preload = env.POSTHOUSE_MUTANT === undefined ? [] : ['--import', join(import.meta.dirname, 'mutants.ts')]
       const started = spawn(process.execPath, [...flags, ...preload, main, 'start'], {
         cwd: folder,
-        env: { ...process.env, ...env },
+        env: { ...process.env, ...words, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       child = started
@@ -89,7 +91,11 @@ export function createPosthouse(config: object): Posthouse {
     },
     exited: async () => (child ? await ended(child) : null),
     async cli(...args) {
-      const command = spawn(process.execPath, [...flags, main, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+      const command = spawn(process.execPath, [...flags, main, ...args], {
+        cwd: folder,
+        env: { ...process.env, ...words },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
       let stdout = ''
       let stderr = ''
       command.stdout.on('data', (data: Buffer) => {

@@ -90,7 +90,10 @@ const settings: Schema<TelegramSettings> = {
       ? [
           {
             field: 'secret_token',
-            problem: 'is required when mode is "webhook": without it anybody could send messages in the name of Telegram',
+            problem: {
+              en: 'is required when mode is "webhook": without it anybody could send messages in the name of Telegram',
+              zh: 'mode 为 "webhook" 时必填：否则任何人都可以冒充 Telegram 发送消息',
+            },
           },
         ]
       : [],

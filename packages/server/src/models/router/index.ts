@@ -215,7 +215,8 @@ function createLimit(clock: RouterClock, ms: number, outer: AbortSignal): Limit 
     explain: (error) =>
       expired && !outer.aborted ? new ModelError('timeout', `no answer within ${ms} ms over all endpoints`, { cause: error }) : error,
     [Symbol.dispose]() {
-      timer.abort()
+      // A reason of our own: without one an exception with its stack is made each time.
+      timer.abort('over')
       outer.removeEventListener('abort', onAbort)
     },
   }

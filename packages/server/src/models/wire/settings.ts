@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the configuration's own placeholders
 /** Settings that every provider with a wire shares. */
-import type { Field } from '@posthouse/contract'
+import type { Bilingual, Field } from '@posthouse/contract'
 import type { Timeouts } from './watch.ts'
 
 /** Durations are milliseconds. */
@@ -93,7 +93,7 @@ export function timeoutsOf(settings: WireSettings): Timeouts {
 
 interface Problem<F extends string> {
   readonly field: F
-  readonly problem: string
+  readonly problem: Bilingual
 }
 
 /** What no single field can tell: an address that is one, a key that fits into a header. */
@@ -101,10 +101,16 @@ export function checkWire(settings: WireSettings): readonly Problem<'base_url' |
   const problems: Problem<'base_url' | 'api_key'>[] = []
   const { base_url: url, api_key: key } = settings
   if (url !== undefined && !(URL.canParse(url) && /^https?:$/.test(new URL(url).protocol))) {
-    problems.push({ field: 'base_url', problem: 'must be an http or https address' })
+    problems.push({ field: 'base_url', problem: { en: 'must be an http or https address', zh: '必须是 http 或 https 地址' } })
   }
   if (key !== undefined && !/^[\x21-\x7e]+$/.test(key.trim())) {
-    problems.push({ field: 'api_key', problem: 'must be one word of plain characters; a space, line break or other letter slipped in' })
+    problems.push({
+      field: 'api_key',
+      problem: {
+        en: 'must be one word of plain characters; a space, line break or other letter slipped in',
+        zh: '必须是不含空格的普通字符；其中混入了空格、换行或其他字符',
+      },
+    })
   }
   return problems
 }

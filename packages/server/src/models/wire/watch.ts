@@ -78,7 +78,7 @@ export function createWatch(timeouts: Timeouts, outer: AbortSignal): Watch {
       clearTimeout(timer)
       clearTimeout(total)
       outer.removeEventListener('abort', onAbort)
-      if (!completed) controller.abort()
+      if (!completed) controller.abort('left')
     },
   }
 }

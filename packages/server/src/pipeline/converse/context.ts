@@ -41,14 +41,28 @@ export async function buildRequest(work: TurnWork, files: readonly FetchedFile[]
     return true
   })
   const messages: ModelMessage[] = []
-  for (const message of inOrder(history)) {
-    if (message.role === 'assistant') messages.push({ role: 'assistant', text: textOf(message.body.parts) })
+  for (const message of inOrder(history.reverse())) {
     // What the gateway said of itself is nothing that a model said.
-    else if (message.role === 'user' && !message.body.command)
-      messages.push(userMessage(work, message, await readFiles(work, message, [], vision)))
+    if (message.role === 'system' || message.body.command) continue
+    messages.push(plain(work, message) ?? userMessage(work, message, await readFiles(work, message, [], vision)))
   }
-  for (const message of turn.messages) messages.push(userMessage(work, message, await readFiles(work, message, files, vision)))
+  for (const message of turn.messages) {
+    messages.push(plain(work, message) ?? userMessage(work, message, await readFiles(work, message, files, vision)))
+  }
   return { system: systemText(work), messages: joined(messages) }
+}
+
+/** Messages of text alone as the model sees them; most of a history is the same from turn to turn. */
+const shapes = new WeakMap<StoredMessage, ModelMessage>()
+
+function plain(work: TurnWork, message: StoredMessage): ModelMessage | undefined {
+  const known = shapes.get(message)
+  if (known) return known
+  const { parts } = message.body
+  if (message.role === 'user' && parts.some((part) => part.type !== 'text')) return undefined
+  const shape: ModelMessage = message.role === 'assistant' ? { role: 'assistant', text: textOf(parts) } : userMessage(work, message, [])
+  shapes.set(message, shape)
+  return shape
 }
 
 function systemText({ parts }: TurnWork): string {
@@ -71,7 +85,11 @@ function describe(part: Part): string {
 }
 
 /** Oldest first, each answer behind its question: a burst is admitted before the first of its answers is there. */
-function inOrder(history: readonly StoredMessage[]): StoredMessage[] {
+function inOrder(history: readonly StoredMessage[]): readonly StoredMessage[] {
+  const ordered = history.every(
+    (message, index) => message.role !== 'assistant' || index === 0 || message.replyTo === history[index - 1]?.id,
+  )
+  if (ordered) return history
   const places = new Map(history.map((message) => [message.id, message.seq]))
   const place = (message: StoredMessage) => (message.replyTo === undefined ? undefined : places.get(message.replyTo)) ?? message.seq
   return history.toSorted((a, b) => place(a) - place(b) || a.seq - b.seq)

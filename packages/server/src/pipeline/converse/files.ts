@@ -1,8 +1,8 @@
 /** Files of a message: fetched once from the platform, kept sealed, and shown to the model as far as it can take them. */
-import { type FileRef, isPosthouseError, type ModelContent, type Part } from '@posthouse/contract'
+import { type Connection, type FileRef, isPosthouseError, type ModelContent, type Part } from '@posthouse/contract'
 import type { StoredMessage } from '../../ports/store.ts'
 import { noticeText } from './notices.ts'
-import type { TurnWork } from './work.ts'
+import { connectionOf, type TurnWork } from './work.ts'
 
 /** A file of this turn that could not be had, with what the person is told. */
 export interface FetchedFile {
@@ -13,6 +13,8 @@ export interface FetchedFile {
 /** Bytes that a model is shown of an image, and of a text file. */
 const MOST_IMAGE = 8 * 1024 * 1024
 const MOST_TEXT = 256 * 1024
+const CONNECTED_WITHIN = 30_000
+const LOOK_AGAIN = 100
 const IMAGES = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
 const TEXT = /^(text\/|application\/(json|xml|yaml|x-yaml|toml|javascript|x-sh|sql|csv))/
 const TEXT_NAME = /\.(txt|md|csv|tsv|json|ya?ml|toml|xml|html?|log|ini|conf|ts|tsx|js|jsx|py|go|rs|java|c|h|cpp|sh|sql)$/i
@@ -51,14 +53,27 @@ export async function fetchFiles(work: TurnWork): Promise<readonly FetchedFile[]
   return problems
 }
 
-async function fetchFile({ account, parts, turn, signal }: TurnWork, file: FileRef): Promise<FileRef> {
-  if (!account?.connection?.download) throw new Error('the channel has no files')
+async function fetchFile(work: TurnWork, file: FileRef): Promise<FileRef> {
+  const { account, parts, turn, signal } = work
+  const connection = await connected(work)
+  if (!account || !connection?.download) throw new Error(connection ? 'the channel has no files' : 'the account is not connected')
   const limit = account.capabilities.download
   const id = parts.newId()
-  const size = await parts.blobs.put(id, await account.connection.download(file, limit, signal), limit)
+  const size = await parts.blobs.put(id, await connection.download(file, limit, signal), limit)
   const stored = { id, owner: turn.conversation.id, kind: file.kind, name: file.name, mime: file.mime ?? 'application/octet-stream', size }
   await parts.store.files.add(stored)
   return { ...file, id, size }
+}
+
+/** The connection, waited for: after a restart a turn may begin before its account is open again. */
+async function connected(work: TurnWork): Promise<Connection | undefined> {
+  const { clock } = work.parts
+  const until = clock.elapsed() + CONNECTED_WITHIN
+  for (;;) {
+    const connection = connectionOf(work)
+    if (connection || !work.account || work.signal.aborted || clock.elapsed() > until) return connection
+    await clock.sleep(LOOK_AGAIN, work.signal)
+  }
 }
 
 /** What the model gets of a message's files. */

@@ -10,8 +10,9 @@ const notices = {
     zh: (id: string) => `没有访问权限。你在此处的 ID 是 \`${id}\`，管理员可将其加入 \`allowed_users\`。`,
   },
   quarantined: {
-    en: () => 'Your message could not be worked on: it failed three times. It is kept for the administrator. Please try it in other words.',
-    zh: () => '你的消息未能处理：已连续失败三次，现已留给管理员查看。请换个说法再试。',
+    en: () =>
+      'Your message could not be worked on: it failed three times. It is kept for the administrator, and a new conversation begins. Please try it in other words.',
+    zh: () => '你的消息未能处理：已连续失败三次，现已留给管理员查看，对话将重新开始。请换个说法再试。',
   },
   failed: {
     en: () => 'No model could answer just now. Your message is kept; please send it again in a moment.',

@@ -4,8 +4,8 @@
  */
 import type { Connection, Receipt } from '@posthouse/contract'
 import { conversationTopic } from '../../ports/live.ts'
-import { parseMarkdown } from '../markdown.ts'
-import type { TurnWork } from './work.ts'
+import { parseMarkdown, withMark } from '../markdown.ts'
+import { connectionOf, type TurnWork } from './work.ts'
 
 /** A draft appears when this much is there and this much time went by: a quick answer needs none. */
 const DRAFT_TEXT = 24
@@ -24,7 +24,6 @@ export interface Preview {
 
 export function openPreview(work: TurnWork): Preview {
   const { turn, account, parts, draft } = work
-  const connection = account?.connection
   const interval = account?.capabilities.draftInterval
   const topic = conversationTopic(turn.conversation.id)
   const started = parts.clock.elapsed()
@@ -51,12 +50,13 @@ export function openPreview(work: TurnWork): Preview {
     published = draft.text.length
   }
 
-  const typing = connection?.typing && repeatTyping(connection, work)
+  const typing = account && (!account.connection || account.connection.typing) ? repeatTyping(work) : undefined
 
   /** Sends or edits the draft; one call at a time. */
   const showDraft = async (open: Connection) => {
     const text = draft.text
-    const [piece] = open.render({ id: turn.id, to: turn.conversation.place, text: `${text} …`, document: parseMarkdown(`${text} …`) })
+    const growing = withMark(text, '…')
+    const [piece] = open.render({ id: turn.id, to: turn.conversation.place, text: growing, document: parseMarkdown(growing) })
     if (!piece || piece.text === shown) return
     const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT) }
     if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)
@@ -68,9 +68,11 @@ export function openPreview(work: TurnWork): Preview {
   }
 
   const maybeDraft = () => {
-    if (!connection?.edit || interval === undefined || busy || failures > 2 || draft.text.length < DRAFT_TEXT) return
+    if (interval === undefined || busy || failures > 2 || draft.text.length < DRAFT_TEXT) return
     const now = parts.clock.elapsed()
     if (now - lastDraft < interval) return
+    const connection = connectionOf(work)
+    if (!connection?.edit) return
     lastDraft = now
     busy = showDraft(connection)
       .catch((error: unknown) => {
@@ -103,13 +105,14 @@ export function openPreview(work: TurnWork): Preview {
 }
 
 /** Shows that an answer is on its way, until disposed. */
-function repeatTyping(connection: Connection, { turn, parts }: TurnWork): Disposable {
+function repeatTyping(work: TurnWork): Disposable {
+  const { turn, parts } = work
   const stop = new AbortController()
   const repeat = async () => {
     for (let wait = TYPING_AFTER; ; wait = TYPING_EVERY) {
       await parts.clock.sleep(wait, stop.signal)
       if (stop.signal.aborted) return
-      await connection.typing?.(turn.conversation.place, stop.signal)
+      await connectionOf(work)?.typing?.(turn.conversation.place, stop.signal)
     }
   }
   repeat().catch(() => {})

@@ -26,7 +26,8 @@ export async function runTurn(
 
 function quarantine(work: TurnWork): TurnResult | undefined {
   if (!work.turn.messages.some((message) => message.attempts > MOST_ATTEMPTS)) return undefined
-  return { ...notice(work, 'quarantined', 'quarantined', noticeText('quarantined', work.language)), inbox: 'dead' }
+  // What it said must not reach the model with the next message either: the conversation begins anew.
+  return { ...notice(work, 'quarantined', 'quarantined', noticeText('quarantined', work.language)), inbox: 'dead', forget: true }
 }
 
 /** P8: an answer nobody waits for any more is not sent by itself. */

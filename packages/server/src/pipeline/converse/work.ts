@@ -1,5 +1,5 @@
 /** A turn at work: what its steps are handed, and the shape of what they answer. */
-import type { Logger, Place, Receipt, Usage } from '@posthouse/contract'
+import type { Connection, Logger, Place, Receipt, Usage } from '@posthouse/contract'
 import type { Clock } from '../../base/clock.ts'
 import type { NewId } from '../../base/ids.ts'
 import type { Account, Accounts } from '../../ports/accounts.ts'
@@ -42,6 +42,11 @@ export interface TurnWork {
   readonly draft: { text: string }
   /** Milliseconds spent in models, and until the first sign of an answer. */
   readonly timing: Timing
+}
+
+/** The account's connection as it is now: it may have been opened, or opened anew, since the turn began. */
+export function connectionOf({ turn, parts }: TurnWork): Connection | undefined {
+  return parts.accounts.find(turn.conversation.account)?.connection
 }
 
 export interface Timing {

@@ -4,6 +4,9 @@
  *
  * A lane is in exactly one of: idle (unknown here), waiting (in a line), running. A ticket for a running lane is
  * remembered: the lane waits again when its turn ends (P4).
+ *
+ * What may be killing the process is tried one by one: a crash is then the fault of one lane, and whoever only ran beside it
+ * is not set aside with it.
  */
 import type { Logger } from '@posthouse/contract'
 import type { TaskGroup } from '../../base/lifecycle.ts'
@@ -29,12 +32,21 @@ export function createLanes(parts: {
   const { run, concurrency, tasks, log } = parts
   // Maps keep the order of insertion: each is a line and an index at once.
   const lines = new Map<Priority, Map<string, true>>(Object.values(priorities).map((priority) => [priority, new Map()]))
+  const suspects = new Map<string, Priority>()
+  let tried: string | undefined
   const running = new Map<string, Priority | undefined>()
   let stopped = false
 
   const isWaiting = (lane: string) => [...lines.values()].some((line) => line.has(lane))
 
   const next = (): Ticket | undefined => {
+    if (tried === undefined) {
+      for (const [lane, priority] of suspects) {
+        suspects.delete(lane)
+        tried = lane
+        return { lane, priority, suspect: true }
+      }
+    }
     for (const [priority, line] of lines) {
       for (const lane of line.keys()) {
         line.delete(lane)
@@ -44,15 +56,18 @@ export function createLanes(parts: {
     return undefined
   }
 
-  const enqueue = ({ lane, priority }: Ticket) => {
+  const enqueue = ({ lane, priority, suspect = false }: Ticket) => {
     if (running.has(lane)) running.set(lane, Math.min(priority, running.get(lane) ?? priority) as Priority)
-    else if (priority === priorities.interactive) {
+    else if (suspect || suspects.has(lane)) {
+      for (const line of lines.values()) line.delete(lane)
+      suspects.set(lane, priority)
+    } else if (priority === priorities.interactive) {
       lines.get(priorities.background)?.delete(lane)
       lines.get(priority)?.set(lane, true)
     } else if (!isWaiting(lane)) lines.get(priority)?.set(lane, true)
   }
 
-  const start = ({ lane, priority }: Ticket) => {
+  const start = ({ lane, priority, suspect = false }: Ticket) => {
     running.set(lane, undefined)
     tasks.run(async () => {
       let more = false
@@ -64,7 +79,8 @@ export function createLanes(parts: {
       }
       const again = running.get(lane)
       running.delete(lane)
-      if (more || again !== undefined) enqueue({ lane, priority: again ?? priority })
+      if (tried === lane) tried = undefined
+      if (more || again !== undefined) enqueue({ lane, priority: again ?? priority, suspect })
       pump()
     })
   }
@@ -86,7 +102,7 @@ export function createLanes(parts: {
       stopped = true
     },
     get waiting() {
-      return [...lines.values()].reduce((sum, line) => sum + line.size, 0)
+      return [...lines.values()].reduce((sum, line) => sum + line.size, suspects.size)
     },
     get running() {
       return running.size

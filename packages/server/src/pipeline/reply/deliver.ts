@@ -23,7 +23,7 @@ import type { Account, Accounts } from '../../ports/accounts.ts'
 import type { Blobs } from '../../ports/blobs.ts'
 import type { Observer } from '../../ports/observer.ts'
 import type { Delivery, OutboxStore } from '../../ports/store.ts'
-import { parseMarkdown } from '../markdown.ts'
+import { parseMarkdown, withMark } from '../markdown.ts'
 import type { Rates } from './rates.ts'
 
 export interface Deliver {
@@ -246,7 +246,7 @@ export function createDeliver(parts: {
 }
 
 function toOutbound(delivery: Delivery, blobs: Blobs): OutboundMessage {
-  const text = delivery.stopped ? `${delivery.text} ${STOPPED}` : delivery.text
+  const text = delivery.stopped ? withMark(delivery.text, STOPPED) : delivery.text
   return {
     id: delivery.id,
     to: delivery.place,

@@ -4,7 +4,7 @@ import type { MessageView, ServerFrame } from '@posthouse/contract/http'
 import { conversationTopic } from '../ports/live.ts'
 import type { StoredMessage } from '../ports/store.ts'
 import { viewMessage } from '../ports/views.ts'
-import type { Gateway } from './server.ts'
+import type { Gateway } from './gateway.ts'
 
 export type AnswerEvent =
   /** The whole draft of a turn so far. */

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { type ErrorCode, errorTable, isPosthouseError } from '@posthouse/contract'
 import type { ErrorBody } from '@posthouse/contract/http'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Gateway } from './server.ts'
+import type { Gateway } from './gateway.ts'
 
 interface Failure {
   readonly code: ErrorCode

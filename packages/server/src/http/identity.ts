@@ -2,7 +2,7 @@
 import { PosthouseError } from '@posthouse/contract'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Principal } from '../ports/guards.ts'
-import type { Gateway } from './server.ts'
+import type { Gateway } from './gateway.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -5,18 +5,11 @@ import { fastifyMultipart } from '@fastify/multipart'
 import { fastifyRateLimit } from '@fastify/rate-limit'
 import { fastifySwagger } from '@fastify/swagger'
 import { fastifyWebsocket } from '@fastify/websocket'
-import { type Logger, PosthouseError, type WebhookRequest, type WebhookResponse, type WebhookVerification } from '@posthouse/contract'
-import type { MeResponse, ModelsResponse } from '@posthouse/contract/http'
+import { PosthouseError } from '@posthouse/contract'
 import { type FastifyInstance, fastify } from 'fastify'
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
-import type { Clock } from '../base/clock.ts'
-import type { NewId } from '../base/ids.ts'
-import type { Blobs } from '../ports/blobs.ts'
-import type { Guards } from '../ports/guards.ts'
-import type { Live } from '../ports/live.ts'
-import type { Models } from '../ports/models.ts'
-import type { Store } from '../ports/store.ts'
 import { answerErrors, classify, refuseLine, sendError } from './errors.ts'
+import type { Gateway } from './gateway.ts'
 import { identify } from './identity.ts'
 import { isDeeperThan } from './json.ts'
 import { addressKey, allowedHosts, enforcePolicy } from './policy.ts'
@@ -31,46 +24,6 @@ import { openAiRoutes } from './routes/openai.ts'
 import { webRoutes } from './routes/web.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
 import { createWatch, type Watch } from './watch.ts'
-
-/** The rest of the gateway as HTTP sees it. */
-export interface Gateway {
-  readonly version: string
-  readonly store: Store
-  readonly blobs: Blobs
-  readonly live: Live
-  readonly guards: Guards
-  readonly models: Models
-  readonly clock: Clock
-  readonly newId: NewId
-  readonly log: Logger
-  /** A message of a signed-in person or a program. Resolves after the commit. */
-  receive(sent: SentMessage): Promise<{ readonly messageId: string; readonly conversationId: string; readonly duplicate: boolean }>
-  stop(conversationId: string): boolean
-  inFlight(conversationId: string): import('@posthouse/contract/http').TurnView | undefined
-  currentModel(): Promise<string>
-  switchModel(model: string): Promise<void>
-  modelsView(): Promise<ModelsResponse>
-  /** Webhook of an account, if it has one. */
-  webhook(
-    account: string,
-  ): { readonly verification: WebhookVerification; handle(request: WebhookRequest): Promise<WebhookResponse> } | undefined
-  /** Whether the gateway may take messages; `problems` say why not. */
-  readiness(): Promise<{ readonly ready: boolean; readonly problems: readonly string[] }>
-  status(): Promise<Record<string, unknown>>
-  metrics(): Promise<{ readonly type: string; readonly text: string }>
-}
-
-export interface SentMessage {
-  readonly account: 'web' | 'api'
-  /** Unique for the person, chosen by the client. */
-  readonly clientId: string
-  readonly conversationId: string
-  readonly owner: string
-  readonly author: Pick<MeResponse, 'id' | 'name'>
-  readonly text: string
-  readonly files: readonly string[]
-  readonly replaces: string | undefined
-}
 
 export interface HttpOptions {
   readonly host: string

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, before, describe, it } from 'node:test'
+import type { MessageView } from '@posthouse/contract/http'
 import { until } from '../journeys/posthouse.ts'
 import { events, type Gateway, newReader, type Reader, read, refusal, startGateway } from './gateway.ts'
 
 let gateway: Gateway
 before(async () => {
-  gateway = await startGateway()
+  gateway = await startGateway({ config: { assistant: { burst: 'one-by-one' } } })
 })
 after(() => gateway[Symbol.asyncDispose]())
 
@@ -56,30 +57,38 @@ describe('POST /api/v1/chat', () => {
     )
   })
 
-  it('gives each of several questions at once its own answer', async () => {
+  /** Asks several questions at once in one conversation; answers what each was told, and the history. */
+  const askAtOnce = async (gateway: Gateway, queries: readonly string[]) => {
     const { token } = gateway.admin
     const { body } = await gateway.call('/api/v1/chat', { token, json: { query: 'begin' } })
-    gateway.model.setPace({ firstToken: 150 })
-    const answers = await Promise.all(
-      ['a', 'b', 'c'].map((query) => gateway.call('/api/v1/chat', { token, json: { query, conversation_id: body.conversation_id } })),
-    )
+    gateway.model.setPace({ firstToken: 100 })
+    const conversation = { conversation_id: body.conversation_id }
+    const answers = await Promise.all(queries.map((query) => gateway.call('/api/v1/chat', { token, json: { query, ...conversation } })))
     gateway.model.setPace({})
     const history = await gateway.call(`/api/v1/history?conversation_id=${body.conversation_id}`, { token })
-    // Questions of a burst may share an answer; then it is the one that answers the last of them.
-    for (const [index, { body: answer, text }] of answers.entries()) {
-      const query = ['a', 'b', 'c'][index]
-      const said = history.body.messages.find((message: { id: string }) => message.id === answer.message_id)
-      assert.ok(said, text)
-      const question = history.body.messages.find((message: { id: string }) => message.id === said.reply_to)
-      const own = history.body.messages.find((message: { text: string; role: string }) => message.role === 'user' && message.text === query)
-      assert.ok(question.seq >= own.seq, `${query} was given an answer to ${question.text}`)
-      const between = history.body.messages.filter(
-        (message: { role: string; reply_to?: string }) =>
-          message.role === 'assistant' &&
-          history.body.messages.some((asked: { id: string; seq: number }) => asked.id === message.reply_to && asked.seq >= own.seq),
-      )
-      assert.equal(between[0].id, answer.message_id)
+    return { told: answers.map((answer) => answer.body), messages: history.body.messages as MessageView[] }
+  }
+
+  it('gives each of several questions at once its own answer', async () => {
+    const { told } = await askAtOnce(gateway, ['a', 'b', 'c'])
+    assert.deepEqual(
+      told.map(({ answer }) => answer),
+      ['You said: a', 'You said: b', 'You said: c'],
+    )
+  })
+
+  it('gives the questions of a burst the answer that they share', async () => {
+    await using gateway = await startGateway({ config: { assistant: { burst: 'coalesce' } } })
+    const queries = ['a', 'b', 'c']
+    const { told, messages } = await askAtOnce(gateway, queries)
+    const seqOf = (id: string | undefined) => messages.find((message) => message.id === id)?.seq ?? Number.NaN
+    for (const [index, query] of queries.entries()) {
+      const asked = messages.find(({ role, text }) => role === 'user' && text === query)
+      // In the order of admission: the first answer to it, or to a later one.
+      const first = messages.find(({ role, reply_to: to }) => role === 'assistant' && seqOf(to) >= (asked?.seq ?? 0))
+      assert.equal(told[index].message_id, first?.id, query)
     }
+    assert.ok(new Set(told.map(({ message_id: id }) => id)).size < 3, 'a burst was coalesced')
   })
 
   it('with an Idempotency-Key asks once, however often it is sent', async () => {
@@ -123,6 +132,28 @@ describe('POST /api/v1/chat', () => {
 })
 
 describe('POST /api/v1/chat/stream', () => {
+  it('starts over when the answer that is there has other words than the one that broke off', async () => {
+    await using gateway = await startGateway({ model: { pace: { interval: 10, chunks: 100 } } })
+    const query = words(100)
+    const reader = newReader()
+    const asking = { token: gateway.admin.token, json: { query } }
+    for await (const event of events(`${gateway.url}/api/v1/chat/stream`, asking)) {
+      read(reader, event)
+      if (reader.text.length > 100) break
+    }
+    await gateway.posthouse.kill()
+    gateway.model.reply(`Something else: ${query}`)
+    gateway.model.setPace({})
+    await gateway.posthouse.start()
+    const history = () => gateway.call(`/api/v1/history?conversation_id=${reader.conversation}`, { token: gateway.admin.token })
+    await until(async () => (await history()).body.messages.length === 2, 'the answer is committed')
+    for await (const event of events(`${gateway.url}/api/v1/chat/stream`, { ...asking, headers: { 'last-event-id': reader.lastId } })) {
+      read(reader, event)
+    }
+    assert.equal(reader.restarts, 1)
+    assert.equal(reader.text, `Something else: ${query}`)
+  })
+
   it('streams an answer whose parts make up the whole', async () => {
     const query = words(200)
     gateway.model.setPace({ interval: 5, chunks: 60 })

@@ -8,8 +8,8 @@ import type { Principal } from '../../ports/guards.ts'
 import { type AnswerEvent, followAnswer } from '../answer.ts'
 import { classify, errorBody } from '../errors.ts'
 import { hangUp, openEventStream } from '../event-stream.ts'
+import type { Gateway } from '../gateway.ts'
 import { endWithCredential } from '../identity.ts'
-import type { Gateway } from '../server.ts'
 import type { Routes } from './routes.ts'
 
 const body = z.object({

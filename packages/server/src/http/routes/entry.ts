@@ -3,8 +3,8 @@ import { PosthouseError } from '@posthouse/contract'
 import type { LoginRequest, MeResponse, SetupRequest, SetupStatus } from '@posthouse/contract/http'
 import { z } from 'zod'
 import type { Principal } from '../../ports/guards.ts'
+import type { Gateway } from '../gateway.ts'
 import { beginLogin, endLogin } from '../identity.ts'
-import type { Gateway } from '../server.ts'
 import type { Routes } from './routes.ts'
 
 const name = z

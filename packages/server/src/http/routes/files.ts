@@ -5,7 +5,7 @@ import { type FileKind, isPosthouseError, PosthouseError } from '@posthouse/cont
 import type { FileView } from '@posthouse/contract/http'
 import { fileTypeFromBuffer } from 'file-type'
 import { z } from 'zod'
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 /** Shown in the page; everything else is only ever downloaded. */

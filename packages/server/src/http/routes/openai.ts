@@ -12,7 +12,7 @@ import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
 import type { RouterEvent } from '../../ports/models.ts'
 import { hangUp, openEventStream } from '../event-stream.ts'
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const contentPart = z.union([

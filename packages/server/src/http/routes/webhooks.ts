@@ -2,7 +2,7 @@
 import { isPosthouseError, PosthouseError } from '@posthouse/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const LIMIT = 1024 * 1024

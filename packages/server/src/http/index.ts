@@ -1,2 +1,3 @@
 /** HTTP's door. */
-export { type Gateway, type HttpOptions, type HttpServer, type SentMessage, startHttp } from './server.ts'
+export type { Gateway, SentMessage } from './gateway.ts'
+export { type HttpServer, startHttp } from './server.ts'

@@ -1,4 +1,5 @@
-/** No route without a policy: who may call it is part of every route, and a route without one does not start. */
+/** No route without a policy and a rate limit: a gateway with one that has none does not start. */
+import { isIP, isIPv6 } from 'node:net'
 import { PosthouseError } from '@posthouse/contract'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
@@ -18,13 +19,14 @@ const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
 export function enforcePolicy(app: FastifyInstance, hosts: ReadonlySet<string> | undefined): void {
   app.addHook('onRoute', (route) => {
-    if (route.method === 'HEAD' || route.method === 'OPTIONS') return
-    if (!route.config?.policy) throw new Error(`route ${String(route.method)} ${route.url} has no policy`)
+    const name = `${String(route.method)} ${route.url}`
+    if (!route.config?.policy) throw new Error(`route ${name} has no policy`)
+    if ((route.config.rateLimit as unknown) === false) throw new Error(`route ${name} has no rate limit`)
   })
   app.addHook('onRequest', async (request) => {
-    if (app.posthouse.draining && request.routeOptions.config.policy !== 'open')
-      throw new PosthouseError('unavailable', 'shutting down', { retryAfter: 2000 })
-    if (hosts && !hosts.has(hostName(request.headers.host ?? '')))
+    const { policy } = request.routeOptions.config
+    if (app.posthouse.draining && policy !== 'open') throw new PosthouseError('unavailable', 'shutting down', { retryAfter: 2000 })
+    if (policy !== 'webhook' && !isOurHost(request.headers.host ?? '', hosts))
       throw new PosthouseError('forbidden', 'this host name is not ours; set server.public_url')
     // A cookie goes along by itself: what changes something must come from our own page.
     const cookied = request.headers.cookie !== undefined && request.headers.authorization === undefined
@@ -45,7 +47,13 @@ export function isOwnOrigin(request: FastifyRequest): boolean {
 export function allowedHosts({ host, publicUrl }: { host: string; publicUrl: string | undefined }): ReadonlySet<string> | undefined {
   const loopback = ['127.0.0.1', 'localhost', '::1']
   if (!loopback.includes(host) && publicUrl === undefined) return undefined
-  return new Set([...loopback, host, ...(publicUrl ? [new URL(publicUrl).hostname.replace(/^\[|\]$/g, '')] : [])])
+  return new Set([...loopback, host, ...(publicUrl ? [hostName(new URL(publicUrl).host)] : [])])
+}
+
+/** An address as such is nobody's name: only names can be made to point at us by others. */
+function isOurHost(host: string, hosts: ReadonlySet<string> | undefined): boolean {
+  const name = hostName(host)
+  return hosts === undefined || hosts.has(name) || isIP(name) !== 0
 }
 
 function hostName(host: string): string {
@@ -53,4 +61,19 @@ function hostName(host: string): string {
     .replace(/:\d+$/, '')
     .replace(/^\[|\]$/g, '')
     .toLowerCase()
+}
+
+/** Whom an address stands for in limits: one person has a whole /64 of IPv6. */
+export function addressKey(address: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
+  if (mapped) return mapped
+  if (!isIPv6(address)) return address
+  const [head = '', tail] = address.split('::')
+  const groups = head === '' ? [] : head.split(':')
+  if (tail !== undefined) {
+    const behind = tail === '' ? [] : tail.split(':')
+    while (groups.length + behind.length < 8) groups.push('0')
+    groups.push(...behind)
+  }
+  return `${groups.slice(0, 4).join(':')}::/64`
 }

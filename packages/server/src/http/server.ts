@@ -5,20 +5,14 @@ import { fastifyMultipart } from '@fastify/multipart'
 import { fastifyRateLimit } from '@fastify/rate-limit'
 import { fastifySwagger } from '@fastify/swagger'
 import { fastifyWebsocket } from '@fastify/websocket'
-import type { Logger, WebhookRequest, WebhookResponse, WebhookVerification } from '@posthouse/contract'
-import type { MeResponse, ModelsResponse } from '@posthouse/contract/http'
-import { fastify } from 'fastify'
+import { PosthouseError } from '@posthouse/contract'
+import { type FastifyInstance, fastify } from 'fastify'
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
-import type { Clock } from '../base/clock.ts'
-import type { NewId } from '../base/ids.ts'
-import type { Blobs } from '../ports/blobs.ts'
-import type { Guards } from '../ports/guards.ts'
-import type { Live } from '../ports/live.ts'
-import type { Models } from '../ports/models.ts'
-import type { Store } from '../ports/store.ts'
-import { answerErrors } from './errors.ts'
+import { answerErrors, classify, refuseLine, sendError } from './errors.ts'
+import type { Gateway } from './gateway.ts'
 import { identify } from './identity.ts'
-import { allowedHosts, enforcePolicy } from './policy.ts'
+import { isDeeperThan } from './json.ts'
+import { addressKey, allowedHosts, enforcePolicy } from './policy.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { chatRoutes } from './routes/chat.ts'
 import { conversationRoutes } from './routes/conversations.ts'
@@ -29,57 +23,30 @@ import { liveRoutes } from './routes/live.ts'
 import { openAiRoutes } from './routes/openai.ts'
 import { webRoutes } from './routes/web.ts'
 import { webhookRoutes } from './routes/webhooks.ts'
-
-/** The rest of the gateway as HTTP sees it. */
-export interface Gateway {
-  readonly version: string
-  readonly store: Store
-  readonly blobs: Blobs
-  readonly live: Live
-  readonly guards: Guards
-  readonly models: Models
-  readonly clock: Clock
-  readonly newId: NewId
-  readonly log: Logger
-  /** A message of a signed-in person or a program. Resolves after the commit. */
-  receive(sent: SentMessage): Promise<{ readonly messageId: string; readonly conversationId: string; readonly duplicate: boolean }>
-  stop(conversationId: string): boolean
-  inFlight(conversationId: string): import('@posthouse/contract/http').TurnView | undefined
-  currentModel(): Promise<string>
-  switchModel(model: string): Promise<void>
-  modelsView(): Promise<ModelsResponse>
-  /** Webhook of an account, if it has one. */
-  webhook(
-    account: string,
-  ): { readonly verification: WebhookVerification; handle(request: WebhookRequest): Promise<WebhookResponse> } | undefined
-  /** Whether the gateway may take messages; `problems` say why not. */
-  readiness(): Promise<{ readonly ready: boolean; readonly problems: readonly string[] }>
-  status(): Promise<Record<string, unknown>>
-  metrics(): Promise<{ readonly type: string; readonly text: string }>
-}
-
-export interface SentMessage {
-  readonly account: 'web' | 'api'
-  /** Unique for the person, chosen by the client. */
-  readonly clientId: string
-  readonly conversationId: string
-  readonly owner: string
-  readonly author: Pick<MeResponse, 'id' | 'name'>
-  readonly text: string
-  readonly files: readonly string[]
-  readonly replaces: string | undefined
-}
+import { createWatch, type Watch } from './watch.ts'
 
 export interface HttpOptions {
   readonly host: string
   readonly port: number
   readonly publicUrl: string | undefined
   readonly trustedProxies: readonly string[]
+  /** Bytes of the largest file. */
   readonly maxFile: number
+  /** Milliseconds that a caller waits for an answer. */
   readonly timeout: number
+  /** Of one caller, whoever and wherever they are. */
   readonly requestsPerMinute: number
   /** Folder of the web's build; undefined: no pages. */
   readonly webFolder: string | undefined
+  /** How long a request may take to arrive; tests have less patience. */
+  readonly patience?: Patience
+}
+
+/** Milliseconds until all headers, and until the whole request, must be here; `check`: how often that is looked at. */
+export interface Patience {
+  readonly headers: number
+  readonly request: number
+  readonly check: number
 }
 
 export interface HttpServer extends AsyncDisposable {
@@ -90,8 +57,15 @@ export interface HttpServer extends AsyncDisposable {
 }
 
 const JSON_LIMIT = 1024 * 1024
-const HEADER_TIMEOUT = 10_000
-const BODY_TIMEOUT = 120_000
+const JSON_DEPTH = 100
+/** A file of 50 MB may come over a slow line. */
+const PATIENCE: Patience = { headers: 10_000, request: 300_000, check: 5000 }
+const MOST_CONNECTIONS = 20_000
+/** One address may be a whole office behind a router: it has as many requests as this many callers. */
+const CALLERS_OF_ADDRESS = 10
+/** A little more than the longest message takes as JSON, so that one which is too long is refused by name and not by a closed socket. */
+const FRAME_LIMIT = 1024 * 1024
+const FRAGMENTS = 1000
 
 /** Starts listening. @throws when the port is taken. */
 export async function startHttp(gateway: Gateway, options: HttpOptions): Promise<HttpServer> {
@@ -115,41 +89,54 @@ export async function startHttp(gateway: Gateway, options: HttpOptions): Promise
 
 declare module 'fastify' {
   interface FastifyInstance {
-    posthouse: { draining: boolean; readonly sockets: Set<() => void> }
+    posthouse: { draining: boolean; readonly sockets: Set<() => void>; readonly watch: Watch }
   }
 }
 
 /** The whole of routes, not listening: tests inject requests. */
 export function createApp(gateway: Gateway, options: HttpOptions) {
+  const patience = options.patience ?? PATIENCE
   const app = fastify({
     bodyLimit: JSON_LIMIT,
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     requestIdHeader: false,
     genReqId: () => gateway.newId(),
     logger: false,
-    requestTimeout: BODY_TIMEOUT,
+    requestTimeout: patience.request,
     connectionTimeout: 0,
     keepAliveTimeout: 65_000,
     routerOptions: { maxParamLength: 200 },
-    http: { headersTimeout: HEADER_TIMEOUT, maxHeaderSize: 16 * 1024, connectionsCheckingInterval: 5000 },
+    frameworkErrors: (error, request, reply) => sendError(request, reply, classify(error)),
+    clientErrorHandler: refuseLine,
+    http: {
+      headersTimeout: patience.headers,
+      maxHeaderSize: 16 * 1024,
+      connectionsCheckingInterval: patience.check,
+      // Programs that offer another protocol (h2c) on an ordinary request get an ordinary answer.
+      shouldUpgradeCallback: ({ headers, url }) => /^\/ws(\?|$)/.test(url ?? '') && headers.upgrade?.toLowerCase() === 'websocket',
+    },
   }).withTypeProvider<ZodTypeProvider>()
-  app.decorate('posthouse', { draining: false, sockets: new Set<() => void>() })
+  app.server.maxConnections = MOST_CONNECTIONS
+  const watch = createWatch(gateway.clock)
+  app.decorate('posthouse', { draining: false, sockets: new Set<() => void>(), watch })
+  app.addHook('onClose', async () => watch[Symbol.dispose]())
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
+  readJson(app)
   answerErrors(app, gateway)
   enforcePolicy(app, allowedHosts(options))
+  // By address, before anything is looked up; `identify` limits each caller.
   app.register(fastifyRateLimit, {
     global: true,
-    max: options.requestsPerMinute,
+    max: options.requestsPerMinute * CALLERS_OF_ADDRESS,
     timeWindow: 60_000,
     cache: 10_000,
-    // By address, before anything is looked up: guessing tokens is limited, too.
-    keyGenerator: (request) => request.ip,
+    keyGenerator: (request) => addressKey(request.ip),
     errorResponseBuilder: (_request, { ttl }) =>
       Object.assign(new Error('rate'), { statusCode: 429, code: 'rate-limited', retryAfter: ttl }),
   })
-  app.register(fastifyMultipart, { limits: { fileSize: options.maxFile, files: 1, fields: 5, headerPairs: 50, parts: 6 } })
-  app.register(fastifyWebsocket, { options: { maxPayload: 256 * 1024 } })
+  app.register(fastifyMultipart, { limits: { fileSize: options.maxFile, files: 1, fields: 5, fieldSize: 1024, headerPairs: 50, parts: 6 } })
+  app.register(fastifyWebsocket, { options: { maxPayload: FRAME_LIMIT, maxFragments: FRAGMENTS } as { maxPayload: number } })
   app.register(fastifySwagger, {
     openapi: {
       info: { title: 'Posthouse', version: gateway.version, license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
@@ -162,12 +149,12 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
     // For browsers and programs; platforms prove themselves in their own way and need none of this.
     await routes.register(fastifyHelmet, browserHeaders(options.publicUrl))
     await routes.register(fastifyCookie)
-    identify(routes, gateway)
+    identify(routes, gateway, options.requestsPerMinute)
     healthRoutes(routes, gateway)
-    entryRoutes(routes, gateway)
+    entryRoutes(routes, gateway, options.publicUrl)
     chatRoutes(routes, gateway, options.timeout)
     conversationRoutes(routes, gateway)
-    fileRoutes(routes, gateway)
+    fileRoutes(routes, gateway, options.maxFile)
     openAiRoutes(routes, gateway)
     adminRoutes(routes, gateway)
     liveRoutes(routes, gateway)
@@ -175,6 +162,18 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   })
   app.register(async (routes) => webhookRoutes(routes, gateway))
   return app
+}
+
+/** Bodies are JSON of bounded depth; keys that would reach into prototypes are refused. Plain text, which any page may send, is not read. */
+function readJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) =>
+    parse(request, body, (error, value: unknown) => {
+      if (!error && isDeeperThan(value, JSON_DEPTH)) done(new PosthouseError('invalid', `the body is nested more than ${JSON_DEPTH} deep`))
+      else done(error, value)
+    }),
+  )
 }
 
 function browserHeaders(publicUrl: string | undefined): FastifyHelmetOptions {

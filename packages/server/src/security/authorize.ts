@@ -18,6 +18,8 @@ export const authorize: Guards['authorize'] = (principal, action, thing) => {
     case 'observe':
       if (!has('metrics') && !has('admin')) throw new PosthouseError('forbidden', 'scope metrics')
       return principal
+    default:
+      throw new PosthouseError('forbidden')
   }
 }
 

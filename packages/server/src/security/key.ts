@@ -16,6 +16,7 @@ export class KeyProblem extends Error {
 }
 
 const PREFIX = 'posthouse-key-1:'
+const FORM = /^posthouse-key-1:([A-Za-z0-9+/]{43}=)$/
 
 /**
  * Reads the key, or makes one where there is no data yet.
@@ -30,8 +31,7 @@ export function loadKey(path: string, dataExists: boolean): MasterKey {
     }
     create(path)
   }
-  const text = readFileSync(path, 'utf8').trim()
-  const secret = text.startsWith(PREFIX) ? Buffer.from(text.slice(PREFIX.length), 'base64') : Buffer.alloc(0)
+  const secret = Buffer.from(FORM.exec(readFileSync(path, 'utf8').trim())?.[1] ?? '', 'base64')
   if (secret.length !== 32) {
     throw new KeyProblem(`${path} is not a Posthouse key file. Put the right one back; nothing was changed.`)
   }

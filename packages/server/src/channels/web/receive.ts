@@ -21,7 +21,7 @@ export function decode(input: WebInput): InboundMessage {
   return {
     kind: 'message',
     // Unique for its owner: nobody can take, or learn of, somebody else's key.
-    key: `${input.owner}:${input.clientId}`,
+    key: `${encodeURIComponent(input.owner)}:${input.clientId}`,
     id: input.clientId,
     place: { room: input.conversationId, type: 'direct', title: titleOf(input) },
     author: input.author,

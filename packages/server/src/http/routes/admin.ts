@@ -1,7 +1,7 @@
 /** Administration: what waits for an operator, and how everything does. */
 import { PosthouseError } from '@posthouse/contract'
 import { z } from 'zod'
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const id = z.object({ id: z.uuid() })

@@ -1,13 +1,15 @@
 /** The chat API: a question in, an answer out, whole or as it grows. */
+import { createHash } from 'node:crypto'
 import { PosthouseError } from '@posthouse/contract'
 import type { ChatRequest, ChatResponse } from '@posthouse/contract/http'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Principal } from '../../ports/guards.ts'
 import { type AnswerEvent, followAnswer } from '../answer.ts'
 import { classify, errorBody } from '../errors.ts'
-import { openEventStream } from '../event-stream.ts'
-import type { Gateway } from '../server.ts'
+import { hangUp, openEventStream } from '../event-stream.ts'
+import type { Gateway } from '../gateway.ts'
+import { endWithCredential } from '../identity.ts'
 import type { Routes } from './routes.ts'
 
 const body = z.object({
@@ -19,13 +21,19 @@ const body = z.object({
     .max(128)
     .regex(/^[^/\p{Cc}]+$/u)
     .exactOptional(),
-}) satisfies z.ZodType<ChatRequest>
+  // Files come in through our own door only, never by a name or path that somebody claims.
+  files: z.undefined({ error: 'not taken here' }).optional(),
+})
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/
 
 export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): void {
   const { guards, store, newId } = gateway
   const config = { policy: 'login' as const }
 
-  const ask = async (asked: ChatRequest, key: unknown, principal: Principal) => {
+  const ask = async (asked: ChatRequest, key: string | string[] | undefined, principal: Principal) => {
+    if (key !== undefined && !IDEMPOTENCY_KEY.test(String(key)))
+      throw new PosthouseError('invalid', 'Idempotency-Key: 1 to 128 visible characters')
     const owner = asked.user ? `${principal.userId}/${asked.user}` : principal.userId
     const conversationId = asked.conversation_id ?? newId()
     if (asked.conversation_id) {
@@ -33,7 +41,7 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
       if (found && (found.owner !== owner || found.account !== 'api')) throw new PosthouseError('not-found')
     }
     // A caller that repeats a request names it, and gets the one answer.
-    const clientId = typeof key === 'string' && key.length <= 128 ? key : newId()
+    const clientId = key === undefined ? newId() : String(key)
     const author = { id: owner, name: asked.user ?? principal.name }
     return await gateway.receive({
       account: 'api',
@@ -50,13 +58,14 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
   routes.post(
     '/api/v1/chat',
     { config, schema: { summary: 'Ask, and wait for the answer', body } },
-    async (request): Promise<ChatResponse> => {
+    async (request, reply): Promise<ChatResponse> => {
+      const gone = hangUp(reply)
       const { messageId, conversationId } = await ask(
         request.body,
         request.headers['idempotency-key'],
         guards.authorize(request.principal, 'chat'),
       )
-      for await (const event of followAnswer(gateway, conversationId, messageId, AbortSignal.timeout(timeout))) {
+      for await (const event of followAnswer(gateway, conversationId, messageId, AbortSignal.any([gone, AbortSignal.timeout(timeout)]))) {
         if (event.type === 'end') return viewAnswer(event)
       }
       throw new PosthouseError('timeout')
@@ -70,7 +79,7 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
       const principal = guards.authorize(request.principal, 'chat')
       const seen = parseEventId(request.headers['last-event-id'])
       const asked = seen ? await again(principal, seen.messageId) : await ask(request.body, request.headers['idempotency-key'], principal)
-      await streamAnswer(reply, asked, seen)
+      await streamAnswer(request, reply, asked, seen)
     },
   )
 
@@ -82,47 +91,81 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
     return { messageId, conversationId: conversation?.id ?? '' }
   }
 
-  const streamAnswer = async (reply: FastifyReply, asked: { messageId: string; conversationId: string }, seen: EventId | undefined) => {
+  const streamAnswer = async (request: FastifyRequest, reply: FastifyReply, asked: Asked, seen: EventId | undefined) => {
     const stream = openEventStream(reply)
-    const id = (turn: string, offset: number) => `${asked.messageId}.${turn}.${offset}`
-    let turn = seen?.turn ?? ''
-    let offset = seen?.offset ?? 0
+    const voided = new AbortController()
+    using _credential = endWithCredential(request, gateway, routes, () => voided.abort())
+    const signal = AbortSignal.any([stream.closed, voided.signal, AbortSignal.timeout(timeout)])
+    const start = { conversation_id: asked.conversationId, message_id: asked.messageId }
+    let sent = createSent(asked.messageId)
+    let turn = ''
+    let resumes = seen !== undefined && seen.offset > 0 ? seen : undefined
     try {
-      if (!seen) stream.send('start', { conversation_id: asked.conversationId, message_id: asked.messageId }, id('', 0))
-      for await (const event of followAnswer(
-        gateway,
-        asked.conversationId,
-        asked.messageId,
-        AbortSignal.any([stream.closed, AbortSignal.timeout(timeout)]),
-      )) {
-        if (event.type === 'draft') {
-          if (event.turn !== turn) {
-            // The answer begins anew (a restart): what was shown of another try is void.
-            if (offset > 0)
-              stream.send(
-                'start',
-                { conversation_id: asked.conversationId, message_id: asked.messageId, restarted: true },
-                id(event.turn, 0),
-              )
-            turn = event.turn
-            offset = 0
-          }
-          if (event.text.length <= offset) continue
-          const text = event.text.slice(offset)
-          offset = event.text.length
-          stream.send('delta', { text }, id(turn, offset))
-        } else {
-          stream.send('end', viewAnswer(event), id(turn, offset))
+      if (!seen) stream.send('start', start, sent.id)
+      for await (const event of followAnswer(gateway, asked.conversationId, asked.messageId, signal)) {
+        if (event.type === 'end') {
+          stream.send('end', viewAnswer(event), sent.id)
           return
         }
+        if (resumes ? !sent.resume(event.text, resumes) : event.turn !== turn && !sent.fits(event.text)) {
+          // Another try, with other words: what the reader has of the first one is void.
+          sent = createSent(asked.messageId)
+          stream.send('start', { ...start, restarted: true }, sent.id)
+        }
+        resumes = undefined
+        turn = event.turn
+        const text = sent.take(event.text)
+        if (text !== '') stream.send('delta', { text }, sent.id)
       }
+      if (voided.signal.aborted) throw new PosthouseError('unauthorized')
       if (!stream.closed.aborted) throw new PosthouseError('timeout')
     } catch (error) {
       const { code, detail } = classify(error)
-      stream.send('error', errorBody(code, reply.request, detail).error)
+      if (code === 'internal') gateway.log.error({ err: error, id: request.id }, 'an answer could not be streamed')
+      stream.send('error', errorBody(code, request, detail).error)
     } finally {
       stream.end()
     }
+  }
+}
+
+interface Asked {
+  readonly messageId: string
+  readonly conversationId: string
+}
+
+/** What the reader of one answer has. Event ids name it by length and digest, so that any node can tell whether its text goes on from there. */
+function createSent(messageId: string) {
+  let text = ''
+  let hash = createHash('sha256')
+  // UTF-16 as it stands: half a character has a digest, too.
+  const digest = () => hash.copy().digest('base64url').slice(0, 12)
+  return {
+    get id() {
+      return `${messageId}.${text.length}.${digest()}`
+    },
+    fits: (whole: string) => whole.startsWith(text),
+    /** Goes on from what an earlier stream sent; answers false when `whole` does not begin with it. */
+    resume(whole: string, seen: EventId): boolean {
+      if (whole.length < seen.offset) return false
+      const beginning = whole.slice(0, seen.offset)
+      hash = createHash('sha256').update(beginning, 'utf16le')
+      if (digest() !== seen.digest) {
+        hash = createHash('sha256')
+        return false
+      }
+      text = beginning
+      return true
+    },
+    /** What of `whole` is new. A character is not cut in two. */
+    take(whole: string): string {
+      const end = /[\uD800-\uDBFF]$/.test(whole.slice(-1)) ? whole.length - 1 : whole.length
+      if (end <= text.length) return ''
+      const more = whole.slice(text.length, end)
+      hash.update(more, 'utf16le')
+      text = end === whole.length ? whole : whole.slice(0, end)
+      return more
+    },
   }
 }
 
@@ -139,11 +182,14 @@ function viewAnswer({ message }: Extract<AnswerEvent, { type: 'end' }>): ChatRes
 
 interface EventId {
   readonly messageId: string
-  readonly turn: string
   readonly offset: number
+  readonly digest: string
 }
 
+/** @throws PosthouseError `invalid`: taken for a new question, a damaged id would ask twice. */
 function parseEventId(header: string | string[] | undefined): EventId | undefined {
-  const match = /^([0-9a-f-]{36})\.([0-9a-f-]{0,36})\.(\d{1,9})$/.exec(String(header ?? ''))
-  return match ? { messageId: match[1] ?? '', turn: match[2] ?? '', offset: Number(match[3]) } : undefined
+  if (header === undefined || header === '') return undefined
+  const match = /^([0-9a-f-]{36})\.(\d{1,9})\.([\w-]{12})$/.exec(String(header))
+  if (!match) throw new PosthouseError('invalid', 'Last-Event-ID: not an id of ours')
+  return { messageId: match[1] ?? '', offset: Number(match[2]), digest: match[3] ?? '' }
 }

@@ -4,7 +4,7 @@ import type { ConversationsResponse, HistoryResponse, ModelsResponse } from '@po
 import { z } from 'zod'
 import { conversationTopic, userTopic } from '../../ports/live.ts'
 import { viewConversation, viewMessage } from '../../ports/views.ts'
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const page = { before: z.coerce.number().int().positive().optional(), limit: z.coerce.number().int().min(1).max(200).default(50) }

@@ -3,8 +3,8 @@ import { PosthouseError } from '@posthouse/contract'
 import type { LoginRequest, MeResponse, SetupRequest, SetupStatus } from '@posthouse/contract/http'
 import { z } from 'zod'
 import type { Principal } from '../../ports/guards.ts'
+import type { Gateway } from '../gateway.ts'
 import { beginLogin, endLogin } from '../identity.ts'
-import type { Gateway } from '../server.ts'
 import type { Routes } from './routes.ts'
 
 const name = z
@@ -13,13 +13,18 @@ const name = z
   .min(1)
   .max(64)
   .regex(/^[^\p{Cc}]+$/u)
-/** Guessing is slow: few tries a minute for one address. */
+/** Guessing is slow: few tries for one address, and, from however many addresses, for one name. */
 const tries = { max: 10, timeWindow: 60_000 }
+const triesForName = { max: 30, timeWindow: 15 * 60_000 }
 
-export function entryRoutes(routes: Routes, gateway: Gateway): void {
+export function entryRoutes(routes: Routes, gateway: Gateway, publicUrl: string | undefined): void {
   const { guards, store, newId } = gateway
   const password = z.string().min(guards.passwordRule.least).max(guards.passwordRule.most)
   const open = { policy: 'open' as const, rateLimit: tries }
+  const tooOften = routes.createRateLimit({
+    ...triesForName,
+    keyGenerator: (request) => `name:${guards.hashSecret((request.body as LoginRequest).name.toLowerCase())}`,
+  })
 
   routes.get(
     '/api/setup',
@@ -47,7 +52,7 @@ export function entryRoutes(routes: Routes, gateway: Gateway): void {
         passwordHash: await guards.hashPassword(request.body.password),
       }
       if (!(await store.users.setUp(guards.hashSecret(request.body.token), user))) throw new PosthouseError('gone')
-      await beginLogin(reply, user.id, gateway)
+      await beginLogin(reply, user.id, gateway, publicUrl)
       return await reply.send({ id: user.id, name: user.name, role: user.role } satisfies MeResponse)
     },
   )
@@ -63,10 +68,13 @@ export function entryRoutes(routes: Routes, gateway: Gateway): void {
       },
     },
     async (request, reply) => {
+      // Known or not: that a name is limited says nothing about it.
+      const limit = await tooOften(request)
+      if (!limit.isAllowed && limit.isExceeded) throw new PosthouseError('rate-limited', undefined, { retryAfter: limit.ttl })
       const user = await store.users.byName(request.body.name)
       if (!(await guards.checkPassword(request.body.password, user?.passwordHash)) || !user)
         throw new PosthouseError('unauthorized', 'name or password is wrong')
-      await beginLogin(reply, user.id, gateway)
+      await beginLogin(reply, user.id, gateway, publicUrl)
       return await reply.send({ id: user.id, name: user.name, role: user.role } satisfies MeResponse)
     },
   )

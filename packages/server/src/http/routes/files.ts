@@ -1,40 +1,39 @@
 /** Files that people attach: up in one part, down as a download that no browser will run. */
 import { extname } from 'node:path'
 import { Readable } from 'node:stream'
-import { type FileKind, PosthouseError } from '@posthouse/contract'
+import { type FileKind, isPosthouseError, PosthouseError } from '@posthouse/contract'
 import type { FileView } from '@posthouse/contract/http'
 import { fileTypeFromBuffer } from 'file-type'
 import { z } from 'zod'
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 /** Shown in the page; everything else is only ever downloaded. */
 const INLINE = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp'])
 const SNIFF = 4100
 const NAME = 200
+/** Bytes of a form around its file. */
+const ROUND_ABOUT = 64 * 1024
 
-export function fileRoutes(routes: Routes, gateway: Gateway): void {
+export function fileRoutes(routes: Routes, gateway: Gateway, maxFile: number): void {
   const { store, blobs, guards, newId } = gateway
 
   routes.post(
     '/api/v1/files',
     {
       config: { policy: 'login', rateLimit: { max: 120, timeWindow: 60_000 } },
-      bodyLimit: 60 * 1024 * 1024,
+      bodyLimit: maxFile + ROUND_ABOUT,
       schema: { summary: 'Upload one file (multipart, field `file`)', consumes: ['multipart/form-data'] },
     },
     async (request): Promise<FileView> => {
       const { userId } = guards.authorize(request.principal, 'chat')
-      if (!request.isMultipart()) throw new PosthouseError('unsupported', 'multipart/form-data is expected')
-      const part = await request.file()
+      if (!request.isMultipart()) throw new PosthouseError('invalid', 'multipart/form-data is expected')
+      const part = await request.file().catch(refuseForm)
       if (part?.fieldname !== 'file') throw new PosthouseError('invalid', 'file: missing')
       const id = newId()
-      const { head, bytes } = await peek(part.file, SNIFF)
-      const size = await blobs.put(id, bytes, Number.MAX_SAFE_INTEGER)
-      if (part.file.truncated) {
-        await blobs.remove(id)
-        throw new PosthouseError('too-large')
-      }
+      const { head, bytes } = await peek(whole(part.file), SNIFF)
+      if (head.length === 0) throw new PosthouseError('invalid', 'file: empty')
+      const size = await blobs.put(id, bytes, maxFile)
       const mime = (await fileTypeFromBuffer(head))?.mime ?? textMime(part.filename, head)
       const file = { id, owner: userId, kind: kindOf(mime), name: cleanName(part.filename), mime, size }
       await store.files.add(file)
@@ -55,13 +54,35 @@ export function fileRoutes(routes: Routes, gateway: Gateway): void {
       return await reply
         .header('content-type', INLINE.has(file.mime) ? file.mime : 'application/octet-stream')
         .header('content-length', file.size)
-        .header('content-disposition', `${disposition}; filename*=UTF-8''${encodeURIComponent(file.name)}`)
+        .header('content-disposition', `${disposition}; filename*=UTF-8''${encodeName(file.name)}`)
         .header('x-content-type-options', 'nosniff')
         .header('content-security-policy', "sandbox; default-src 'none'")
         .header('cache-control', 'private, max-age=31536000, immutable')
         .send(Readable.from(blobs.get(file.id)))
     },
   )
+}
+
+/** The bytes of a form's file. @throws PosthouseError `too-large` as soon as there are too many, `invalid` when the form breaks off. */
+async function* whole(file: Readable): AsyncGenerator<Buffer> {
+  // The parser itself would swallow the rest of the form first, however long that is.
+  file.once('limit', () => file.destroy(new PosthouseError('too-large')))
+  try {
+    yield* file
+  } catch (error) {
+    refuseForm(error)
+  }
+}
+
+/** What is wrong with a form is the caller's; the parser's own errors have no status. */
+function refuseForm(error: unknown): never {
+  if (isPosthouseError(error) || (error as { statusCode?: number }).statusCode) throw error
+  throw new PosthouseError('invalid', 'the form is malformed or cut off', { cause: error })
+}
+
+/** RFC 8187: all but letters, digits and a few marks as percent-encoded UTF-8. */
+function encodeName(name: string): string {
+  return encodeURIComponent(name.toWellFormed()).replace(/['()*]/g, (mark) => `%${mark.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
 /** Reads the first bytes without losing them. */
@@ -106,5 +127,6 @@ function kindOf(mime: string): FileKind {
 /** A name is only ever shown: no path, no control characters, no direction tricks. */
 function cleanName(name: string): string {
   const base = name.split(/[\\/]/).at(-1) ?? ''
-  return base.replace(/[\p{Cc}\p{Bidi_Control}]/gu, '').slice(-NAME) || 'file'
+  const shown = [...base.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, '')].slice(-NAME).join('').toWellFormed().trim()
+  return /^\.*$/.test(shown) ? 'file' : shown
 }

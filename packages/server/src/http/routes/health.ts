@@ -1,5 +1,5 @@
 /** Is it alive, may it take messages, how does it do. */
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 export function healthRoutes(routes: Routes, gateway: Gateway): void {

@@ -1,18 +1,22 @@
 /** The web chat's socket. Every frame is checked and allowed for itself; what a client missed comes from the store. */
 import type { WebSocket } from '@fastify/websocket'
-import { errorTable, isPosthouseError, PosthouseError } from '@posthouse/contract'
+import { type ErrorCode, errorTable, isPosthouseError, PosthouseError } from '@posthouse/contract'
 import type { ClientFrame, ServerFrame } from '@posthouse/contract/http'
 import { z } from 'zod'
 import type { Principal } from '../../ports/guards.ts'
 import { conversationTopic, userTopic } from '../../ports/live.ts'
+import type { Conversation } from '../../ports/store.ts'
 import { viewMessage } from '../../ports/views.ts'
-import { principalOf } from '../identity.ts'
+import { allAfter } from '../answer.ts'
+import { languageOf } from '../errors.ts'
+import type { Gateway } from '../gateway.ts'
+import { endWithCredential } from '../identity.ts'
 import { isOwnOrigin } from '../policy.ts'
-import type { Gateway } from '../server.ts'
 import { viewPrincipal } from './entry.ts'
 import type { Routes } from './routes.ts'
 
 const conversationId = z.uuid()
+const TEXT = 100_000
 const clientFrame = z.discriminatedUnion('type', [
   z.object({ type: z.literal('subscribe'), conversation_id: conversationId, after: z.number().int().min(0) }),
   z.object({ type: z.literal('unsubscribe'), conversation_id: conversationId }),
@@ -20,7 +24,7 @@ const clientFrame = z.discriminatedUnion('type', [
     type: z.literal('send'),
     id: z.uuid(),
     conversation_id: conversationId,
-    text: z.string().max(100_000),
+    text: z.string().max(TEXT),
     files: z.array(z.uuid()).max(10).exactOptional(),
     replaces: z.uuid().exactOptional(),
   }),
@@ -34,8 +38,12 @@ const MISSED = 200
 const FRAMES = 200
 const WINDOW = 10_000
 const SUBSCRIPTIONS = 50
+/** Live frames that may wait while what was missed is read. */
+const HELD = 10_000
 /** Bytes that may wait for a reader that does not read; then it must come back and resume. */
 const MOST_WAITING = 4 * 1024 * 1024
+/** What a client missed goes out as fast as it reads, in portions of this many bytes. */
+const PORTION = 1024 * 1024
 const COME_BACK = 1012
 const SIGN_IN_AGAIN = 4401
 const TOO_MUCH = 1008
@@ -55,18 +63,20 @@ export function liveRoutes(routes: Routes, gateway: Gateway): void {
     },
     (socket, request) => {
       const principal = gateway.guards.authorize(request.principal, 'chat')
-      serve(socket, principal, gateway, routes.posthouse.sockets, async () => (await principalOf(request, gateway)) !== undefined)
+      const { sockets } = routes.posthouse
+      const leave = () => socket.close(COME_BACK, 'restarting')
+      sockets.add(leave)
+      const credential = endWithCredential(request, gateway, routes, () => socket.close(SIGN_IN_AGAIN, 'sign in again'))
+      socket.on('close', () => {
+        sockets.delete(leave)
+        credential[Symbol.dispose]()
+      })
+      serve(socket, principal, gateway, languageOf(request.headers['accept-language']))
     },
   )
 }
 
-function serve(
-  socket: WebSocket,
-  principal: Principal,
-  gateway: Gateway,
-  sockets: Set<() => void>,
-  stillValid: () => Promise<boolean>,
-): void {
+function serve(socket: WebSocket, principal: Principal, gateway: Gateway, language: 'en' | 'zh'): void {
   const { live, log, version } = gateway
   const subscriptions = new Map<string, Disposable>()
   let alive = true
@@ -78,24 +88,22 @@ function serve(
     if (socket.bufferedAmount > MOST_WAITING) socket.close(COME_BACK, 'reading too slowly')
     else socket.send(JSON.stringify(frame))
   }
-  const leave = () => socket.close(COME_BACK, 'restarting')
-  sockets.add(leave)
+  /** Waits until the reader has taken what went before: catching up is not reading too slowly. */
+  const sendInTurn = async (frame: ServerFrame) => {
+    if (socket.bufferedAmount < PORTION) send(frame)
+    else await new Promise<void>((resolve) => socket.send(JSON.stringify(frame), () => resolve()))
+  }
   const person = live.subscribe(userTopic(principal.userId), send)
   const heartbeat = setInterval(() => {
     if (!alive) return socket.terminate()
     alive = false
     socket.ping()
-    stillValid().then(
-      (valid) => valid || socket.close(SIGN_IN_AGAIN, 'sign in again'),
-      () => {},
-    )
   }, HEARTBEAT)
   socket.on('pong', () => {
     alive = true
   })
   socket.on('close', () => {
     clearInterval(heartbeat)
-    sockets.delete(leave)
     person[Symbol.dispose]()
     for (const subscription of subscriptions.values()) subscription[Symbol.dispose]()
   })
@@ -122,19 +130,24 @@ function serve(
   send({ type: 'welcome', user: viewPrincipal(principal), version, heartbeat: HEARTBEAT })
 
   async function take(text: string): Promise<void> {
-    const frame = parse(text)
-    if (!frame) return send({ type: 'error', code: 'invalid', message: errorTable.invalid.en })
+    // A socket that is being closed (signed out, too slow) asks for nothing more.
+    if (socket.readyState !== socket.OPEN) return
+    const { frame, refused } = parse(text)
+    if (!frame) return refuse(refused?.id, refused?.code ?? 'invalid', undefined, undefined)
     try {
       await act(frame)
     } catch (error) {
-      const code = isPosthouseError(error) ? error.code : 'internal'
-      if (code === 'internal') log.error({ err: error }, 'a frame failed')
-      const message = isPosthouseError(error) && error.detail ? error.detail : errorTable[code].en
-      if (frame.type === 'send') {
-        const retryAfter = isPosthouseError(error) ? error.retryAfter : undefined
-        send({ type: 'refused', id: frame.id, code, message, ...(retryAfter === undefined ? {} : { retry_after: retryAfter }) })
-      } else send({ type: 'error', code, message })
+      const { code, detail, retryAfter } = isPosthouseError(error) ? error : new PosthouseError('internal')
+      const problem = gateway.newId()
+      if (code === 'internal') log.error({ err: error, id: problem }, 'a frame failed')
+      refuse(frame.type === 'send' ? frame.id : undefined, code, code === 'internal' ? problem : detail, retryAfter)
     }
+  }
+
+  function refuse(id: string | undefined, code: ErrorCode, detail: string | undefined, retryAfter: number | undefined): void {
+    const message = `${errorTable[code][language]}${detail ? ` (${detail})` : ''}`
+    if (id === undefined) send({ type: 'error', code, message })
+    else send({ type: 'refused', id, code, message, ...(retryAfter === undefined ? {} : { retry_after: retryAfter }) })
   }
 
   async function act(frame: ClientFrame): Promise<void> {
@@ -144,15 +157,14 @@ function serve(
       case 'subscribe':
         return await subscribe(frame.conversation_id, frame.after)
       case 'unsubscribe':
-        subscriptions.get(frame.conversation_id)?.[Symbol.dispose]()
-        subscriptions.delete(frame.conversation_id)
-        return
+        return unsubscribe(frame.conversation_id)
       case 'stop':
         await mayUse(frame.conversation_id)
         gateway.stop(frame.conversation_id)
         return
       case 'send': {
-        await mayUse(frame.conversation_id)
+        const known = await mayUse(frame.conversation_id)
+        if (known && known.account !== 'web') throw new PosthouseError('not-found')
         const { messageId } = await gateway.receive({
           account: 'web',
           clientId: frame.id,
@@ -171,44 +183,81 @@ function serve(
   }
 
   /** A conversation that is not there yet may be begun; one of somebody else is not there. */
-  async function mayUse(id: string): Promise<void> {
+  async function mayUse(id: string): Promise<Conversation | undefined> {
     const conversation = await gateway.store.conversations.find(id)
     if (conversation) gateway.guards.authorize(principal, 'own', { owner: conversation.owner })
+    return conversation
+  }
+
+  function unsubscribe(id: string): void {
+    subscriptions.get(id)?.[Symbol.dispose]()
+    subscriptions.delete(id)
   }
 
   async function subscribe(id: string, after: number): Promise<void> {
-    await mayUse(id)
-    if (subscriptions.size >= SUBSCRIPTIONS && !subscriptions.has(id)) {
-      const [oldest] = subscriptions.keys()
-      subscriptions.get(oldest ?? '')?.[Symbol.dispose]()
-      subscriptions.delete(oldest ?? '')
-    }
-    subscriptions.get(id)?.[Symbol.dispose]()
+    const known = await mayUse(id)
+    unsubscribe(id)
+    const [oldest] = subscriptions.keys()
+    if (subscriptions.size >= SUBSCRIPTIONS && oldest) unsubscribe(oldest)
     // Live frames wait until what was missed is out, so that nothing overtakes and nothing falls between.
     let held: ServerFrame[] | undefined = []
-    subscriptions.set(
-      id,
-      live.subscribe(conversationTopic(id), (frame) => {
-        if (held) held.push(frame)
-        else send(frame)
-      }),
-    )
-    const missed = await gateway.store.conversations.messages(id, { after }, MISSED)
-    for (const message of missed) send({ type: 'message', message: viewMessage(message) })
+    let ours = known !== undefined
+    let asking = false
+    let synced = false
+    const subscription = live.subscribe(conversationTopic(id), (frame) => {
+      if (held && held.length >= HELD) return socket.close(COME_BACK, 'reading too slowly')
+      if (held) held.push(frame)
+      else send(frame)
+      if (!ours && !asking) admit()
+    })
+    subscriptions.set(id, subscription)
+
+    /** Somebody began the conversation that was not there: its frames are ours only if that was us. */
+    const admit = () => {
+      asking = true
+      mayUse(id).then(
+        (conversation) => {
+          asking = false
+          if (!conversation || subscriptions.get(id) !== subscription) return
+          ours = true
+          if (synced) release()
+        },
+        () => unsubscribe(id),
+      )
+    }
+    const release = () => {
+      const frames = held ?? []
+      held = undefined
+      for (const frame of frames) send(frame)
+    }
+
+    const missed = after > 0 ? await allAfter(gateway.store, id, after) : await gateway.store.conversations.messages(id, { after }, MISSED)
+    for (const message of missed) await sendInTurn({ type: 'message', message: viewMessage(message) })
     const turn = gateway.inFlight(id)
     send({ type: 'synced', conversation_id: id, ...(turn ? { turn } : {}) })
-    for (const frame of held) {
-      // Deltas up to now are in the draft that went with `synced`.
-      if (frame.type !== 'delta' || frame.offset >= (turn?.draft?.length ?? 0)) send(frame)
-    }
-    held = undefined
+    // What went before this is in the messages or in the draft.
+    held = held.filter(({ type }) => type !== 'turn' && type !== 'delta')
+    synced = true
+    if (ours) release()
   }
 }
 
-function parse(text: string): ClientFrame | undefined {
+interface Parsed {
+  readonly frame?: ClientFrame
+  /** A message that cannot be taken, named by its client: it must not wait for ever. */
+  readonly refused?: { readonly id: string; readonly code: ErrorCode }
+}
+
+function parse(text: string): Parsed {
+  let value: unknown
   try {
-    return clientFrame.safeParse(JSON.parse(text)).data as ClientFrame | undefined
+    value = JSON.parse(text)
   } catch {
-    return undefined
+    return {}
   }
+  const { success, data } = clientFrame.safeParse(value)
+  if (success) return { frame: data as ClientFrame }
+  const { type, id, text: said } = (value ?? {}) as { type?: unknown; id?: unknown; text?: unknown }
+  if (type !== 'send' || !z.uuid().safeParse(id).success) return {}
+  return { refused: { id: String(id), code: typeof said === 'string' && said.length > TEXT ? 'too-large' : 'invalid' } }
 }

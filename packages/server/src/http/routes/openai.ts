@@ -11,8 +11,8 @@ import {
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
 import type { RouterEvent } from '../../ports/models.ts'
-import { openEventStream } from '../event-stream.ts'
-import type { Gateway } from '../server.ts'
+import { hangUp, openEventStream } from '../event-stream.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const contentPart = z.union([
@@ -39,6 +39,8 @@ const body = z.object({
   max_tokens: z.number().int().positive().nullish(),
   max_completion_tokens: z.number().int().positive().nullish(),
   temperature: z.number().min(0).max(2).nullish(),
+  // One answer each: more of them would be paid for and never seen.
+  n: z.literal(1).nullish(),
   tools: z
     .array(
       z.object({
@@ -81,9 +83,8 @@ export function openAiRoutes(routes: Routes, gateway: Gateway): void {
       if (wanted && !known && wanted !== 'posthouse')
         return await failed(reply, 404, 'model_not_found', `there is no model "${wanted}"; use "posthouse" or one of /v1/models`)
       const primary = known && wanted ? wanted : await gateway.currentModel()
-      const gone = new AbortController()
-      reply.raw.on('close', () => gone.abort())
-      const events = gateway.models.stream(toRequest(request.body), { primary, priority: 'interactive' }, gone.signal)
+      const gone = hangUp(reply)
+      const events = gateway.models.stream(toRequest(request.body), { primary, priority: 'interactive' }, gone)
       const about = { id: `chatcmpl-${gateway.newId()}`, created: Math.floor(gateway.clock.now() / 1000) }
       try {
         if (stream) await streamed(reply, events, about, primary, request.body)

@@ -2,18 +2,20 @@
 import { isPosthouseError, PosthouseError } from '@posthouse/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Gateway } from '../server.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const LIMIT = 1024 * 1024
 const params = z.object({ account: z.string().max(64) })
+
+const accountOf = (request: FastifyRequest) => (request.params as z.infer<typeof params>).account
 
 export function webhookRoutes(routes: Routes, gateway: Gateway): void {
   routes.removeAllContentTypeParsers()
   routes.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: LIMIT }, (_request, body, done) => done(null, body))
 
   const serve = async (request: FastifyRequest, reply: FastifyReply) => {
-    const webhook = gateway.webhook((request.params as z.infer<typeof params>).account)
+    const webhook = gateway.webhook(accountOf(request))
     if (!webhook) throw new PosthouseError('not-found')
     const response = await webhook
       .handle({
@@ -39,11 +41,12 @@ export function webhookRoutes(routes: Routes, gateway: Gateway): void {
     bodyLimit: LIMIT,
     config: {
       policy: 'webhook',
-      rateLimit: { max: 600_000, timeWindow: 60_000, keyGenerator: (request: FastifyRequest) => `webhook:${request.url}` },
+      rateLimit: { max: 600_000, timeWindow: 60_000, keyGenerator: (request: FastifyRequest) => `webhook:${accountOf(request)}` },
     },
     schema: { summary: 'Messages from a platform', params },
-    onRequest: async (request) => {
-      const webhook = gateway.webhook((request.params as z.infer<typeof params>).account)
+    // Behind the rate limit, and before one byte of the body is read.
+    preParsing: async (request) => {
+      const webhook = gateway.webhook(accountOf(request))
       if (!webhook) throw new PosthouseError('not-found')
       if (!gateway.guards.verifyWebhook(webhook.verification, request.headers)) throw new PosthouseError('unauthorized')
     },

@@ -1,0 +1,49 @@
+/** The rest of the gateway as HTTP sees it: what the composition root hands over. */
+import type { Logger, WebhookRequest, WebhookResponse, WebhookVerification } from '@posthouse/contract'
+import type { MeResponse, ModelsResponse, TurnView } from '@posthouse/contract/http'
+import type { Clock } from '../base/clock.ts'
+import type { NewId } from '../base/ids.ts'
+import type { Blobs } from '../ports/blobs.ts'
+import type { Guards } from '../ports/guards.ts'
+import type { Live } from '../ports/live.ts'
+import type { Models } from '../ports/models.ts'
+import type { Store } from '../ports/store.ts'
+
+export interface Gateway {
+  readonly version: string
+  readonly store: Store
+  readonly blobs: Blobs
+  readonly live: Live
+  readonly guards: Guards
+  readonly models: Models
+  readonly clock: Clock
+  readonly newId: NewId
+  readonly log: Logger
+  /** A message of a signed-in person or a program. Resolves after the commit. */
+  receive(sent: SentMessage): Promise<{ readonly messageId: string; readonly conversationId: string; readonly duplicate: boolean }>
+  stop(conversationId: string): boolean
+  inFlight(conversationId: string): TurnView | undefined
+  currentModel(): Promise<string>
+  switchModel(model: string): Promise<void>
+  modelsView(): Promise<ModelsResponse>
+  /** Webhook of an account, if it has one. */
+  webhook(
+    account: string,
+  ): { readonly verification: WebhookVerification; handle(request: WebhookRequest): Promise<WebhookResponse> } | undefined
+  /** Whether the gateway may take messages; `problems` say why not. */
+  readiness(): Promise<{ readonly ready: boolean; readonly problems: readonly string[] }>
+  status(): Promise<Record<string, unknown>>
+  metrics(): Promise<{ readonly type: string; readonly text: string }>
+}
+
+export interface SentMessage {
+  readonly account: 'web' | 'api'
+  /** Unique for the person, chosen by the client. */
+  readonly clientId: string
+  readonly conversationId: string
+  readonly owner: string
+  readonly author: Pick<MeResponse, 'id' | 'name'>
+  readonly text: string
+  readonly files: readonly string[]
+  readonly replaces: string | undefined
+}

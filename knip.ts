@@ -8,18 +8,17 @@ export default {
       // Called by path from scripts/.
       ignoreDependencies: ['@biomejs/biome'],
     },
-    'packages/contract': { entry: ['src/index.ts', 'src/http.ts', 'src/**/*.test.ts'], project: ['src/**/*.ts'] },
-    'packages/testkit': { entry: ['src/index.ts', 'src/**/*.test.ts'], project: ['src/**/*.ts'] },
+    'packages/contract': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
+    'packages/testkit': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/server': {
-      entry: ['bin/posthouse.mjs', 'src/main.ts', 'test/journeys/{mutants,crash-on-word}.ts', '{src,test}/**/*.test.ts'],
+      entry: ['src/main.ts', 'test/journeys/{mutants,crash-on-word}.ts', '{src,test}/**/*.test.ts'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
     },
     'packages/web': {
-      entry: ['src/main.tsx', 'public/*.js', 'src/**/*.test.{ts,tsx}'],
-      project: ['src/**/*.{ts,tsx}'],
+      entry: ['public/*.js', 'src/**/*.test.{ts,tsx}'],
+      project: ['src/**/*.{ts,tsx,css}'],
       // Named by the style sheet.
       ignoreDependencies: ['tailwindcss'],
     },
   },
-  ignore: ['packages/server/test/fixtures/**'],
 }

@@ -11,5 +11,5 @@ export {
   loadConfig,
   parseConfig,
 } from './load.ts'
-export { formatUnit, nearest, shown } from './validate.ts'
+export { formatUnit, nearest } from './validate.ts'
 export { type FileState, stateOf, watchFile } from './watch.ts'

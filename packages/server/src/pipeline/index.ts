@@ -1,4 +1,3 @@
 /** The pipeline's door. */
-export { commandNames } from './converse/commands.ts'
 export { chosenModel, switchEverywhere } from './converse/model-choice.ts'
 export { createPipeline } from './pipeline.ts'

@@ -1,8 +1,8 @@
 /** Security's door: the guards, one of each kind. */
 export { authorize, scopesOf } from './authorize.ts'
 export { createFetch, type FetchClient } from './fetch.ts'
-export { KeyProblem, loadKey, type MasterKey } from './key.ts'
+export { loadKey, type MasterKey } from './key.ts'
 export { checkPassword, hashPassword, passwordRule } from './passwords.ts'
 export { createSealer } from './sealer.ts'
-export { createTokens, hashSecret, newSecret, type Tokens } from './tokens.ts'
+export { createTokens, hashSecret, newSecret } from './tokens.ts'
 export { verifyWebhook } from './webhook.ts'

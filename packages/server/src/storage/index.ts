@@ -2,4 +2,4 @@
 export { createBlobs } from './blobs.ts'
 export { folderHolder, inspectDatabase, keyFits } from './inspect.ts'
 export { holdFolder } from './lock.ts'
-export { openStore, WrongKey } from './store.ts'
+export { openStore } from './store.ts'

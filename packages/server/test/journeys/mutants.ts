@@ -23,6 +23,7 @@ export const mutants: readonly Mutant[] = [
     name: 'dedupe in memory',
     file: 'src/storage/inbox.ts',
     find: 'key: message.key,',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source code
     replace: 'key: `${message.key}:${process.pid}`,',
   },
 ]

@@ -4,9 +4,6 @@ import { chosenModel, switchConversation } from './model-choice.ts'
 import { noticeText } from './notices.ts'
 import { notice, type TurnWork } from './work.ts'
 
-/** Names of the built-in commands; docs/reference/commands.md lists the same. */
-export const commandNames = ['help', 'start', 'new', 'stop', 'model'] as const
-
 /** Carries out the command that the turn consists of; undefined when it is none of ours. */
 export async function runCommand(work: TurnWork): Promise<TurnResult | undefined> {
   const command = work.turn.messages.length === 1 ? work.turn.messages[0]?.body.command : undefined

@@ -38,10 +38,8 @@ export function laneKey(account: string, place: Place): string {
 /** How long a sender should wait when the queue is full. */
 const RETRY_AFTER = 5000
 
-export interface Accept {
-  /** @throws PosthouseError `overloaded` when the queue is full, `unavailable` when the database takes no writes. */
-  (message: InboundMessage, origin: Origin): Promise<Admission & { readonly recorded: Recorded | undefined }>
-}
+/** @throws PosthouseError `overloaded` when the queue is full, `unavailable` when the database takes no writes. */
+export type Accept = (message: InboundMessage, origin: Origin) => Promise<Admission & { readonly recorded: Recorded | undefined }>
 
 export function createAccept(parts: {
   readonly inbox: InboxStore

@@ -8,8 +8,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createModelEmulator, createTelegramEmulator, type ModelEmulator, type TelegramEmulator } from '@posthouse/testkit'
+import { nodeFlags } from '../packages/server/bin/node-flags.mjs'
 
-const flags = ['--conditions=posthouse-source', '--disable-warning=ExperimentalWarning']
 const server = join(import.meta.dirname, '../packages/server/src/main.ts')
 const SECRET = 'bench-secret'
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 8)
@@ -33,6 +33,7 @@ interface Figures {
   readonly cpu: number
   readonly rss: number
   readonly latency: readonly number[]
+  readonly samples: readonly { readonly text: string; readonly took: number }[]
 }
 
 async function startTarget(name: 'floor' | 'gateway', { telegram, model }: World): Promise<Target> {
@@ -67,7 +68,7 @@ async function startTarget(name: 'floor' | 'gateway', { telegram, model }: World
   const args = name === 'floor' ? [join(import.meta.dirname, 'floor.ts')] : [server, 'start']
   const child = spawn(
     process.execPath,
-    [...flags, ...(process.env.BENCH_PROF ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROF}`] : []), ...args],
+    [...nodeFlags, ...(process.env.BENCH_PROF ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROF}`] : []), ...args],
     { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let said = ''
@@ -100,9 +101,11 @@ function usage(pid: number | undefined): { cpu: number; rss: number } {
   return { cpu: (Number(stat[11]) + Number(stat[12])) / TICKS, rss }
 }
 
+const sorted = (values: readonly number[]) => values.toSorted((a, b) => a - b)
+
 /** So many people, each asking again as soon as the answer is there. */
 async function drive({ telegram }: World, target: Target, conversations: number, seconds: number): Promise<Figures> {
-  const latency: number[] = []
+  const samples: { text: string; took: number }[] = []
   const asked = new Map<number, { text: string; at: number }>()
   let count = 0
   let measuring = false
@@ -115,7 +118,7 @@ async function drive({ telegram }: World, target: Target, conversations: number,
   const watch = telegram.onPosted((message) => {
     const question = asked.get(message.chat)
     if (!question || !message.text.includes(question.text) || message.text.includes('…')) return
-    if (measuring) latency.push(performance.now() - question.at)
+    if (measuring) samples.push({ text: question.text, took: performance.now() - question.at })
     if (stopped) asked.delete(message.chat)
     else ask(message.chat)
   })
@@ -132,16 +135,18 @@ async function drive({ telegram }: World, target: Target, conversations: number,
   const deadline = performance.now() + 20_000
   while (asked.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
   watch[Symbol.dispose]()
+  const latency = sorted(samples.map(({ took: ms }) => ms))
   if (asked.size > 0) throw new Error(`${target.name}: ${asked.size} questions were never answered`)
   return {
     turns: latency.length / took,
     cpu: ((after.cpu - before.cpu) * 1e6) / latency.length,
     rss: after.rss,
-    latency: latency.toSorted((a, b) => a - b),
+    latency,
+    samples,
   }
 }
 
-const at = (sorted: readonly number[], part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+const at = (values: readonly number[], part: number) => values[Math.min(values.length - 1, Math.floor(values.length * part))] ?? 0
 const show = (name: string, { turns, cpu, rss, latency }: Figures) =>
   console.log(
     `${name.padEnd(24)} ${turns.toFixed(0).padStart(7)} turns/s  ${cpu.toFixed(0).padStart(6)} us CPU/turn  RSS ${rss.toFixed(0).padStart(4)} MB  latency p50 ${at(latency, 0.5).toFixed(1)} p95 ${at(latency, 0.95).toFixed(1)} p99 ${at(latency, 0.99).toFixed(1)} ms`,
@@ -156,6 +161,25 @@ async function measure(name: 'floor' | 'gateway', conversations: number): Promis
   return { figures: await drive({ telegram, model }, target, conversations, SECONDS), ready: target.ready, idle }
 }
 
+/**
+ * So many conversations with a model that answers at the pace of people's models. Own share: from the platform's call to the sent answer, without the
+ * time that the model took by its own ledger.
+ */
+async function measureOwnShare(conversations: number): Promise<void> {
+  await using telegram = await createTelegramEmulator({ keep: 1000 })
+  await using model = await createModelEmulator({ keep: 50_000, pace: { firstToken: 300, interval: 40, chunks: 20 } })
+  await using target = await startTarget('gateway', { telegram, model })
+  const figures = await drive({ telegram, model }, target, conversations, SECONDS * 2)
+  const modelTook = new Map(model.calls.map(({ question, at: began, ended }) => [question?.text, (ended?.at ?? began) - began]))
+  const own = sorted(
+    figures.samples.flatMap(({ text, took }) => took - (modelTook.get(text) ?? Number.NaN)).filter((ms) => !Number.isNaN(ms)),
+  )
+  show(`gateway, ${conversations}, paced`, figures)
+  console.log(
+    `  own share of ${own.length} turns: p50 ${at(own, 0.5).toFixed(1)} p95 ${at(own, 0.95).toFixed(1)} p99 ${at(own, 0.99).toFixed(1)} ms`,
+  )
+}
+
 const floor = await measure('floor', 200)
 show('floor, 200', floor.figures)
 const gateway = await measure('gateway', 200)
@@ -163,3 +187,4 @@ show('gateway, 200', gateway.figures)
 console.log(
   `gateway/floor: turns/s ${(gateway.figures.turns / floor.figures.turns).toFixed(2)}, CPU per turn ${(gateway.figures.cpu / floor.figures.cpu).toFixed(2)}; ready after ${gateway.ready.toFixed(0)} ms, idle RSS ${gateway.idle.toFixed(0)} MB`,
 )
+await measureOwnShare(500)

@@ -1,6 +1,7 @@
 // `npm start`: from a fresh clone to a running gateway.
 import { join } from 'node:path'
-import { root, run, setUp, sourceFlags } from './setup.mjs'
+import { nodeFlags } from '../packages/server/bin/node-flags.mjs'
+import { root, run, setUp } from './setup.mjs'
 
 await setUp()
-process.exitCode = await run([...sourceFlags, join(root, 'packages/server/src/main.ts'), 'start', ...process.argv.slice(2)])
+process.exitCode = await run([...nodeFlags, join(root, 'packages/server/src/main.ts'), 'start', ...process.argv.slice(2)])

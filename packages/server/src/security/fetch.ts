@@ -4,6 +4,8 @@ import { Agent, type Dispatcher } from 'undici'
 
 const TEXT_LIMIT = 10 * 1024 * 1024
 const DEFAULT_WAIT = 30_000
+/** To one origin. Above what the queues let through, so that a call never waits here, unseen and without a limit. */
+const MOST_CONNECTIONS = 16_384
 
 export interface FetchClient extends AsyncDisposable {
   readonly fetch: PosthouseFetch
@@ -16,7 +18,12 @@ export function createFetch(options: { readonly connectTimeout?: number; readonl
   const agentFor = (timeout: number) => {
     const existing = agents.get(timeout)
     if (existing) return existing
-    const agent = new Agent({ connect: { timeout }, connections: options.connections ?? 256, keepAliveTimeout: 30_000, pipelining: 1 })
+    const agent = new Agent({
+      connect: { timeout },
+      connections: options.connections ?? MOST_CONNECTIONS,
+      keepAliveTimeout: 30_000,
+      pipelining: 1,
+    })
     agents.set(timeout, agent)
     return agent
   }

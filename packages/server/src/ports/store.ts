@@ -18,8 +18,8 @@ export const inboxSteps: Readonly<Record<InboxState, readonly InboxState[]>> = {
   dropped: [],
 }
 
-/** How an admitted message ended (P3). */
-export type Outcome = 'replied' | 'stopped' | 'refused' | 'failed' | 'command' | 'noted' | 'quarantined' | 'stale' | 'replaced'
+/** How an admitted message ended (P3). `closed`: its account is not configured any more. */
+export type Outcome = 'replied' | 'stopped' | 'refused' | 'failed' | 'command' | 'noted' | 'quarantined' | 'stale' | 'closed' | 'replaced'
 
 // ---- Conversations and messages ---------------------------------------------------------------------------------------
 
@@ -224,6 +224,16 @@ export interface Delivery {
 /** Why a delivery is a dead letter: a failure of the closed kinds, or too old to be sent by itself (P8). */
 export type DeadReason = DeliveryFailure | 'stale' | 'exhausted'
 
+/** An answer that may have arrived twice in the chat tool. */
+export interface MaybeDuplicate {
+  readonly id: string
+  readonly account: string
+  readonly conversationId: string
+  readonly room: string
+  readonly at: number
+  readonly text: string
+}
+
 export interface OutboxStore {
   /** Unsettled deliveries that are due, in order (`seq > after`), of any conversation. */
   due(now: number, after: number, limit: number): Promise<readonly Delivery[]>
@@ -235,8 +245,9 @@ export interface OutboxStore {
   bury(id: string, reason: DeadReason, detail: string): Promise<void>
   /** Counts unsettled deliveries, and the creation time of the oldest. */
   backlog(): Promise<{ readonly count: number; readonly oldest: number | undefined }>
-  /** Answers that may have arrived twice (P6). */
+  /** Answers that may have arrived twice (P6): how many, and the newest of them. */
   maybeDuplicates(): Promise<number>
+  listMaybeDuplicates(limit: number): Promise<readonly MaybeDuplicate[]>
   /** Stages a message of our own, outside any turn (operator, `posthouse send`, notices). */
   stage(conversation: Pick<Conversation, 'id' | 'account'>, message: NewMessage, delivery: NewDelivery | undefined): Promise<StoredMessage>
 }

@@ -18,6 +18,8 @@ export interface Outbox extends OutboxStore {
 
 /** Characters of a platform's error text that are kept. */
 const DETAIL = 2000
+/** Characters of a message that a list shows. */
+const PREVIEW = 200
 
 export function createOutbox(
   builder: Kysely<Schema>,
@@ -132,6 +134,22 @@ export function createOutbox(
   const maybe = prepare()(() =>
     builder.selectFrom('messages').select(sql<number>`count(*)`.as('count')).where('maybe_duplicate', '=', sql.lit(1)),
   )
+  const maybeList = prepare<{ limit: number }>()((p) =>
+    builder
+      .selectFrom('messages')
+      .innerJoin('conversations', 'conversations.id', 'messages.conversation_id')
+      .select([
+        'messages.id',
+        'messages.body',
+        'messages.created_at as at',
+        'conversations.id as conversation',
+        'conversations.account',
+        'conversations.room',
+      ])
+      .where('messages.maybe_duplicate', '=', sql.lit(1))
+      .orderBy('messages.seq', 'desc')
+      .limit(p.limit),
+  )
   const sealDetail = (id: string, detail: string) => sealer.seal(detail.slice(0, DETAIL), `outbox.detail|${id}`)
 
   const add: Outbox['add'] = async (transaction, conversationId, account, deliveries, at) => {
@@ -203,6 +221,17 @@ export function createOutbox(
       return { count: Number(row?.count ?? 0), oldest: row?.oldest === null || row?.oldest === undefined ? undefined : Number(row.oldest) }
     },
     maybeDuplicates: async () => Number((await first(database.read, maybe, {}))?.count ?? 0),
+    async listMaybeDuplicates(limit) {
+      const rows = await database.read.all(maybeList, { limit })
+      return rows.map(({ id, account, conversation, room, at, body }) => ({
+        id,
+        account,
+        conversationId: conversation,
+        room,
+        at: Number(at),
+        text: textOf(messages.body(id, body).parts).slice(0, PREVIEW),
+      }))
+    },
     stage: ({ id: conversationId, account }, message, delivery) =>
       database.write(async (transaction) => {
         const at = clock.now()

@@ -218,6 +218,8 @@ export const storeBehaviours: readonly Behaviour[] = [
       await store.outbox.retry(id, { failure: 'unknown', detail: 'the line went dead', nextAt: 5, ambiguous: true })
       assert.deepEqual([(await entry())?.state, (await entry())?.unknowns, (await entry())?.nextAt], ['pending', 1, 5])
       assert.equal((await store.conversations.message(message?.id ?? ''))?.maybeDuplicate, true)
+      const [listed] = await store.outbox.listMaybeDuplicates(10)
+      assert.deepEqual([listed?.id, listed?.text, listed?.account, listed?.room], [message?.id, 'long', 'bot', 'room'])
       await store.outbox.begin(id)
       await store.outbox.confirm(id, { id: 'p2', room: 'room' }, true)
       assert.equal(await entry(), undefined)

@@ -31,3 +31,31 @@ it('P9: a flooding room is refused with one notice; everybody else is answered',
   assert.deepEqual(answered, ['1', '2', '3'])
   assert.equal((await status()).dead, 0)
 })
+
+it('P3: what waits for an account that is gone is kept for the operator, and answered when it is back', async () => {
+  await using telegram = await createTelegramEmulator()
+  await using model = await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 20_000 } })
+  const models = { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } }
+  const account = { token: telegram.token, api_root: telegram.url, allowed_users: [1001] }
+  await using posthouse = createPosthouse({ models, channels: { telegram: account } })
+  await posthouse.start()
+  telegram.say({ text: 'are you there?', chat: 1001, from: 1001 })
+  await until(() => model.active === 1, 'the model is asked')
+  await posthouse.kill()
+  model.setPace({})
+  posthouse.configure({ models, channels: {} })
+  await posthouse.start()
+  const dead = async () =>
+    (JSON.parse((await posthouse.cli('dead', 'list', '--json')).stdout) as { dead: { id: string; reason: string }[] }).dead
+  await until(async () => (await dead()).length === 1, 'it is a dead letter')
+  assert.equal((await dead())[0]?.reason, 'closed')
+  assert.equal(telegram.posted(1001).length, 0)
+  assert.equal(model.calls.length, 1, 'no model is asked without an access check')
+  posthouse.configure({ models, channels: { telegram: account } })
+  await until(
+    () => posthouse.log.some((line) => line.includes('"account":"telegram"') && line.includes('"connected"')),
+    'the account is open again',
+  )
+  assert.equal((await posthouse.cli('dead', 'retry', (await dead())[0]?.id ?? '')).code, 0)
+  await telegram.waitForPosted(({ text }) => text === 'You said: are you there?', 10_000)
+})

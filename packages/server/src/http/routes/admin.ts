@@ -5,6 +5,7 @@ import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const id = z.object({ id: z.uuid() })
+const page = z.object({ limit: z.coerce.number().int().min(1).max(500).default(100) })
 
 export function adminRoutes(routes: Routes, gateway: Gateway): void {
   const { store } = gateway
@@ -18,10 +19,19 @@ export function adminRoutes(routes: Routes, gateway: Gateway): void {
       ...admin,
       schema: {
         summary: 'Dead letters, newest first',
-        querystring: z.object({ limit: z.coerce.number().int().min(1).max(500).default(100) }),
+        querystring: page,
       },
     },
     async (request) => ({ total: await store.dead.count(), dead: await store.dead.list(request.query.limit) }),
+  )
+
+  routes.get(
+    '/api/admin/maybe-duplicates',
+    { ...admin, schema: { summary: 'Answers that may have arrived twice, newest first', querystring: page } },
+    async (request) => ({
+      total: await store.outbox.maybeDuplicates(),
+      messages: await store.outbox.listMaybeDuplicates(request.query.limit),
+    }),
   )
 
   for (const action of ['retry', 'drop'] as const) {

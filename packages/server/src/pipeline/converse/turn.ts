@@ -29,16 +29,16 @@ function quarantine(work: TurnWork): TurnResult | undefined {
   return { ...notice(work, 'quarantined', 'quarantined', noticeText('quarantined', work.language)), inbox: 'dead' }
 }
 
-/** P8: an answer nobody waits for any more is not sent by itself. */
+/** P8: an answer nobody waits for any more is not sent by itself; nor is one for an account that is gone. */
 function setAside({ turn, account, parts }: TurnWork): TurnResult | undefined {
-  if (account?.freshness === undefined) return undefined
   const newest = Math.max(...turn.messages.map((message) => Math.max(message.sentAt, message.releasedAt ?? 0)))
-  if (parts.clock.now() - newest <= account.freshness) return undefined
+  // Without its account nobody knows who is allowed: nothing is answered.
+  if (account && (account.freshness === undefined || parts.clock.now() - newest <= account.freshness)) return undefined
   return {
     turnId: turn.id,
     lane: turn.conversation.id,
     account: turn.conversation.account,
-    outcome: 'stale',
+    outcome: account ? 'stale' : 'closed',
     inbox: 'dead',
     messages: [],
     deliveries: [],

@@ -43,6 +43,8 @@ const RETRY = { first: 1000, most: 300_000 }
 const HOLD = { first: 30_000, most: 600_000 }
 /** While the account is not connected. */
 const PARKED = { first: 200, most: 10_000 }
+/** How long a delivery waits for an account that is not configured: it may come back with the next correction. */
+const CLOSED_FOR = 3_600_000
 const SEND_TIMEOUT = 60_000
 const SWEEP = 1000
 /** Mark of an answer that somebody stopped; needs no translation. */
@@ -104,10 +106,10 @@ export function createDeliver(parts: {
       if (current.nextAt > clock.now()) await clock.sleep(current.nextAt - clock.now(), stopping.signal)
       if (stopping.signal.aborted) return
       const account = accounts.find(current.account)
-      if (account && isStale(current, account)) {
+      if (isStale(current, account)) {
         const { id } = current
         await write(() => outbox.bury(id, 'stale', 'older than the channel allows to be sent by itself'))
-        return observer.delivered({ channel: account.channel, result: 'stale', took: 0 })
+        return observer.delivered({ channel: account?.channel ?? 'closed', result: 'stale', took: 0 })
       }
       if (!account?.connection) {
         const parked: number = (current.parked ?? 0) + 1
@@ -116,8 +118,10 @@ export function createDeliver(parts: {
     }
   }
 
-  const isStale = (delivery: Delivery, account: Account) =>
-    account.freshness !== undefined && clock.now() - Math.max(delivery.createdAt, delivery.releasedAt ?? 0) > account.freshness
+  const isStale = (delivery: Delivery, account: Account | undefined) => {
+    const freshness = account ? account.freshness : CLOSED_FOR
+    return freshness !== undefined && clock.now() - Math.max(delivery.createdAt, delivery.releasedAt ?? 0) > freshness
+  }
 
   /** One attempt at the piece in turn. Answers how the delivery stands, or undefined when it is settled. */
   const sendOnce = async (delivery: InHand, account: Account, connection: Connection): Promise<InHand | undefined> => {

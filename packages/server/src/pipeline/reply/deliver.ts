@@ -14,6 +14,7 @@ import {
   type OutboundMessage,
   type Piece,
   type Receipt,
+  type SendOptions,
 } from '@posthouse/contract'
 import { backoff } from '../../base/backoff.ts'
 import type { Clock } from '../../base/clock.ts'
@@ -166,21 +167,28 @@ export function createDeliver(parts: {
     return await confirmed(receipt)
   }
 
-  const optionsFor = (delivery: Delivery) => ({
-    idempotencyKey: `${delivery.id}:${delivery.confirmed}`,
-    signal: AbortSignal.timeout(SEND_TIMEOUT),
-  })
+  /** A call to the platform, with its key and its limit of time. */
+  const call = async <T>(delivery: Delivery, make: (options: SendOptions) => Promise<T>): Promise<T> => {
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), SEND_TIMEOUT)
+    try {
+      return await make({ idempotencyKey: `${delivery.id}:${delivery.confirmed}`, signal: late.signal })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
 
   const attempt = async (delivery: Delivery, piece: Piece, connection: Connection): Promise<Receipt> => {
-    if (connection.edit && edits(delivery, piece, connection)) {
+    const { edit } = connection
+    if (edit && edits(delivery, piece, connection)) {
       try {
-        return await connection.edit(delivery.draft, piece, optionsFor(delivery))
+        return await call(delivery, (options) => edit.call(connection, delivery.draft, piece, options))
       } catch (error) {
         // The preview is gone: the answer becomes a message of its own.
         if (asDeliveryError(error).kind !== 'not-found') throw error
       }
     }
-    return await connection.send(piece, delivery.place, optionsFor(delivery))
+    return await call(delivery, (options) => connection.send(piece, delivery.place, options))
   }
 
   const judge = async (delivery: Delivery, account: Account, piece: Piece | undefined, failure: DeliveryError): Promise<Verdict> => {
@@ -218,7 +226,7 @@ export function createDeliver(parts: {
 
   const reconcile = async (delivery: Delivery, account: Account, piece: Piece) => {
     try {
-      return (await account.connection?.reconcile?.(piece, delivery.place, optionsFor(delivery))) ?? 'unknown'
+      return (await call(delivery, async (options) => account.connection?.reconcile?.(piece, delivery.place, options))) ?? 'unknown'
     } catch {
       return 'unknown'
     }

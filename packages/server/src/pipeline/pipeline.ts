@@ -21,10 +21,9 @@ import {
   type TurnResult,
 } from '../ports/store.ts'
 import { viewConversation, viewMessage } from '../ports/views.ts'
-import type { Interruption } from './converse/answer.ts'
 import { languageIn, noticeText } from './converse/notices.ts'
 import { runTurn } from './converse/turn.ts'
-import type { Timing, TurnParts } from './converse/work.ts'
+import type { Interruption, Timing, TurnParts } from './converse/work.ts'
 import { createLanes } from './queue/lanes.ts'
 import { type AcceptLimits, createAccept, laneKey, type Origin } from './receive/accept.ts'
 import { createDeliver } from './reply/deliver.ts'

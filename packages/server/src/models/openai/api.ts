@@ -35,9 +35,10 @@ export interface Dialect {
   /** Reasoning models of OpenAI refuse `max_tokens` and ask for `max_completion_tokens`, older servers know only the first. */
   limit: 'max_tokens' | 'max_completion_tokens'
   temperature: boolean
+  tools: boolean
 }
 
-export const firstDialect = (): Dialect => ({ streamOptions: true, limit: 'max_tokens', temperature: true })
+export const firstDialect = (): Dialect => ({ streamOptions: true, limit: 'max_tokens', temperature: true, tools: true })
 
 /** Takes from a refusal what must be put another way; answers whether asking again makes sense. */
 export function learn(dialect: Dialect, error: ModelError): boolean {
@@ -53,6 +54,11 @@ export function learn(dialect: Dialect, error: ModelError): boolean {
   }
   if (dialect.temperature && /temperature/.test(message) && /support/i.test(message)) {
     dialect.temperature = false
+    return true
+  }
+  // Small models and servers without a parser for calls; the answer is worth more than the tools.
+  if (dialect.tools && /\btools?\b|tool[_-]choice/.test(message) && /support|enable-auto-tool-choice/i.test(message)) {
+    dialect.tools = false
     return true
   }
   return false
@@ -71,7 +77,7 @@ export function chatBody(settings: OpenAiSettings, request: ModelRequest, dialec
     ...(dialect.streamOptions ? { stream_options: { include_usage: true } } : {}),
     ...(maxTokens === undefined ? {} : { [dialect.limit]: maxTokens }),
     ...(temperature === undefined ? {} : { temperature }),
-    ...(request.tools?.length
+    ...(dialect.tools && request.tools?.length
       ? {
           tools: request.tools.map(({ name, description, parameters }) => ({
             type: 'function',

@@ -40,8 +40,17 @@ export interface Dialect {
 
 export const firstDialect = (): Dialect => ({ streamOptions: true, limit: 'max_tokens', temperature: true, tools: true })
 
+/** As Ollama, vLLM, OpenRouter and OpenAI say it: of the model as a whole, not of one tool's schema. */
+const NO_TOOLS =
+  /not support (tools?|tool (use|calls|calling)|function calling)\b|\btools?( use| calls| calling)?'? (is|are) not supported|endpoints found that support tool use|enable-auto-tool-choice/i
+
 /** Takes from a refusal what must be put another way; answers whether asking again makes sense. */
 export function learn(dialect: Dialect, error: ModelError): boolean {
+  // Small models, and servers without a parser for calls: an answer is worth more than tools.
+  if (dialect.tools && (error.kind === 'invalid' || error.kind === 'not-found') && NO_TOOLS.test(error.message)) {
+    dialect.tools = false
+    return true
+  }
   if (error.kind !== 'invalid') return false
   const { message } = error
   if (dialect.streamOptions && /stream_options|include_usage/.test(message)) {
@@ -54,11 +63,6 @@ export function learn(dialect: Dialect, error: ModelError): boolean {
   }
   if (dialect.temperature && /temperature/.test(message) && /support/i.test(message)) {
     dialect.temperature = false
-    return true
-  }
-  // Small models and servers without a parser for calls; the answer is worth more than the tools.
-  if (dialect.tools && /\btools?\b|tool[_-]choice/.test(message) && /support|enable-auto-tool-choice/i.test(message)) {
-    dialect.tools = false
     return true
   }
   return false

@@ -74,6 +74,23 @@ describe('tools', () => {
       assert.deepEqual(model.calls[0]?.question?.tools, ['current_time'])
     }))
 
+  it("the same in Anthropic's format, and to the last step", async () => {
+    await using telegram = await createTelegramEmulator()
+    await using model = await createModelEmulator({ keys: 'any', models: 'any' })
+    await using posthouse = createPosthouse({
+      models: { endpoints: { main: { api: 'anthropic', base_url: model.url, api_key: 'k', model: 'test-model' } } },
+      channels: { telegram: { token: telegram.token, api_root: telegram.url } },
+    })
+    await posthouse.start()
+    const toolCalls = [{ name: 'current_time', arguments: { time_zone: 'UTC' } }]
+    model.reply(({ tools, body }) =>
+      tools.length > 0 ? { toolCalls } : `It was ${JSON.stringify(body.messages).match(/, UTC\)/g)?.length} times.`,
+    )
+    telegram.say({ text: 'What time is it?', chat: CHAT, from: CHAT })
+    await telegram.waitForPosted(({ text }) => text === 'It was 8 times.', 15_000)
+    assert.equal(model.calls.length, 9)
+  })
+
   it('an endpoint that knows no tools answers without them', async () => {
     await using telegram = await createTelegramEmulator()
     await using model = await createModelEmulator({ keys: 'any', models: 'any', refuse: ['tools'] })

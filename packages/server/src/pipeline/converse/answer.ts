@@ -7,7 +7,7 @@ import { chosenModel } from './model-choice.ts'
 import { noticeText } from './notices.ts'
 import { openPreview, type Preview } from './preview.ts'
 import { inWords, openToolDesk, shortened, type ToolDesk } from './tool-calls.ts'
-import { type Interruption, notice, result, type TurnWork } from './work.ts'
+import { type Interruption, LeftInDoubt, notice, result, type TurnWork } from './work.ts'
 
 /** Times that a context which the model finds too long is halved. */
 const SHORTENINGS = 3
@@ -37,7 +37,9 @@ export async function answer(work: TurnWork): Promise<TurnResult> {
   } catch (error) {
     const receipt = await preview.close()
     if (signal.aborted) {
-      if ((signal.reason as Interruption) !== 'stop') throw error
+      if ((signal.reason as Interruption) !== 'stop') {
+        throw desk.notices().length > 0 ? new LeftInDoubt('the process ends', { cause: error }) : error
+      }
       return result(work, 'stopped', { role: 'assistant', text: whole(draft.text), status: 'stopped', model: said.model, draft: receipt })
     }
     const failure = error instanceof Error && error.name === 'ModelError' ? (error as ModelError) : undefined

@@ -6,7 +6,7 @@ import type { Models, RouterEvent } from '../../ports/models.ts'
 import type { NewToolCall, Store, StoredToolCall, Turn } from '../../ports/store.ts'
 import { createTools } from '../../tools/index.ts'
 import { answer } from './answer.ts'
-import type { TurnParts, TurnWork } from './work.ts'
+import { LeftInDoubt, type TurnParts, type TurnWork } from './work.ts'
 
 const log: Logger = { debug() {}, info() {}, warn() {}, error() {} }
 
@@ -259,7 +259,7 @@ describe('tools in a turn', () => {
           throw new Error('interrupted')
         },
       })
-      await assert.rejects(played.run())
+      await assert.rejects(played.run(), (error) => error instanceof LeftInDoubt === (name === 'book'))
       assert.deepEqual(played.ledger, expected)
     }
   })

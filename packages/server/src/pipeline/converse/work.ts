@@ -13,6 +13,11 @@ import type { Language, NoticeName } from './notices.ts'
 /** Why a turn's signal fired. */
 export type Interruption = 'stop' | 'shutdown'
 
+/** The process ends, and a tool's effect is not known: the turn counts, so that the next one looks for it and tells the person. */
+export class LeftInDoubt extends Error {
+  override readonly name = 'LeftInDoubt'
+}
+
 /** What an assistant is told and allowed. */
 export interface Assistant {
   readonly instructions: string

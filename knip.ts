@@ -11,14 +11,12 @@ export default {
     'packages/contract': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/testkit': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/server': {
-      entry: ['src/main.ts', 'test/journeys/{mutants,crash-on-word}.ts', 'test/cli/loaded.ts', '{src,test}/**/*.test.ts'],
+      entry: ['src/main.ts', 'test/journeys/{mutants,crash-on-word,ledger-tool}.ts', 'test/cli/loaded.ts', '{src,test}/**/*.test.ts'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
     },
     'packages/web': {
       entry: ['public/*.js', 'src/**/*.test.{ts,tsx}'],
       project: ['src/**/*.{ts,tsx,css}'],
-      // Named by the style sheet.
-      ignoreDependencies: ['tailwindcss'],
     },
   },
 }

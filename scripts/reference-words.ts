@@ -25,13 +25,19 @@ export const metricWords: Readonly<Record<string, string>> = {
 }
 
 /** What each state means. */
-export const stateWords: Readonly<Record<'inbox' | 'delivery', Readonly<Record<string, Words>>>> = {
+export const stateWords: Readonly<Record<'inbox' | 'tool-call' | 'delivery', Readonly<Record<string, Words>>>> = {
   inbox: {
     pending: w('accepted and synced; waits for its turn', '已受理并落盘，等待处理'),
     claimed: w('a turn works on it', '某个轮次正在处理'),
     done: w('it has its one outcome', '已有唯一结果'),
     dead: w('it could not get an outcome by itself; an operator decides', '无法自行得到结果，等待管理员处理'),
     dropped: w('an operator gave it up', '管理员已放弃'),
+  },
+  'tool-call': {
+    intended: w('the intent is synced; the tool may be running', '意图已落盘，工具可能正在运行'),
+    done: w('the tool ended, its result is kept', '工具已完成，结果已保存'),
+    failed: w('the tool did not do it, and said why', '工具未能完成，已说明原因'),
+    unknown: w('interrupted: nobody knows whether it took effect; it is not repeated', '被中断，无法确定是否生效；不会重复执行'),
   },
   delivery: {
     pending: w('promised; waits for its time', '已承诺，等待发送'),

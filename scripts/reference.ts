@@ -13,7 +13,7 @@ import { commandTable, exitCodes, globalOptions } from '../packages/server/src/c
 import { allKeys, type Key } from '../packages/server/src/cli/config.ts'
 import { formatUnit, jsonSchema } from '../packages/server/src/config/index.ts'
 import { metricTable } from '../packages/server/src/ops/index.ts'
-import { inboxSteps } from '../packages/server/src/ports/store.ts'
+import { inboxSteps, toolCallSteps } from '../packages/server/src/ports/store.ts'
 import { actionWords, metricWords, stateWords } from './reference-words.ts'
 
 type Language = 'en' | 'zh'
@@ -92,6 +92,7 @@ export function tables(language: Language): Readonly<Record<string, string>> {
     ),
     inbox: steps(stateWords.inbox, inboxSteps),
     delivery: steps(stateWords.delivery, deliverySteps),
+    'tool-call': steps(stateWords['tool-call'], toolCallSteps),
     failures: table(
       heads('Kind|Then', '类型|随后'),
       Object.entries(deliveryFailureActions).map(([kind, action]) => [code(kind), actionWords[action] ? t(actionWords[action]) : '']),

@@ -19,6 +19,7 @@ import { conversationTopic } from './ports/live.ts'
 import { viewMessage } from './ports/views.ts'
 import * as security from './security/index.ts'
 import { createBlobs, holdFolder, openStore } from './storage/index.ts'
+import { builtInTools, createTools } from './tools/index.ts'
 import { version } from './version.ts'
 
 export interface Gateway extends AsyncDisposable {
@@ -83,6 +84,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     store,
     blobs,
     models,
+    tools: createTools(builtInTools(clock.now), { clock, log }),
     accounts,
     live,
     broker,

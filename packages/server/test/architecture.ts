@@ -48,6 +48,9 @@ const HOMES: Readonly<Record<string, RegExp>> = {
 /** The four names of a channel's files. */
 const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts']
 
+/** The frame around the tools; every other file of the part is one that is built in. */
+const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']
+
 /** Reads all sources below a folder; tests are not part of the product. */
 export function readSources(root: string): SourceFile[] {
   return readdirSync(root, { recursive: true, withFileTypes: true })
@@ -122,7 +125,9 @@ function checkDirection(path: string, part: string, target: string): Pick<Violat
   const [targetPart = ''] = target.split('/')
   if (target.startsWith('..'))
     return target.endsWith('package.json') ? undefined : { rule: 'direction', detail: `${target} is outside of the sources` }
-  // Law 2: a built-in channel or model imports what a stranger's may import.
+  // Law 2: a built-in channel, model or tool imports what a stranger's may import.
+  if (part === 'tools' && !TOOLS_FRAME.includes(path))
+    return { rule: 'direction', detail: `${target}: a built-in imports the contract only` }
   if ((part === 'channels' || part === 'models') && path.split('/').length > 2) {
     const folder = path.split('/').slice(0, 2).join('/')
     const shared = part === 'models' ? ['models/wire/'] : []

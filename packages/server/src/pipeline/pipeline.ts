@@ -21,10 +21,9 @@ import {
   type TurnResult,
 } from '../ports/store.ts'
 import { viewConversation, viewMessage } from '../ports/views.ts'
-import type { Interruption } from './converse/answer.ts'
 import { languageIn, noticeText } from './converse/notices.ts'
 import { runTurn } from './converse/turn.ts'
-import type { Timing, TurnParts } from './converse/work.ts'
+import { type Interruption, LeftInDoubt, type Timing, type TurnParts } from './converse/work.ts'
 import { createLanes } from './queue/lanes.ts'
 import { type AcceptLimits, createAccept, laneKey, type Origin } from './receive/accept.ts'
 import { createDeliver } from './reply/deliver.ts'
@@ -223,7 +222,8 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     }
     const ours = work.abort.signal.aborted
     if (!ours) log.error({ err: error, turn: turn.id }, 'a turn broke; its messages go back to the queue')
-    await persist(() => store.turns.release(node, turn, !ours), { clock, log, signal: ending.signal }).catch(failed)
+    const counted = !ours || error instanceof LeftInDoubt
+    await persist(() => store.turns.release(node, turn, counted), { clock, log, signal: ending.signal }).catch(failed)
   }
 
   function show({ turn, draft }: Running, state: TurnView['state']): void {

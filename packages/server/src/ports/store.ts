@@ -18,6 +18,15 @@ export const inboxSteps: Readonly<Record<InboxState, readonly InboxState[]>> = {
   dropped: [],
 }
 
+/** States of a tool call (P5). `unknown` is never repeated. */
+export type ToolCallState = 'intended' | 'done' | 'failed' | 'unknown'
+export const toolCallSteps: Readonly<Record<ToolCallState, readonly ToolCallState[]>> = {
+  intended: ['done', 'failed', 'unknown'],
+  done: [],
+  failed: [],
+  unknown: [],
+}
+
 /** How an admitted message ended (P3). `closed`: its account is not configured any more. */
 export type Outcome = 'replied' | 'stopped' | 'refused' | 'failed' | 'command' | 'noted' | 'quarantined' | 'stale' | 'closed' | 'replaced'
 
@@ -189,6 +198,38 @@ export class StaleTurn extends Error {
   override readonly name = 'StaleTurn'
 }
 
+// ---- Tool calls -------------------------------------------------------------------------------------------------------
+
+export interface NewToolCall {
+  /** The gateway's own; what the tool is told. */
+  readonly id: string
+  /** The model's answer within the turn that asked for it, from 1. */
+  readonly step: number
+  /** The model's id. */
+  readonly callId: string
+  readonly name: string
+  /** JSON in one form: equal calls have equal texts. */
+  readonly arguments: string
+}
+
+export interface StoredToolCall extends NewToolCall {
+  readonly state: ToolCallState
+  /** What the model was told; undefined while it is `intended`. */
+  readonly result: string | undefined
+}
+
+export interface ToolCallStore {
+  /**
+   * The calls that earlier turns made for any of this turn's messages, oldest first; they are this turn's from now on. One that was
+   * intended, and is not `repeatable` by its name, becomes `unknown` with `lost` as its result. @throws {StaleTurn}
+   */
+  takeOver(turn: Turn, repeatable: (name: string) => boolean, lost: string): Promise<readonly StoredToolCall[]>
+  /** The intent, before the tool runs. @throws {StaleTurn} when the turn is no longer ours: the tool must not run. */
+  intend(turn: Turn, call: NewToolCall): Promise<void>
+  /** What came of it. @throws {StaleTurn} when another turn took the call over. */
+  settle(turn: Turn, id: string, state: 'done' | 'failed' | 'unknown', result: string): Promise<void>
+}
+
 // ---- Outbox -----------------------------------------------------------------------------------------------------------
 
 export interface Delivery {
@@ -347,6 +388,7 @@ export interface Store extends AsyncDisposable {
   readonly conversations: ConversationStore
   readonly inbox: InboxStore
   readonly turns: TurnStore
+  readonly toolCalls: ToolCallStore
   readonly outbox: OutboxStore
   readonly dead: DeadLetterStore
   readonly accountState: AccountStateStore

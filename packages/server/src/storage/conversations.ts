@@ -139,6 +139,7 @@ export function createConversations(
     prepare<{ id: string }>()((p) =>
       builder.deleteFrom('outbox').where('id', 'in', (e) => e.selectFrom('messages').select('id').where('conversation_id', '=', p.id)),
     ),
+    prepare<{ id: string }>()((p) => builder.deleteFrom('tool_calls').where('conversation_id', '=', p.id)),
     prepare<{ id: string }>()((p) => builder.deleteFrom('messages').where('conversation_id', '=', p.id)),
   ]
   const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('conversations').where('id', '=', p.id))

@@ -9,6 +9,7 @@ const DAY = 86_400_000
 /** Keys outlive the longest retry window of a platform (7 days, P2). */
 const KEEP_KEYS = 14 * DAY
 const KEEP_SENT = 14 * DAY
+const KEEP_CALLS = 14 * DAY
 const BATCH = 500
 
 /** Answers a function that prunes one batch of each kind and tells how many rows went. */
@@ -32,12 +33,26 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
         .where('created_at', '<', p.until),
     ),
   )
+  // What an earlier turn did is asked for as long as its message may get another one.
+  const oldToolCalls = prepare<{ until: number }>()((p) =>
+    builder.deleteFrom('tool_calls').where('seq', 'in', (e) =>
+      e
+        .selectFrom((f) =>
+          f.selectFrom('tool_calls').select(['seq', 'conversation_id', 'intended_at']).orderBy('seq').limit(sql.lit(BATCH)).as('oldest'),
+        )
+        .select('seq')
+        .where('intended_at', '<', p.until)
+        .where('conversation_id', 'not in', (f) => f.selectFrom('inbox').select('conversation_id').where('done_at', 'is', null))
+        .where('conversation_id', 'not in', (f) => f.selectFrom('inbox').select('conversation_id').where('state', '=', is('dead'))),
+    ),
+  )
   const oldLogins = prepare<{ until: number }>()((p) => builder.deleteFrom('logins').where('expires_at', '<', p.until))
   return (now) =>
     database.write(async (transaction) => {
       let rows = 0
       rows += await transaction.run(oldInbox, { until: now - KEEP_KEYS })
       rows += await transaction.run(oldOutbox, { until: now - KEEP_SENT })
+      rows += await transaction.run(oldToolCalls, { until: now - KEEP_CALLS })
       rows += await transaction.run(oldLogins, { until: now })
       return rows
     })

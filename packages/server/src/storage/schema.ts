@@ -2,7 +2,7 @@
 import type { DeliveryState } from '@posthouse/contract'
 import type { MessageStatus } from '@posthouse/contract/http'
 import type { Generated } from 'kysely'
-import type { InboxState, Outcome } from '../ports/store.ts'
+import type { InboxState, Outcome, ToolCallState } from '../ports/store.ts'
 
 export interface Schema {
   migrations: { name: string; applied_at: number }
@@ -74,6 +74,22 @@ export interface Schema {
     attempted_at: number | null
     created_at: number
     released_at: number | null
+    settled_at: number | null
+  }
+  tool_calls: {
+    seq: Generated<number>
+    id: string
+    turn_id: string
+    conversation_id: string
+    /** `seq` of the first and last message of the turn that made it. */
+    first_message: number
+    last_message: number
+    step: number
+    name: string
+    call: Uint8Array
+    state: ToolCallState
+    result: Uint8Array | null
+    intended_at: number
     settled_at: number | null
   }
   account_state: { account: string; key: string; value: Uint8Array; updated_at: number }

@@ -17,6 +17,7 @@ import { createOutbox } from './outbox.ts'
 import { first, prepare } from './query.ts'
 import { createRetention } from './retention.ts'
 import { createAccountState, createSettings } from './settings.ts'
+import { createToolCalls } from './tool-calls.ts'
 import { createTurns } from './turns.ts'
 import { createUsers } from './users.ts'
 
@@ -63,6 +64,7 @@ export async function openStore({ path, sealer, clock, newId }: StoreOptions): P
     settings,
     inbox: createInbox(builder, database, conversations, messages, time),
     turns: createTurns(builder, database, { conversations, messages, outbox }, time),
+    toolCalls: createToolCalls(builder, database, sealer, time),
     dead: createDeadLetters(builder, database, sealer, messages, time),
     accountState: createAccountState(builder, database, sealer, time),
     users: createUsers(builder, database, time),

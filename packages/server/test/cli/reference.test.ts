@@ -8,7 +8,7 @@ import { actionWords, metricWords, stateWords } from '../../../../scripts/refere
 import { commandTable, exitCodes } from '../../src/cli/commands.ts'
 import { allKeys } from '../../src/cli/config.ts'
 import { metricTable } from '../../src/ops/index.ts'
-import { inboxSteps } from '../../src/ports/store.ts'
+import { inboxSteps, toolCallSteps } from '../../src/ports/store.ts'
 
 const UPDATE = 'the page is not up to date: node scripts/run.mjs scripts/reference.ts'
 const names = (page: string, pattern: RegExp) => [...page.matchAll(pattern)].map((match) => match[1] ?? '')
@@ -30,7 +30,7 @@ const subjects: Readonly<
   metrics: { found: cells, known: metricTable.map(([name]) => name) },
   states: {
     found: cells,
-    known: [inboxSteps, deliverySteps, deliveryFailureActions].flatMap((machine) => Object.keys(machine)),
+    known: [inboxSteps, toolCallSteps, deliverySteps, deliveryFailureActions].flatMap((machine) => Object.keys(machine)),
   },
 }
 
@@ -71,6 +71,7 @@ describe('the reference', () => {
       metricTable.map(([name]) => name),
     )
     assert.deepEqual(Object.keys(stateWords.inbox), Object.keys(inboxSteps))
+    assert.deepEqual(Object.keys(stateWords['tool-call']), Object.keys(toolCallSteps))
     assert.deepEqual(Object.keys(stateWords.delivery), Object.keys(deliverySteps))
     assert.deepEqual(new Set(Object.keys(actionWords)), new Set(Object.values(deliveryFailureActions)))
   })

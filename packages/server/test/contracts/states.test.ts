@@ -9,7 +9,7 @@ import { deliverySteps } from '@posthouse/contract'
 import fc from 'fast-check'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { newId } from '../../src/base/ids.ts'
-import { inboxSteps, StaleTurn, type Turn } from '../../src/ports/store.ts'
+import { inboxSteps, StaleTurn, type Turn, toolCallSteps } from '../../src/ports/store.ts'
 import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
 import { openStore } from '../../src/storage/index.ts'
@@ -18,6 +18,7 @@ import { inbound, type StoreHarness, storeBehaviours } from './store.ts'
 type Steps = Readonly<Record<string, readonly string[]>>
 const machines: Readonly<Record<string, { readonly steps: Steps; readonly first: string; readonly ends: readonly string[] }>> = {
   inbox: { steps: inboxSteps, first: 'pending', ends: ['done', 'dropped'] },
+  tool_calls: { steps: toolCallSteps, first: 'intended', ends: ['done', 'failed', 'unknown'] },
   outbox: { steps: deliverySteps, first: 'pending', ends: ['sent', 'dropped'] },
 }
 
@@ -113,16 +114,20 @@ const calls = [
   'bury',
   'again',
   'drop',
+  'intend',
+  'settle',
+  'take-over',
 ] as const
 const walk = fc.array(fc.record({ call: fc.constantFrom(...calls), pick: fc.nat() }), { minLength: 30, maxLength: 80 })
 
 /** Calls in an order that nobody sane would choose, on ids of any state. */
 async function stumble({ store }: Watched, script: readonly { readonly call: (typeof calls)[number]; readonly pick: number }[]) {
-  const [lanes, messages, deliveries]: [string[], string[], string[]] = [[], [], []]
+  const [lanes, messages, deliveries, toolCalls]: [string[], string[], string[], string[]] = [[], [], [], []]
   const turns: Turn[] = []
   const some = (ids: readonly string[], pick: number) => ids[pick % Math.max(1, ids.length)] ?? 'nothing'
   for (const { call, pick } of script) {
     const delivery = some(deliveries, pick)
+    const someTurn = turns[pick % Math.max(1, turns.length)]
     const finish = async (inbox: 'done' | 'dead') => {
       const turn = turns[pick % Math.max(1, turns.length)]
       if (!turn) return
@@ -167,6 +172,19 @@ async function stumble({ store }: Watched, script: readonly { readonly call: (ty
           status: 'complete' as const,
         }
         await store.outbox.stage({ id: some(lanes, pick), account: 'bot' }, message, { id, begun: pick % 2 === 0 })
+      },
+      async intend() {
+        if (!someTurn) return
+        const id = newId()
+        toolCalls.push(id)
+        await store.toolCalls.intend(someTurn, { id, step: 1, callId: 'c', name: pick % 2 === 0 ? 'look' : 'book', arguments: '{}' })
+      },
+      async settle() {
+        const state = (['done', 'failed', 'unknown'] as const)[pick % 3] ?? 'done'
+        if (someTurn) await store.toolCalls.settle(someTurn, some(toolCalls, pick), state, 'result')
+      },
+      async 'take-over'() {
+        if (someTurn) await store.toolCalls.takeOver(someTurn, (name) => name === 'look', 'lost')
       },
       begin: () => store.outbox.begin(delivery),
       confirm: () => store.outbox.confirm(delivery, { id: '1', room: 'r' }, pick % 2 === 0),

@@ -53,6 +53,12 @@ describe('store on SQLite', () => {
       })
       await store.accountState.set('bot', 'cursor', canary)
       await store.files.add({ id: newId(), owner: 'u', kind: 'file', name: canary, mime: 'text/plain', size: 1 })
+      const { conversationId } = await store.inbox.record({ account: 'bot', message: inbound(), priority: 0 })
+      const turn = await store.turns.claim(conversationId, 'n', 10)
+      assert.ok(turn)
+      const id = newId()
+      await store.toolCalls.intend(turn, { id, step: 1, callId: canary, name: 'look', arguments: JSON.stringify({ what: canary }) })
+      await store.toolCalls.settle(turn, id, 'done', canary)
       for (const file of readdirSync(join(folder, 'data'))) {
         assert.equal(readFileSync(join(folder, 'data', file)).includes(canary), false, file)
       }

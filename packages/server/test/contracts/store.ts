@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { InboundMessage } from '@posthouse/contract'
 import { priorities } from '../../src/ports/broker.ts'
-import { StaleTurn, type Store, type Turn, type TurnResult } from '../../src/ports/store.ts'
+import { type NewToolCall, StaleTurn, type Store, type Turn, type TurnResult } from '../../src/ports/store.ts'
 
 /** A store under test. `reopen` closes it without a word, as a crash would, and opens the same data again. */
 export interface StoreHarness {
@@ -35,6 +35,15 @@ export function inbound(change: Partial<InboundMessage> = {}): InboundMessage {
 
 const admit = (store: Store, change: Partial<InboundMessage> = {}) =>
   store.inbox.record({ account: 'bot', message: inbound(change), priority: priorities.interactive })
+
+const intent = (harness: StoreHarness, change: Partial<NewToolCall> = {}): NewToolCall => ({
+  id: harness.newId(),
+  step: 1,
+  callId: 'call_1',
+  name: 'book',
+  arguments: '{"what":"train"}',
+  ...change,
+})
 
 const answer = (harness: StoreHarness, turn: Turn | undefined, text = 'answer', begun = false): TurnResult => {
   const messageId = harness.newId()
@@ -200,6 +209,78 @@ export const storeBehaviours: readonly Behaviour[] = [
       const second = await store.turns.claim(conversationId, 'n', 1)
       assert.equal(second?.messages[0]?.attempts, 1)
       assert.deepEqual(second?.draft, { id: '77', room: 'room' })
+    },
+  },
+  {
+    name: 'P5: a call is found by a later turn for any of its messages: with its result, or as unknown unless it may be repeated',
+    async run(harness) {
+      const { conversationId } = await admit(harness.store)
+      await admit(harness.store)
+      const both = (await harness.store.turns.claim(conversationId, 'n', 10)) as Turn
+      assert.equal(both.messages.length, 2)
+      const [done, lost, harmless] = [intent(harness), intent(harness, { step: 2 }), intent(harness, { step: 2, name: 'look' })]
+      for (const call of [done, lost, harmless]) await harness.store.toolCalls.intend(both, call)
+      await harness.store.toolCalls.settle(both, done.id, 'done', 'booked')
+      const store = await harness.reopen()
+      await store.turns.recover([])
+      const repeatable = (name: string) => name === 'look'
+      const expected = [
+        { ...done, state: 'done', result: 'booked' },
+        { ...lost, state: 'unknown', result: 'lost' },
+        { ...harmless, state: 'intended', result: undefined },
+      ]
+      for (const end of [1, 2]) {
+        // The first of them alone, then the second: what was done for both is known to each.
+        const turn = (await store.turns.claim(conversationId, 'n', 10)) as Turn
+        assert.equal(turn.messages.length, 1)
+        assert.deepEqual(await store.toolCalls.takeOver(turn, repeatable, 'lost'), expected, `turn ${end}`)
+        await store.turns.finish('n', answer(harness, turn))
+      }
+      await admit(store)
+      const other = (await store.turns.claim(conversationId, 'n', 10)) as Turn
+      assert.deepEqual(await store.toolCalls.takeOver(other, repeatable, 'lost'), [], 'another message has nothing to do with it')
+    },
+  },
+  {
+    name: 'P5, P7: a turn that was taken away writes neither intents nor results',
+    async run(harness) {
+      const { store } = harness
+      const { conversationId } = await admit(store)
+      const old = (await store.turns.claim(conversationId, 'old', 1)) as Turn
+      const call = intent(harness)
+      await store.toolCalls.intend(old, call)
+      await store.turns.recover(['new'])
+      const turn = (await store.turns.claim(conversationId, 'new', 1)) as Turn
+      await assert.rejects(store.toolCalls.intend(old, intent(harness)), StaleTurn)
+      assert.deepEqual(await store.toolCalls.takeOver(turn, () => true, 'lost'), [{ ...call, state: 'intended', result: undefined }])
+      await assert.rejects(store.toolCalls.settle(old, call.id, 'done', 'too late'), StaleTurn)
+      await store.toolCalls.settle(turn, call.id, 'done', 'in time')
+      await assert.rejects(store.toolCalls.settle(turn, call.id, 'failed', 'twice'), StaleTurn)
+    },
+  },
+  {
+    name: 'calls go with their conversation, and with their time when nothing waits for them',
+    async run(harness) {
+      const { store, advance } = harness
+      const far = 40 * 86_400_000
+      const { conversationId } = await admit(store)
+      const turn = (await store.turns.claim(conversationId, 'n', 1)) as Turn
+      const call = intent(harness)
+      await store.toolCalls.intend(turn, call)
+      const left = async () => (await store.toolCalls.takeOver(turn, () => true, 'lost')).length
+      advance(far)
+      await store.prune(1_000_000 + far)
+      assert.equal(await left(), 1, 'its message has no outcome yet')
+      await store.turns.release('n', turn, true)
+      const again = (await store.turns.claim(conversationId, 'n', 1)) as Turn
+      await store.turns.finish('n', answer(harness, again))
+      await store.prune(1_000_000 + far)
+      assert.equal(await left(), 0)
+      await admit(store)
+      const next = (await store.turns.claim(conversationId, 'n', 1)) as Turn
+      await store.toolCalls.intend(next, intent(harness))
+      await store.conversations.remove(conversationId)
+      assert.deepEqual(await store.toolCalls.takeOver(next, () => true, 'lost'), [])
     },
   },
   {

@@ -88,7 +88,7 @@ describe('kill -9', () => {
     })
   }
 
-  for (const { name } of mutants) {
+  for (const { name } of mutants.filter(({ journey }) => journey === 'crash')) {
     it(`turns red for the mutant "${name}"`, async () => {
       const { lost, doubled } = await crashRun(1, { mutant: name, patience: 6000 })
       assert.ok(lost.length + doubled.length > 0, 'the journey does not notice')

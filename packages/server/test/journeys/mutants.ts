@@ -1,8 +1,10 @@
-/** Broken versions of the gateway, as data: each must turn the crash journey red, or the journey proves nothing. */
+/** Broken versions of the gateway, as data: each must turn its journey red, or the journey proves nothing. */
 import { registerHooks } from 'node:module'
 
 export interface Mutant {
   readonly name: string
+  /** The journey that must notice. */
+  readonly journey: 'crash' | 'tools'
   /** End of the path of the file. */
   readonly file: string
   readonly find: string
@@ -12,6 +14,7 @@ export interface Mutant {
 export const mutants: readonly Mutant[] = [
   {
     name: 'acknowledge before commit',
+    journey: 'crash',
     file: 'src/storage/inbox.ts',
     find: 'record: (inbound) => database.write((transaction) => admit(transaction, inbound)),',
     replace: `record: async (inbound) => {
@@ -21,10 +24,25 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'dedupe in memory',
+    journey: 'crash',
     file: 'src/storage/inbox.ts',
     find: 'key: message.key,',
     // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source code
     replace: 'key: `${message.key}:${process.pid}`,',
+  },
+  {
+    name: 'run before the intent is committed',
+    journey: 'tools',
+    file: 'src/pipeline/converse/tool-calls.ts',
+    find: 'await write(() => store.toolCalls.intend(turn, intent))',
+    replace: 'void write(() => store.toolCalls.intend(turn, intent))',
+  },
+  {
+    name: 'repeat an intended call',
+    journey: 'tools',
+    file: 'src/pipeline/converse/tool-calls.ts',
+    find: 'takeOver(turn, tools.isIdempotent, UNKNOWN)',
+    replace: 'takeOver(turn, () => true, UNKNOWN)',
   },
 ]
 

@@ -35,12 +35,22 @@ export interface Dialect {
   /** Reasoning models of OpenAI refuse `max_tokens` and ask for `max_completion_tokens`, older servers know only the first. */
   limit: 'max_tokens' | 'max_completion_tokens'
   temperature: boolean
+  tools: boolean
 }
 
-export const firstDialect = (): Dialect => ({ streamOptions: true, limit: 'max_tokens', temperature: true })
+export const firstDialect = (): Dialect => ({ streamOptions: true, limit: 'max_tokens', temperature: true, tools: true })
+
+/** As Ollama, vLLM, OpenRouter and OpenAI say it: of the model as a whole, not of one tool's schema. */
+const NO_TOOLS =
+  /not support (tools?|tool (use|calls|calling)|function calling)\b|\btools?( use| calls| calling)?'? (is|are) not supported|endpoints found that support tool use|enable-auto-tool-choice/i
 
 /** Takes from a refusal what must be put another way; answers whether asking again makes sense. */
 export function learn(dialect: Dialect, error: ModelError): boolean {
+  // Small models, and servers without a parser for calls: an answer is worth more than tools.
+  if (dialect.tools && (error.kind === 'invalid' || error.kind === 'not-found') && NO_TOOLS.test(error.message)) {
+    dialect.tools = false
+    return true
+  }
   if (error.kind !== 'invalid') return false
   const { message } = error
   if (dialect.streamOptions && /stream_options|include_usage/.test(message)) {
@@ -71,7 +81,7 @@ export function chatBody(settings: OpenAiSettings, request: ModelRequest, dialec
     ...(dialect.streamOptions ? { stream_options: { include_usage: true } } : {}),
     ...(maxTokens === undefined ? {} : { [dialect.limit]: maxTokens }),
     ...(temperature === undefined ? {} : { temperature }),
-    ...(request.tools?.length
+    ...(dialect.tools && request.tools?.length
       ? {
           tools: request.tools.map(({ name, description, parameters }) => ({
             type: 'function',

@@ -97,6 +97,36 @@ describe('openai', () => {
     assert.ok(body && !('temperature' in body) && !('stream_options' in body))
   })
 
+  it('learns once that a model knows no tools, and takes no complaint about one tool for it', async () => {
+    await using emulator = await createModelEmulator()
+    await using client = createFetch()
+    const model = setUp(emulator, client.fetch)
+    const tools = [{ name: 'look', description: '', parameters: { type: 'object', properties: {} } }]
+    const refuseWith = (status: number, message: string) => emulator.failNext({ kind: 'status', status, message })
+    refuseWith(400, "Invalid schema for function 'look': 'oneOf' is not supported in tool parameters.")
+    await assert.rejects(collect(model.stream({ ...request, tools }, never)))
+    assert.equal((await collect(model.stream({ ...request, tools }, never))).at(-1)?.type, 'end')
+    assert.deepEqual(emulator.calls.at(-1)?.question?.tools, ['look'])
+    refuseWith(400, 'registry.ollama.ai/library/gemma:2b does not support tools')
+    for (const _ of [1, 2]) await collect(model.stream({ ...request, tools }, never))
+    assert.deepEqual(
+      emulator.calls.slice(2).map(({ question, ended }) => [question?.tools, ended?.status]),
+      [
+        [['look'], 400],
+        [[], 200],
+        [[], 200],
+      ],
+    )
+    for (const [status, message] of [
+      [404, 'No endpoints found that support tool use.'],
+      [400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'],
+    ] as const) {
+      const other = setUp(emulator, client.fetch)
+      refuseWith(status, message)
+      assert.equal((await collect(other.stream({ ...request, tools }, never))).at(-1)?.type, 'end')
+    }
+  })
+
   const answering =
     (...chunks: readonly (object | Error | Promise<never>)[]): Parameters<typeof openai.create>[1]['fetch'] =>
     async (_url, options) => ({

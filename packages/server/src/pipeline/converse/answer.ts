@@ -1,18 +1,20 @@
-/** The heart of a turn: the model's stream becomes the answer. */
-import { ModelError, type ModelFailure, type Usage } from '@posthouse/contract'
+/** The heart of a turn: the model's stream becomes the answer; the tools that it asks for are run in between. */
+import { ModelError, type ModelFailure, type ModelMessage, type ToolCall, type Usage } from '@posthouse/contract'
 import type { TurnResult } from '../../ports/store.ts'
 import { buildRequest } from './context.ts'
 import { type FetchedFile, fetchFiles } from './files.ts'
 import { chosenModel } from './model-choice.ts'
 import { noticeText } from './notices.ts'
 import { openPreview, type Preview } from './preview.ts'
-import { notice, result, type TurnWork } from './work.ts'
-
-/** Why a turn's signal fired. */
-export type Interruption = 'stop' | 'shutdown'
+import { inWords, openToolDesk, shortened, type ToolDesk } from './tool-calls.ts'
+import { type Interruption, LeftInDoubt, notice, result, type TurnWork } from './work.ts'
 
 /** Times that a context which the model finds too long is halved. */
 const SHORTENINGS = 3
+/** Results of tools are kept shorter than this when the context is too long, in characters; each time it is a quarter of it. */
+const LONGEST_RESULT = 64 * 1024
+/** Answers of a turn that may ask for tools. Then the model is asked once more, without any. */
+const MOST_STEPS = 8
 
 interface Said {
   model: string
@@ -26,52 +28,110 @@ export async function answer(work: TurnWork): Promise<TurnResult> {
   let problems: readonly FetchedFile[] = []
   const said: Said = { model: await chosenModel(parts, turn.conversation.id), usage: undefined, cut: false }
   const preview = openPreview(work)
+  const desk = openToolDesk(work)
+  const whole = (...pieces: readonly string[]) => [...pieces, ...desk.notices()].filter((piece) => piece.trim() !== '').join('\n\n')
   try {
     problems = await fetchFiles(work)
-    await stream(work, problems, preview, said)
+    await desk.begin()
+    await converse(work, problems, preview, said, desk)
   } catch (error) {
     const receipt = await preview.close()
     if (signal.aborted) {
-      if ((signal.reason as Interruption) !== 'stop') throw error
-      return result(work, 'stopped', { role: 'assistant', text: draft.text, status: 'stopped', model: said.model, draft: receipt })
+      if ((signal.reason as Interruption) !== 'stop') {
+        throw desk.notices().length > 0 ? new LeftInDoubt('the process ends', { cause: error }) : error
+      }
+      return result(work, 'stopped', { role: 'assistant', text: whole(draft.text), status: 'stopped', model: said.model, draft: receipt })
     }
     const failure = error instanceof Error && error.name === 'ModelError' ? (error as ModelError) : undefined
     if (!failure) throw error
     parts.log.error({ turn: turn.id, kind: failure.kind satisfies ModelFailure, detail: failure.message }, 'no model answered')
-    return withDraft(notice(work, 'failed', 'failed', noticeText('failed', language)), receipt)
+    return withDraft(notice(work, 'failed', 'failed', whole(noticeText('failed', language))), receipt)
   }
   const receipt = await preview.close()
-  const text = [...problems.map(({ problem }) => problem), draft.text, ...(said.cut ? [noticeText('cut', language)] : [])]
-    .filter((piece) => piece.trim() !== '')
-    .join('\n\n')
-  if (draft.text.trim() === '') return withDraft(notice(work, 'empty', 'failed', noticeText('empty', language)), receipt)
+  if (draft.text.trim() === '') return withDraft(notice(work, 'empty', 'failed', whole(noticeText('empty', language))), receipt)
+  const text = whole(...problems.map(({ problem }) => problem), draft.text, ...(said.cut ? [noticeText('cut', language)] : []))
   return result(work, 'replied', { role: 'assistant', text, status: 'complete', model: said.model, usage: said.usage, draft: receipt })
 }
 
-async function stream(work: TurnWork, problems: readonly FetchedFile[], preview: Preview, said: Said): Promise<void> {
+/** Asks, runs the tools that the answer asks for, and asks again, until it asks for none. All that is said is one answer. */
+async function converse(work: TurnWork, problems: readonly FetchedFile[], preview: Preview, said: Said, desk: ToolDesk): Promise<void> {
+  const exchange: ModelMessage[] = []
+  for (let step = 1; ; step++) {
+    const last = step > MOST_STEPS
+    const answered = await ask(work, { problems, exchange, last }, preview, said)
+    if (last || answered.calls.length === 0) return
+    exchange.push(...(await desk.carryOut(answered, step)))
+  }
+}
+
+interface Question {
+  readonly problems: readonly FetchedFile[]
+  /** Answers with calls, and the results, of this turn so far. */
+  readonly exchange: readonly ModelMessage[]
+  /** Whether the model must do without tools. */
+  readonly last: boolean
+}
+
+/** One question to the model; answers what it said and the calls to carry out. */
+async function ask(
+  work: TurnWork,
+  { problems, exchange, last }: Question,
+  preview: Preview,
+  said: Said,
+): Promise<{ readonly text: string; readonly calls: readonly ToolCall[] }> {
   const { parts, signal, draft } = work
+  const { declarations } = parts.tools
   const vision = parts.models.endpoints.find((endpoint) => endpoint.id === said.model)?.vision ?? false
+  const before = said.usage
+  const gap = draft.text.trim() === '' ? '' : '\n\n'
   let budget = parts.assistant.contextTokens
-  for (let shortened = 0; ; shortened++) {
+  for (let shortenings = 0; ; shortenings++) {
     const request = await buildRequest(work, problems, vision, budget)
+    const steps = shortenings === 0 ? exchange : shortened(exchange, LONGEST_RESULT >> (2 * shortenings))
+    const whole = {
+      ...request,
+      ...(exchange.length > 0 ? { messages: [...request.messages, ...(last ? inWords(steps) : steps)] } : {}),
+      ...(last || declarations.length === 0 ? {} : { tools: declarations }),
+    }
+    const calls: ToolCall[] = []
+    let text = ''
+    let complete = false
     const asked = parts.clock.elapsed()
     try {
-      for await (const event of parts.models.stream(request, { primary: said.model, priority: 'interactive' }, signal)) {
+      for await (const event of parts.models.stream(whole, { primary: said.model, priority: 'interactive' }, signal)) {
         work.timing.firstToken ??= parts.clock.elapsed() - asked
-        if (event.type === 'text') preview.push(event.text)
+        if (event.type === 'text') {
+          preview.push(text === '' ? gap + event.text : event.text)
+          text += event.text
+        } else if (event.type === 'tool-call') calls.push(event.call)
         else if (event.type === 'using') said.model = event.model
-        else if (event.type === 'usage') said.usage = event.usage
-        else if (event.type === 'end') said.cut = event.reason === 'length'
+        else if (event.type === 'usage') said.usage = sum(before, event.usage)
+        else if (event.type === 'end') {
+          said.cut = event.reason === 'length'
+          // A cut or refused answer may have cut its calls, too.
+          complete = event.reason === 'tool-calls' || event.reason === 'stop'
+        }
       }
       if (signal.aborted) throw new ModelError('cancelled', 'stopped')
-      return
+      return { text, calls: complete ? calls : [] }
     } catch (error) {
       const tooLong = error instanceof Error && (error as ModelError).kind === 'too-long'
-      if (!tooLong || shortened >= SHORTENINGS || draft.text !== '') throw error
+      if (!tooLong || shortenings >= SHORTENINGS || text !== '') throw error
       budget = Math.floor(budget / 2)
     } finally {
       work.timing.model += parts.clock.elapsed() - asked
     }
+  }
+}
+
+/** What several steps used together. */
+function sum(before: Usage | undefined, usage: Usage): Usage {
+  if (!before) return usage
+  const cached = (before.cachedTokens ?? 0) + (usage.cachedTokens ?? 0)
+  return {
+    inputTokens: before.inputTokens + usage.inputTokens,
+    outputTokens: before.outputTokens + usage.outputTokens,
+    ...(cached > 0 ? { cachedTokens: cached } : {}),
   }
 }
 

@@ -25,6 +25,11 @@ const notices = {
     en: () => '_(The answer reached its length limit. Write "continue" for the rest.)_',
     zh: () => '_（回答达到长度上限。发送“继续”可获取剩余部分。）_',
   },
+  toolUnknown: {
+    en: (name: string) =>
+      `_(The tool \`${name}\` was interrupted: whether it took effect is not known, and it was not run again. Please check before you ask for it once more.)_`,
+    zh: (name: string) => `_（工具 \`${name}\` 的调用被中断：无法确定是否已生效，也没有再次执行。请先核实，再决定是否重新要求。）_`,
+  },
   fileFailed: {
     en: (name: string, reason: string) => `_(The file ${name} could not be read: ${reason}.)_`,
     zh: (name: string, reason: string) => `_（无法读取文件 ${name}：${reason}。）_`,

@@ -7,7 +7,16 @@ import type { Blobs } from '../../ports/blobs.ts'
 import type { Live } from '../../ports/live.ts'
 import type { Models } from '../../ports/models.ts'
 import type { NewDelivery, NewMessage, Outcome, Store, Turn, TurnResult } from '../../ports/store.ts'
+import type { Tools } from '../../ports/tools.ts'
 import type { Language, NoticeName } from './notices.ts'
+
+/** Why a turn's signal fired. */
+export type Interruption = 'stop' | 'shutdown'
+
+/** The process ends, and a tool's effect is not known: the turn counts, so that the next one looks for it and tells the person. */
+export class LeftInDoubt extends Error {
+  override readonly name = 'LeftInDoubt'
+}
 
 /** What an assistant is told and allowed. */
 export interface Assistant {
@@ -20,6 +29,7 @@ export interface TurnParts {
   readonly store: Store
   readonly blobs: Blobs
   readonly models: Models
+  readonly tools: Tools
   readonly accounts: Accounts
   readonly live: Live
   readonly assistant: Assistant
@@ -40,7 +50,7 @@ export interface TurnWork {
   readonly signal: AbortSignal
   /** The draft as it grows; for those who join later. */
   readonly draft: { text: string }
-  /** Milliseconds spent in models, and until the first sign of an answer. */
+  /** Milliseconds spent in models and tools, and until the first sign of an answer. */
   readonly timing: Timing
 }
 

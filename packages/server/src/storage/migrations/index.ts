@@ -3,8 +3,12 @@
 import type { Database, Dialect } from '../dialects/dialect.ts'
 import { prepare } from '../query.ts'
 import { first } from './0001-first.ts'
+import { toolCalls } from './0002-tool-calls.ts'
 
-const migrations = [{ name: '0001-first', statements: first }]
+const migrations = [
+  { name: '0001-first', statements: first },
+  { name: '0002-tool-calls', statements: toolCalls },
+]
 
 /** @throws when the database was written by a newer version. */
 export async function migrate(database: Database, dialect: Dialect): Promise<void> {

@@ -77,8 +77,8 @@ export interface ConversationStore {
   /** Newest first, of one owner and account. `before`: `updatedAt` of the last one of the page before. */
   list(owner: string, account: string, limit: number, before?: number): Promise<readonly Conversation[]>
   rename(id: string, title: string): Promise<void>
-  /** Removes the conversation with everything in it. */
-  remove(id: string): Promise<void>
+  /** Removes the conversation with everything in it; answers the ids of its files, whose bytes are to be removed, too. */
+  remove(id: string): Promise<readonly string[]>
   /** The model forgets what came before now. */
   forget(id: string): Promise<void>
   /** Messages with `seq` in the open interval, oldest first; the newest `limit` of them. */

@@ -142,6 +142,7 @@ export function createConversations(
     prepare<{ id: string }>()((p) => builder.deleteFrom('tool_calls').where('conversation_id', '=', p.id)),
     prepare<{ id: string }>()((p) => builder.deleteFrom('messages').where('conversation_id', '=', p.id)),
   ]
+  const removeFile = prepare<{ file: string }>()((p) => builder.deleteFrom('files').where('id', '=', p.file))
   const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('conversations').where('id', '=', p.id))
   const recent = createRecent(KEPT_SIZE)
   const sealTitle = (id: string, title: string) => sealer.seal(title, `conversations.title|${id}`)
@@ -184,6 +185,19 @@ export function createConversations(
     return contextFrom === 0 ? known : known.filter((message) => message.seq > contextFrom)
   }
 
+  /** Ids of all files that were sent in a conversation. */
+  const filesIn = async (id: string): Promise<readonly string[]> => {
+    const files = new Set<string>()
+    for (let before = Number.MAX_SAFE_INTEGER; ; ) {
+      const found = await database.read.all(page, { id, after: 0, before, limit: PAGE })
+      for (const row of found) {
+        for (const part of messages.open(row).body.parts) if (part.type === 'file' && part.file.id) files.add(part.file.id)
+      }
+      if (found.length < PAGE) return [...files]
+      before = Number(found.at(-1)?.seq ?? 0)
+    }
+  }
+
   const findIn = async (transaction: Transaction, id: string) => {
     const row = await first(transaction, byId, { id })
     return row && open(row)
@@ -207,11 +221,15 @@ export function createConversations(
     },
     rename: (id, title) =>
       database.write(async (transaction) => void (await transaction.run(setTitle, { id, title: sealTitle(id, title) }))),
-    remove: (id) =>
-      database.write(async (transaction) => {
+    async remove(id) {
+      const files = await filesIn(id)
+      await database.write(async (transaction) => {
+        for (const file of files) await transaction.run(removeFile, { file })
         for (const removal of removals) await transaction.run(removal, { id })
         await transaction.run(remove, { id })
-      }),
+      })
+      return files
+    },
     forget: (id) => database.write(async (transaction) => void (await transaction.run(forget, { id }))),
     async messages(id, { after = 0, before = Number.MAX_SAFE_INTEGER }, limit) {
       const found = await database.read.all(page, { id, after, before, limit })

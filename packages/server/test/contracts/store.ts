@@ -384,7 +384,12 @@ export const storeBehaviours: readonly Behaviour[] = [
       )
       assert.equal((await store.conversations.list('ann', 'web', 10)).length, 1)
       assert.equal((await store.conversations.list('bob', 'web', 10)).length, 0)
-      await store.conversations.remove(id)
+      const file = { kind: 'file' as const, name: 'a.txt', mime: 'text/plain', size: 1, id: newId() }
+      await store.files.add({ ...file, owner: 'ann' })
+      const parts = [{ type: 'file' as const, file }]
+      await store.inbox.record({ account: 'web', message: inbound({ place, parts }), priority: 0, conversationId: id, owner: 'ann' })
+      assert.deepEqual(await store.conversations.remove(id), [file.id])
+      assert.equal(await store.files.find(file.id), undefined)
       assert.equal(await store.conversations.find(id), undefined)
     },
   },

@@ -52,7 +52,8 @@ export function conversationRoutes(routes: Routes, gateway: Gateway): void {
     async (request, reply) => {
       const conversation = await own(request.principal, request.params.id)
       gateway.stop(conversation.id)
-      await store.conversations.remove(conversation.id)
+      const files = await store.conversations.remove(conversation.id)
+      for (const file of files) await gateway.blobs.remove(file)
       const frame = { type: 'conversation-deleted', conversation_id: conversation.id } as const
       live.publish(conversationTopic(conversation.id), frame)
       live.publish(userTopic(conversation.owner ?? ''), frame)

@@ -8,15 +8,13 @@ import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
 import { createEmbeddedBroker } from './broker/index.ts'
-import { type AccountSettings, createAccounts, createWebChannel, decodeWeb } from './channels/index.ts'
+import { type AccountSettings, createAccounts, decodeWeb, web } from './channels/index.ts'
 import { createSingleLive } from './cluster/index.ts'
 import type { AccountConfig, Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
-import { conversationTopic } from './ports/live.ts'
-import { viewMessage } from './ports/views.ts'
 import * as security from './security/index.ts'
 import { createBlobs, holdFolder, openStore } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
@@ -70,10 +68,6 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     log,
     publicUrl: config.server.publicUrl,
     receive: (account, message) => pipeline.receive(message, { account: account.id, channel: account.channel.id }),
-  })
-  const web = createWebChannel(async (conversationId) => {
-    const [message] = await store.conversations.messages(conversationId, {}, 1)
-    if (message) live.publish(conversationTopic(conversationId), { type: 'message', message: viewMessage(message) })
   })
   const withWeb = (configured: readonly AccountConfig[]): AccountSettings[] => [
     ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),

@@ -1,6 +1,6 @@
 /**
- * The web chat and the API as a channel. Its platform is our own store: a committed message can be read there, so sending means
- * telling the open pages, and it cannot fail half-way.
+ * The web chat and the API as a channel. Its platform is our own store: a committed message can be read there, and the pipeline tells the open
+ * pages of it, so there is nothing left to send and nothing that could fail half-way.
  */
 import type { Capabilities, Channel } from '@posthouse/contract'
 import { render } from './send.ts'
@@ -22,23 +22,17 @@ const capabilities: Capabilities = {
   rates: {},
 }
 
-/** `show` tells the open pages of a conversation that there is something new. */
-export function createWebChannel(show: (conversationId: string) => Promise<void>): Channel {
-  return {
-    id: 'web',
-    settings: { fields: {}, required: [] },
-    capabilities,
-    probe: async () => ({ id: 'web', name: 'web chat' }),
-    async open(_settings, host) {
-      host.report('connected')
-      return {
-        render,
-        async send(piece, to) {
-          await show(to.room)
-          return { id: String(piece.text.length), room: to.room }
-        },
-        async [Symbol.asyncDispose]() {},
-      }
-    },
-  }
+export const web: Channel = {
+  id: 'web',
+  settings: { fields: {}, required: [] },
+  capabilities,
+  probe: async () => ({ id: 'web', name: 'web chat' }),
+  async open(_settings, host) {
+    host.report('connected')
+    return {
+      render,
+      send: async (_piece, to, { idempotencyKey }) => ({ id: idempotencyKey, room: to.room }),
+      async [Symbol.asyncDispose]() {},
+    }
+  },
 }

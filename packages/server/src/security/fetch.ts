@@ -1,8 +1,8 @@
 /** The one HTTP client of the gateway: pooled, kept alive, with a limit for every wait. */
 import { FetchError, type FetchOptions, type FetchResponse, type Fetch as PosthouseFetch } from '@posthouse/contract'
 import { Agent, type Dispatcher } from 'undici'
+import { exchange } from './exchange.ts'
 
-const TEXT_LIMIT = 10 * 1024 * 1024
 const DEFAULT_WAIT = 30_000
 /** To one origin. Above what the queues let through, so that a call never waits here, unseen and without a limit. */
 const MOST_CONNECTIONS = 16_384
@@ -36,88 +36,33 @@ export function createFetch(options: { readonly connectTimeout?: number; readonl
 }
 
 async function send(agent: Agent, url: string, options: FetchOptions): Promise<FetchResponse> {
-  let target: URL
-  try {
-    target = new URL(url)
-  } catch {
-    throw new FetchError('connect', 'not a valid URL')
+  const request = {
+    ...targetOf(url),
+    method: options.method ?? 'GET',
+    headers: options.headers ?? {},
+    body: (options.body ?? null) as NonNullable<Dispatcher.DispatchOptions['body']> | null,
+    headersTimeout: options.headersTimeout ?? DEFAULT_WAIT,
+    bodyTimeout: options.bodyTimeout ?? DEFAULT_WAIT,
   }
-  try {
-    const response = await agent.request({
-      origin: target.origin,
-      path: target.pathname + target.search,
-      method: options.method ?? 'GET',
-      headers: options.headers ?? {},
-      body: (options.body ?? null) as NonNullable<Dispatcher.DispatchOptions['body']> | null,
-      signal: options.signal ?? null,
-      headersTimeout: options.headersTimeout ?? DEFAULT_WAIT,
-      bodyTimeout: options.bodyTimeout ?? DEFAULT_WAIT,
-    })
-    return toResponse(response as Dispatcher.ResponseData)
-  } catch (error) {
-    throw toFetchError(error, options.signal)
-  }
+  return await exchange(agent, request, options.signal)
 }
 
-function toResponse(response: Dispatcher.ResponseData): FetchResponse {
-  const headers: Record<string, string> = {}
-  for (const [name, value] of Object.entries(response.headers)) {
-    if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value
-  }
-  const text = async () => {
-    const declared = Number(headers['content-length'] ?? 0)
-    if (declared > TEXT_LIMIT) throw tooLong(response)
-    if (declared > 0) return await response.body.text().catch((error: unknown) => Promise.reject(toFetchError(error)))
-    const chunks: Uint8Array[] = []
-    let size = 0
-    for await (const chunk of guarded(response.body)) {
-      size += chunk.length
-      if (size > TEXT_LIMIT) throw tooLong(response)
-      chunks.push(chunk)
-    }
-    return Buffer.concat(chunks).toString('utf8')
-  }
-  return {
-    status: response.statusCode,
-    headers,
-    body: guarded(response.body),
-    text,
-    json: async () => JSON.parse(await text()) as unknown,
-  }
+interface Target {
+  readonly origin: string
+  readonly path: string
 }
 
-function tooLong(response: Dispatcher.ResponseData): FetchError {
-  response.body.destroy()
-  return new FetchError('broken', `the answer is longer than ${TEXT_LIMIT} bytes`)
-}
+/** Addresses that were parsed last: models and platforms are called at the same few again and again. */
+const targets = new Map<string, Target>()
+const TARGETS = 200
 
-async function* guarded(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body
-  } catch (error) {
-    throw toFetchError(error)
-  }
-}
-
-/** Codes of failures before a byte of the request can have been taken by the other side. */
-const NOT_CONNECTED = new Set([
-  'UND_ERR_CONNECT_TIMEOUT',
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EACCES',
-])
-
-function toFetchError(error: unknown, signal?: AbortSignal): FetchError {
-  if (error instanceof FetchError) return error
-  if (signal?.aborted) return new FetchError('aborted', 'aborted', error)
-  const { code, name, message } = error as { code?: string; name?: string; message?: string }
-  if (name === 'AbortError' || code === 'UND_ERR_ABORTED') return new FetchError('aborted', 'aborted', error)
-  if (code && (NOT_CONNECTED.has(code) || code.startsWith('ERR_TLS') || code.includes('CERT'))) {
-    return new FetchError('connect', `no connection: ${code}`, error)
-  }
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return new FetchError('timeout', 'no answer in time', error)
-  return new FetchError('broken', `the connection broke: ${code ?? message ?? 'unknown'}`, error)
+function targetOf(url: string): Target {
+  const known = targets.get(url)
+  if (known) return known
+  if (!URL.canParse(url)) throw new FetchError('connect', 'not a valid URL')
+  const { origin, pathname, search } = new URL(url)
+  const target = { origin, path: pathname + search }
+  if (targets.size >= TARGETS) targets.clear()
+  targets.set(url, target)
+  return target
 }

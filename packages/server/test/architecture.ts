@@ -40,7 +40,6 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@grammyjs/types': /^channels\/telegram\//,
   commander: /^cli\//,
   '@clack/prompts': /^cli\//,
-  uuidv7: /^base\//,
   '@posthouse/contract': /./,
   '@posthouse/testkit': /^cli\//,
 }

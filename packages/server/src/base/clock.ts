@@ -7,6 +7,8 @@ export interface Clock {
   elapsed(): number
   /** Resolves after `ms`, or at once when the signal fires: the caller looks at the signal. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Calls `task` once after `ms`, unless disposed before. */
+  after(ms: number, task: () => void): Disposable
   /** Calls `task` every `ms` until disposed. The timer does not keep the process alive. */
   every(ms: number, task: () => void): Disposable
 }
@@ -25,6 +27,10 @@ export const systemClock: Clock = {
       const timer = setTimeout(done, Math.min(ms, 2 ** 31 - 1))
       signal?.addEventListener('abort', done, { once: true })
     })
+  },
+  after(ms, task) {
+    const timer = setTimeout(task, Math.min(ms, 2 ** 31 - 1))
+    return { [Symbol.dispose]: () => clearTimeout(timer) }
   },
   every(ms, task) {
     const timer = setInterval(task, ms)

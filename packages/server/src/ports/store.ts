@@ -84,8 +84,11 @@ export interface ConversationStore {
   /** Messages with `seq` in the open interval, oldest first; the newest `limit` of them. */
   messages(id: string, range: { after?: number; before?: number }, limit: number): Promise<readonly StoredMessage[]>
   message(id: string): Promise<StoredMessage | undefined>
-  /** What the model may see: newest first until `take` answers false; without what was replaced or forgotten, and without questions from `before` on. */
-  context(conversation: Conversation, before: number, take: (message: StoredMessage) => boolean): Promise<void>
+  /**
+   * What the model may see, newest first, at the most so many: without what was replaced, forgotten, refused or set aside, and without questions from
+   * `before` on. A message that did not change is the same object from call to call.
+   */
+  context(conversation: Conversation, before: number, most: number): Promise<readonly StoredMessage[]>
   /** Puts other parts in the place of a message's own (files that were fetched). */
   rewrite(message: StoredMessage, parts: readonly Part[]): Promise<void>
   /** Finds the conversation of a place, or makes it. */

@@ -27,7 +27,13 @@ beforeEach(() => {
     },
     byId: async (id) => (id === ann.id ? ann : undefined),
   }
-  const clock = { now: () => now, elapsed: () => now, sleep: async () => {}, every: () => ({ [Symbol.dispose]() {} }) }
+  const clock = {
+    now: () => now,
+    elapsed: () => now,
+    sleep: async () => {},
+    after: () => ({ [Symbol.dispose]() {} }),
+    every: () => ({ [Symbol.dispose]() {} }),
+  }
   let ids = 0
   tokens = createTokens({ users: users as UserStore, key, clock, newId: () => `token-${++ids}` })
 })

@@ -144,7 +144,7 @@ export function createConversations(
   ]
   const removeFile = prepare<{ file: string }>()((p) => builder.deleteFrom('files').where('id', '=', p.file))
   const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('conversations').where('id', '=', p.id))
-  const recent = createRecent(KEPT_SIZE)
+  const recent = createRecent(KEPT, KEPT_SIZE)
   const sealTitle = (id: string, title: string) => sealer.seal(title, `conversations.title|${id}`)
 
   const open = (row: ConversationRow): Conversation => ({
@@ -172,7 +172,7 @@ export function createConversations(
 
   /** The conversation's newest visible messages, newest first: from memory as far as they are there. */
   const newest = async ({ id, contextFrom, revision }: Conversation): Promise<readonly StoredMessage[]> => {
-    const kept = recent.get(id, revision) ?? []
+    const kept = recent.get(id, revision)
     const after = Math.max(contextFrom, kept[0]?.seq ?? 0)
     const fresh: StoredMessage[] = []
     for (let before = Number.MAX_SAFE_INTEGER; ; before = fresh.at(-1)?.seq ?? 0) {
@@ -180,8 +180,7 @@ export function createConversations(
       for (const row of found) fresh.push(messages.open(row))
       if (found.length < PAGE || fresh.length >= KEPT) break
     }
-    const known = fresh.length === 0 ? kept : [...fresh, ...kept].slice(0, KEPT)
-    recent.set(id, revision, known)
+    const known = recent.add(id, revision, fresh)
     return contextFrom === 0 ? known : known.filter((message) => message.seq > contextFrom)
   }
 
@@ -244,23 +243,22 @@ export function createConversations(
         await messages.rewrite(transaction, id, { ...body, parts })
         await transaction.run(revise, { id: conversationId })
       }),
-    async context(conversation, before, take) {
+    async context(conversation, before, most) {
+      const found: StoredMessage[] = []
       let page: readonly StoredMessage[] = await newest(conversation)
-      let more = page.length >= KEPT
-      for (;;) {
+      for (let more = page.length >= KEPT; ; more = page.length >= PAGE) {
         for (const message of page) {
           // A later question waits for its own turn; an answer that was committed after it came in belongs before it.
-          if (message.role === 'user' && message.seq >= before) continue
-          if (!take(message)) return
+          if (message.role === 'user' && (message.seq >= before || message.status === 'failed')) continue
+          if (found.push(message) === most) return found
         }
-        if (!more) return
-        const found = await database.read.all(visible, {
+        if (!more) return found
+        const rows = await database.read.all(visible, {
           id: conversation.id,
           after: conversation.contextFrom,
           before: page.at(-1)?.seq ?? 0,
         })
-        page = found.map(messages.open)
-        more = page.length >= PAGE
+        page = rows.map(messages.open)
       }
     },
     at: (account, place, owner) =>

@@ -2,43 +2,59 @@
 import type { StoredMessage } from '../ports/store.ts'
 
 export interface Recent {
-  /** Newest first; undefined when nothing is kept for this revision. */
-  get(conversation: string, revision: number): readonly StoredMessage[] | undefined
-  set(conversation: string, revision: number, messages: readonly StoredMessage[]): void
+  /** Newest first; empty when nothing is kept for this revision. */
+  get(conversation: string, revision: number): readonly StoredMessage[]
+  /** Puts `fresh` (newest first) before what is kept for this revision; answers all of it. */
+  add(conversation: string, revision: number, fresh: readonly StoredMessage[]): readonly StoredMessage[]
 }
 
 /** What a message costs beside its text. */
 const OVERHEAD = 300
 
-/** Forgets the conversation that was quiet longest when all together exceed `limit` characters. */
-export function createRecent(limit: number): Recent {
-  const kept = new Map<string, { revision: number; messages: readonly StoredMessage[]; size: number }>()
+interface Entry {
+  readonly revision: number
+  readonly messages: readonly StoredMessage[]
+  readonly size: number
+}
+
+/** Keeps `most` messages of each conversation; forgets the one that was quiet longest when all together exceed `limit` characters. */
+export function createRecent(most: number, limit: number): Recent {
+  const kept = new Map<string, Entry>()
   let total = 0
   const forget = (conversation: string) => {
     total -= kept.get(conversation)?.size ?? 0
     kept.delete(conversation)
   }
+  const find = (conversation: string, revision: number) => {
+    const entry = kept.get(conversation)
+    return entry?.revision === revision ? entry : undefined
+  }
   return {
-    get(conversation, revision) {
-      const entry = kept.get(conversation)
-      return entry?.revision === revision ? entry.messages : undefined
-    },
-    set(conversation, revision, messages) {
-      const before = kept.get(conversation)
-      if (before?.messages === messages) return
+    get: (conversation, revision) => find(conversation, revision)?.messages ?? [],
+    add(conversation, revision, fresh) {
+      const before = find(conversation, revision)
+      if (before && fresh.length === 0) return before.messages
+      const all = before ? [...fresh, ...before.messages] : fresh
+      const messages = all.slice(0, most)
+      const size = (before?.size ?? 0) + sizeOf(fresh) - sizeOf(all.slice(most))
       forget(conversation)
-      const size = messages.reduce((sum, message) => sum + sizeOf(message), 0)
-      if (size > limit / 4) return
+      if (size > limit / 4) return messages
       kept.set(conversation, { revision, messages, size })
       total += size
       for (const oldest of kept.keys()) {
-        if (total <= limit) return
+        if (total <= limit) break
         forget(oldest)
       }
+      return messages
     },
   }
 }
 
-function sizeOf({ body }: StoredMessage): number {
-  return body.parts.reduce((sum, part) => sum + (part.type === 'text' ? part.text.length : OVERHEAD), OVERHEAD)
+function sizeOf(messages: readonly StoredMessage[]): number {
+  let size = 0
+  for (const { body } of messages) {
+    size += OVERHEAD
+    for (const part of body.parts) size += part.type === 'text' ? part.text.length : OVERHEAD
+  }
+  return size
 }

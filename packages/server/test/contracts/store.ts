@@ -362,9 +362,11 @@ export const storeBehaviours: readonly Behaviour[] = [
       const second = await admit(store, { replaces: first.messageId })
       const conversation = await store.conversations.find(first.conversationId)
       assert.ok(conversation)
-      const seen: string[] = []
-      await store.conversations.context(conversation, Number.MAX_SAFE_INTEGER, (message) => seen.push(message.id) > 0)
-      assert.deepEqual(seen, [second.messageId])
+      const seen = await store.conversations.context(conversation, Number.MAX_SAFE_INTEGER, 10)
+      assert.deepEqual(
+        seen.map(({ id }) => id),
+        [second.messageId],
+      )
       const all = await store.conversations.messages(first.conversationId, {}, 10)
       assert.deepEqual(
         all.map((message) => message.replacedBy),

@@ -71,12 +71,8 @@ export function learn(dialect: Dialect, error: ModelError): boolean {
 export function chatBody(settings: OpenAiSettings, request: ModelRequest, dialect: Dialect): string {
   const maxTokens = request.maxTokens ?? settings.max_tokens
   const temperature = dialect.temperature ? (request.temperature ?? settings.temperature) : undefined
-  return JSON.stringify({
+  const rest = JSON.stringify({
     model: settings.model,
-    messages: [
-      ...(request.system ? [{ role: 'system', content: request.system }] : []),
-      ...request.messages.map((message) => toWire(message, settings.vision ?? false)),
-    ],
     stream: true,
     ...(dialect.streamOptions ? { stream_options: { include_usage: true } } : {}),
     ...(maxTokens === undefined ? {} : { [dialect.limit]: maxTokens }),
@@ -90,6 +86,23 @@ export function chatBody(settings: OpenAiSettings, request: ModelRequest, dialec
         }
       : {}),
   })
+  let messages = request.system ? JSON.stringify({ role: 'system', content: request.system }) : ''
+  for (const message of request.messages) {
+    messages += messages === '' ? '' : ','
+    messages += write(message, settings.vision ?? false)
+  }
+  return `${rest.slice(0, -1)},"messages":[${messages}]}`
+}
+
+/** What was written of messages that hold text alone: a conversation shows the same ones with every question. */
+const written = new WeakMap<ModelMessage, string>()
+
+function write(message: ModelMessage, vision: boolean): string {
+  const known = written.get(message)
+  if (known !== undefined) return known
+  const json = JSON.stringify(toWire(message, vision))
+  if (message.role !== 'user' || message.content.every((part) => part.type === 'text')) written.set(message, json)
+  return json
 }
 
 function toWire(message: ModelMessage, vision: boolean): unknown {

@@ -26,11 +26,12 @@ export interface EndpointStatus {
   readonly lastError?: { readonly kind: ModelFailure; readonly detail: string; readonly at: number }
 }
 
-/** Milliseconds. `sleep` resolves early when its signal fires. */
+/** Milliseconds. */
 export interface RouterClock {
   now(): number
   elapsed(): number
-  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Calls `task` once, unless disposed before. */
+  after(ms: number, task: () => void): Disposable
 }
 
 export interface BreakerSettings {

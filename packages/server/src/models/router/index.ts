@@ -1,11 +1,12 @@
 /** Many endpoints, one answer: the primary, then the fallbacks, also when one dies in the middle of its answer. */
-import { type Logger, ModelError, type ModelEvent, type ModelFailure, type ModelRequest, type Usage } from '@posthouse/contract'
+import { type Logger, type Model, ModelError, type ModelEvent, type ModelFailure, type ModelRequest, type Usage } from '@posthouse/contract'
 import { continueRequest, createSeam } from './continuation.ts'
 import {
   type BreakerSettings,
   createGate,
   type Endpoint,
   type EndpointStatus,
+  type Entry,
   failureEffects,
   type Gate,
   type RouterClock,
@@ -65,6 +66,21 @@ interface Progress {
   toolCalls: boolean
 }
 
+/** One call to one endpoint. */
+interface Call {
+  /** Whether the endpoint was asked at all. */
+  readonly real: boolean
+  enter(priority: Priority, signal: AbortSignal): Promise<Model>
+  request(request: ModelRequest): ModelRequest
+  /** What the user gets to see of an event. */
+  read(event: ModelEvent): readonly RouterEvent[]
+  /** @throws ModelError `malformed` when no end was seen. */
+  ended(): void
+  failed(error: unknown): ModelError
+  /** Must be called at the end, whatever happened. */
+  leave(): void
+}
+
 interface Attempt {
   readonly id: string
   readonly error: ModelError
@@ -82,19 +98,23 @@ export function createModelRouter(options: RouterOptions): ModelRouter {
     const attempts: Attempt[] = []
     using limit = createLimit(clock, totalTimeout, signal)
     for (const id of new Set([primary, ...options.fallback])) {
-      const fallback = id !== primary
+      const call = begin(id, id !== primary, progress)
       try {
-        const gate = gates.get(id)
-        if (!gate) throw new ModelError('not-found', 'there is no endpoint of this name')
-        yield* ask(gate, request, progress, fallback, priority, limit.signal)
+        const model = await call.enter(priority, limit.signal)
+        for await (const event of model.stream(call.request(request), limit.signal)) {
+          for (const out of call.read(event)) yield out
+        }
+        call.ended()
         return
       } catch (error) {
-        const failure = limit.explain(toFailure(error))
-        attempts.push({ id, error: failure, real: !(error instanceof NotAsked) })
+        const failure = limit.explain(call.failed(error))
+        attempts.push({ id, error: failure, real: call.real })
         // A tool call is on its way to be run: no other model can take it back.
         if (progress.toolCalls || limit.signal.aborted || failureEffects[failure.kind].call === 'throw')
           throw summarize(attempts, attempts.at(-1))
         log.warn({ model: id, kind: failure.kind, detail: failure.message, partial: progress.text.length }, 'the model failed')
+      } finally {
+        call.leave()
       }
     }
     throw summarize(
@@ -104,68 +124,71 @@ export function createModelRouter(options: RouterOptions): ModelRouter {
   }
 
   /** One call to one endpoint; goes on with what the user has seen already. */
-  async function* ask(
-    gate: Gate,
-    request: ModelRequest,
-    progress: Progress,
-    fallback: boolean,
-    priority: Priority,
-    signal: AbortSignal,
-  ): AsyncGenerator<RouterEvent> {
+  function begin(id: string, fallback: boolean, progress: Progress): Call {
     const asked = clock.elapsed()
-    const entry = await gate.enter(priority, signal).catch((error: unknown) => {
-      throw new NotAsked(toFailure(error))
-    })
-    const started = clock.elapsed()
-    const endpoint = gate.model.id
-    let outcome: CallRecord['outcome'] = 'cancelled'
-    let firstToken: number | undefined
-    let usage: Usage | undefined
     // White space alone can't be gone on with: the next model begins anew and the seam drops what is there already.
     const goesOn = progress.text.trim() !== ''
     const seam = createSeam(progress.text)
-    try {
-      for await (const event of gate.model.stream(goesOn ? continueRequest(request, progress.text) : request, signal)) {
+    let started = asked
+    let entry: Entry | undefined
+    let outcome: CallRecord['outcome'] = 'cancelled'
+    let firstToken: number | undefined
+    let usage: Usage | undefined
+    const grown = (text: string): RouterEvent[] => {
+      progress.text += text
+      return text === '' ? [] : [{ type: 'text', text }]
+    }
+    return {
+      get real() {
+        return entry !== undefined
+      },
+      async enter(priority, signal) {
+        const gate = gates.get(id)
+        if (!gate) throw new ModelError('not-found', 'there is no endpoint of this name')
+        entry = await gate.enter(priority, signal)
+        started = clock.elapsed()
+        return gate.model
+      },
+      request: (request) => (goesOn ? continueRequest(request, progress.text) : request),
+      read(event) {
+        const out: RouterEvent[] = []
         if (firstToken === undefined) {
           firstToken = clock.elapsed() - started
-          yield { type: 'using', model: endpoint, fallback }
+          out.push({ type: 'using', model: id, fallback })
         }
-        if (event.type === 'text') {
-          const text = seam.push(event.text)
-          progress.text += text
-          if (text) yield text === event.text ? event : { type: 'text', text }
-          continue
-        }
+        if (event.type === 'text') return [...out, ...grown(seam.push(event.text))]
         if (event.type === 'usage') usage = event.usage
-        if (event.type === 'end' || event.type === 'tool-call') {
-          const text = seam.flush()
-          progress.text += text
-          if (text) yield { type: 'text', text }
-        }
+        if (event.type === 'end' || event.type === 'tool-call') out.push(...grown(seam.flush()))
         if (event.type === 'tool-call') progress.toolCalls = true
         if (event.type === 'end') {
           outcome = 'ok'
-          entry.succeeded()
+          entry?.succeeded()
         }
-        yield event
-      }
-      if (outcome !== 'ok') throw new ModelError('malformed', 'the stream ended without an end')
-    } catch (error) {
-      const failure = toFailure(error)
-      outcome = failure.kind
-      entry.failed(failure)
-      throw failure
-    } finally {
-      entry.leave()
-      observe?.({
-        endpoint,
-        outcome,
-        fallback,
-        waited: started - asked,
-        duration: clock.elapsed() - started,
-        ...(firstToken === undefined ? {} : { firstToken }),
-        ...(usage === undefined ? {} : { usage }),
-      })
+        out.push(event)
+        return out
+      },
+      ended() {
+        if (outcome !== 'ok') throw new ModelError('malformed', 'the stream ended without an end')
+      },
+      failed(error) {
+        const failure = toFailure(error)
+        outcome = failure.kind
+        entry?.failed(failure)
+        return failure
+      },
+      leave() {
+        if (!entry) return
+        entry.leave()
+        observe?.({
+          endpoint: id,
+          outcome,
+          fallback,
+          waited: started - asked,
+          duration: clock.elapsed() - started,
+          ...(firstToken === undefined ? {} : { firstToken }),
+          ...(usage === undefined ? {} : { usage }),
+        })
+      },
     }
   }
 
@@ -200,13 +223,11 @@ interface Limit extends Disposable {
 /** One signal for the caller's wish and the time of the whole answer. */
 function createLimit(clock: RouterClock, ms: number, outer: AbortSignal): Limit {
   const controller = new AbortController()
-  const timer = new AbortController()
   let expired = false
   const onAbort = () => controller.abort()
   if (outer.aborted) controller.abort()
   else outer.addEventListener('abort', onAbort, { once: true })
-  void clock.sleep(ms, timer.signal).then(() => {
-    if (timer.signal.aborted) return
+  const timer = clock.after(ms, () => {
     expired = true
     controller.abort()
   })
@@ -215,24 +236,13 @@ function createLimit(clock: RouterClock, ms: number, outer: AbortSignal): Limit 
     explain: (error) =>
       expired && !outer.aborted ? new ModelError('timeout', `no answer within ${ms} ms over all endpoints`, { cause: error }) : error,
     [Symbol.dispose]() {
-      // A reason of our own: without one an exception with its stack is made each time.
-      timer.abort('over')
+      timer[Symbol.dispose]()
       outer.removeEventListener('abort', onAbort)
     },
   }
 }
 
-/** Thrown when an endpoint was not asked: its gate was shut or its line full. */
-class NotAsked extends Error {
-  readonly failure: ModelError
-  constructor(failure: ModelError) {
-    super(failure.message)
-    this.failure = failure
-  }
-}
-
 function toFailure(error: unknown): ModelError {
-  if (error instanceof NotAsked) return error.failure
   if (error instanceof ModelError) return error
   // A model of a plugin may carry its own copy of the contract, or throw what it likes.
   const { name, kind, message } = error as Partial<ModelError>

@@ -7,23 +7,27 @@ const log = { debug() {}, info() {}, warn() {}, error() {} }
 const never = new AbortController().signal
 const question: ModelRequest = { messages: [{ role: 'user', content: [{ type: 'text', text: 'hello' }] }] }
 
-/** A clock that stands until it is moved; sleepers wake in the order of their times. */
+/** A clock that stands until it is moved; tasks run in the order in which they were set. */
 function createManualClock() {
   let time = 1000
-  let sleepers: { at: number; wake: () => void }[] = []
+  let set: { at: number; task: () => void }[] = []
   return {
     now: () => time,
     elapsed: () => time,
-    sleep: (ms: number, signal?: AbortSignal) =>
-      new Promise<void>((resolve) => {
-        signal?.addEventListener('abort', () => resolve(), { once: true })
-        sleepers.push({ at: time + ms, wake: resolve })
-      }),
+    after(ms: number, task: () => void) {
+      const entry = { at: time + ms, task }
+      set.push(entry)
+      return {
+        [Symbol.dispose]() {
+          set = set.filter((other) => other !== entry)
+        },
+      }
+    },
     move(ms: number) {
       time += ms
-      const due = sleepers.filter(({ at }) => at <= time)
-      sleepers = sleepers.filter(({ at }) => at > time)
-      for (const { wake } of due) wake()
+      const due = set.filter(({ at }) => at <= time)
+      set = set.filter(({ at }) => at > time)
+      for (const { task } of due) task()
     },
   }
 }

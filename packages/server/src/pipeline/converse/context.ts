@@ -16,55 +16,54 @@ const IMAGE_TOKENS = 1000
 /** Messages that a model is shown at the most; fewer than storage keeps in memory for a conversation. */
 const MOST_MESSAGES = 40
 
-/** Messages of a busy conversation stay the same objects from turn to turn. */
-const costs = new WeakMap<StoredMessage, number>()
+/** What a stored message is to a model. `shape` is missing where files have to be read. */
+interface Reading {
+  readonly cost: number
+  readonly shape: ModelMessage | undefined
+}
 
-function costOf(message: StoredMessage): number {
-  const known = costs.get(message)
-  if (known !== undefined) return known
+/** Messages of a busy conversation stay the same objects from turn to turn, and are read once. */
+const readings = new WeakMap<StoredMessage, Reading>()
+
+function readingOf(work: TurnWork, message: StoredMessage): Reading {
+  const known = readings.get(message)
+  if (known) return known
   const { parts } = message.body
-  const cost = estimateTokens(textOf(parts)) + OVERHEAD + (parts.some((part) => part.type === 'file') ? IMAGE_TOKENS : 0)
-  costs.set(message, cost)
-  return cost
+  const files = parts.some((part) => part.type === 'file')
+  const reading = {
+    cost: estimateTokens(textOf(parts)) + OVERHEAD + (files ? IMAGE_TOKENS : 0),
+    shape:
+      message.role === 'assistant'
+        ? ({ role: 'assistant', text: textOf(parts) } as const)
+        : parts.some((part) => part.type !== 'text')
+          ? undefined
+          : userMessage(work, message, []),
+  }
+  readings.set(message, reading)
+  return reading
 }
 
 /** Builds the request. `budget`: tokens of history; the turn's own messages are always whole. */
 export async function buildRequest(work: TurnWork, files: readonly FetchedFile[], vision: boolean, budget: number): Promise<ModelRequest> {
   const { turn, parts } = work
-  const first = turn.messages[0]
+  const newest = await parts.store.conversations.context(turn.conversation, turn.messages[0]?.seq ?? 0, MOST_MESSAGES)
   let left = budget
   const history: StoredMessage[] = []
-  await parts.store.conversations.context(turn.conversation, first?.seq ?? 0, (message) => {
-    // Refused, or set aside: not for the model, and no burden on what is.
-    if (message.role === 'user' && message.status === 'failed') return true
-    left -= costOf(message)
-    if (left < 0 || history.length >= MOST_MESSAGES) return false
+  for (const message of newest) {
+    left -= readingOf(work, message).cost
+    if (left < 0) break
     history.push(message)
-    return true
-  })
+  }
   const messages: ModelMessage[] = []
   for (const message of inOrder(history.reverse())) {
     // What the gateway said of itself is nothing that a model said.
     if (message.role === 'system' || message.body.command) continue
-    messages.push(plain(work, message) ?? userMessage(work, message, await readFiles(work, message, [], vision)))
+    messages.push(readingOf(work, message).shape ?? userMessage(work, message, await readFiles(work, message, [], vision)))
   }
   for (const message of turn.messages) {
-    messages.push(plain(work, message) ?? userMessage(work, message, await readFiles(work, message, files, vision)))
+    messages.push(readingOf(work, message).shape ?? userMessage(work, message, await readFiles(work, message, files, vision)))
   }
   return { system: systemText(work), messages: joined(messages) }
-}
-
-/** Messages of text alone as the model sees them; most of a history is the same from turn to turn. */
-const shapes = new WeakMap<StoredMessage, ModelMessage>()
-
-function plain(work: TurnWork, message: StoredMessage): ModelMessage | undefined {
-  const known = shapes.get(message)
-  if (known) return known
-  const { parts } = message.body
-  if (message.role === 'user' && parts.some((part) => part.type !== 'text')) return undefined
-  const shape: ModelMessage = message.role === 'assistant' ? { role: 'assistant', text: textOf(parts) } : userMessage(work, message, [])
-  shapes.set(message, shape)
-  return shape
 }
 
 function systemText({ parts }: TurnWork): string {

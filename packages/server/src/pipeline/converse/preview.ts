@@ -107,14 +107,23 @@ export function openPreview(work: TurnWork): Preview {
 /** Shows that an answer is on its way, until disposed. */
 function repeatTyping(work: TurnWork): Disposable {
   const { turn, parts } = work
-  const stop = new AbortController()
-  const repeat = async () => {
-    for (let wait = TYPING_AFTER; ; wait = TYPING_EVERY) {
-      await parts.clock.sleep(wait, stop.signal)
-      if (stop.signal.aborted) return
-      await connectionOf(work)?.typing?.(turn.conversation.place, stop.signal)
-    }
+  // Made with the first call: most answers are there before.
+  let stop: AbortController | undefined
+  let timer: Disposable
+  const show = async () => {
+    stop ??= new AbortController()
+    const { signal } = stop
+    await connectionOf(work)?.typing?.(turn.conversation.place, signal)
+    if (!signal.aborted) wait(TYPING_EVERY)
   }
-  repeat().catch(() => {})
-  return { [Symbol.dispose]: () => stop.abort('ended') }
+  const wait = (ms: number) => {
+    timer = parts.clock.after(ms, () => void show().catch(() => {}))
+  }
+  wait(TYPING_AFTER)
+  return {
+    [Symbol.dispose]() {
+      timer[Symbol.dispose]()
+      stop?.abort('ended')
+    },
+  }
 }

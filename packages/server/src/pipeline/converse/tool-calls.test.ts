@@ -53,7 +53,7 @@ function scene(
   })
   const store = {
     settings: { get: async () => undefined },
-    conversations: { context: async () => {} },
+    conversations: { context: async () => [] },
     toolCalls: {
       async takeOver(_turn: Turn, repeatable: (name: string) => boolean, lost: string) {
         ledger.push('recall')

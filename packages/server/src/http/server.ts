@@ -135,7 +135,6 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
     errorResponseBuilder: (_request, { ttl }) =>
       Object.assign(new Error('rate'), { statusCode: 429, code: 'rate-limited', retryAfter: ttl }),
   })
-  app.register(fastifyMultipart, { limits: { fileSize: options.maxFile, files: 1, fields: 5, fieldSize: 1024, headerPairs: 50, parts: 6 } })
   app.register(fastifyWebsocket, { options: { maxPayload: FRAME_LIMIT, maxFragments: FRAGMENTS } as { maxPayload: number } })
   app.register(fastifySwagger, {
     openapi: {
@@ -149,6 +148,9 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
     // For browsers and programs; platforms prove themselves in their own way and need none of this.
     await routes.register(fastifyHelmet, browserHeaders(options.publicUrl))
     await routes.register(fastifyCookie)
+    await routes.register(fastifyMultipart, {
+      limits: { fileSize: options.maxFile, files: 1, fields: 5, fieldSize: 1024, headerPairs: 50, parts: 6 },
+    })
     identify(routes, gateway, options.requestsPerMinute)
     healthRoutes(routes, gateway)
     entryRoutes(routes, gateway, options.publicUrl)

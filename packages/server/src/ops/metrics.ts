@@ -59,33 +59,33 @@ export function createMetrics(): Metrics {
   const histogram = (name: MetricName) => metrics.get(name) as Histogram
   const counter = (name: MetricName) => metrics.get(name) as Counter
   const gauge = (name: MetricName) => metrics.get(name) as Gauge
-  const ack = histogram('posthouse_webhook_ack_seconds')
-  const admissions = counter('posthouse_admissions_total')
-  const turns = histogram('posthouse_turn_seconds')
+  const ack = byLabels((...of) => histogram('posthouse_webhook_ack_seconds').labels(...of))
+  const admissions = byLabels((...of) => counter('posthouse_admissions_total').labels(...of))
+  const turns = byLabels((...of) => histogram('posthouse_turn_seconds').labels(...of))
   const own = histogram('posthouse_own_share_seconds')
   const firstToken = histogram('posthouse_first_token_seconds')
-  const calls = counter('posthouse_model_calls_total')
-  const callSeconds = histogram('posthouse_model_call_seconds')
-  const deliveries = counter('posthouse_deliveries_total')
-  const deliverySeconds = histogram('posthouse_delivery_seconds')
+  const calls = byLabels((...of) => counter('posthouse_model_calls_total').labels(...of))
+  const callSeconds = byLabels((...of) => histogram('posthouse_model_call_seconds').labels(...of))
+  const deliveries = byLabels((...of) => counter('posthouse_deliveries_total').labels(...of))
+  const deliverySeconds = byLabels((...of) => histogram('posthouse_delivery_seconds').labels(...of))
   return {
     observer: {
       admitted({ channel, status, took }) {
-        ack.observe({ channel }, took / 1000)
-        admissions.inc({ channel, status })
+        ack(channel).observe(took / 1000)
+        admissions(channel, status).inc()
       },
       turnEnded({ outcome, took, own: share, firstToken: first }) {
-        turns.observe({ outcome }, took / 1000)
+        turns(outcome).observe(took / 1000)
         own.observe(share / 1000)
         if (first !== undefined) firstToken.observe(first / 1000)
       },
       modelCalled({ endpoint, outcome, took }) {
-        calls.inc({ endpoint, outcome })
-        callSeconds.observe({ endpoint }, took / 1000)
+        calls(endpoint, outcome).inc()
+        callSeconds(endpoint).observe(took / 1000)
       },
       delivered({ channel, result, took }) {
-        deliveries.inc({ channel, result })
-        if (result === 'sent') deliverySeconds.observe({ channel }, took / 1000)
+        deliveries(channel, result).inc()
+        if (result === 'sent') deliverySeconds(channel).observe(took / 1000)
       },
     },
     async text(readings) {
@@ -103,5 +103,18 @@ export function createMetrics(): Metrics {
       }
       return { type: registry.contentType, text: await registry.metrics() }
     },
+  }
+}
+
+/** Finds a figure by its labels once; labels are closed sets, so few are kept. */
+function byLabels<T>(find: (...labels: string[]) => T): (...labels: string[]) => T {
+  const found = new Map<string, T>()
+  return (...labels) => {
+    const key = labels.join(' ')
+    const known = found.get(key)
+    if (known !== undefined) return known
+    const figure = find(...labels)
+    found.set(key, figure)
+    return figure
   }
 }

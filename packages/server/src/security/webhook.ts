@@ -1,5 +1,5 @@
 /** The one check of a platform's proof: over raw bytes, in constant time. */
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import type { WebhookVerification } from '@posthouse/contract'
 
 /** Whether the call is the platform's own. `token` needs no body and is checked before one byte of it is read. */
@@ -14,7 +14,7 @@ export function verifyWebhook(
 }
 
 /** Digests are compared, so that neither content nor length shows in the time. */
-const digest = (text: string) => createHash('sha256').update(text).digest()
+const digest = (text: string) => hash('sha256', text, 'buffer')
 
 const digests = new WeakMap<WebhookVerification, Buffer>()
 

@@ -11,30 +11,31 @@ const TAG = 16
 
 /** `limit`: sealed bytes that all kept bodies together may have. */
 export function createOpened(limit: number): Opened {
-  const kept = new Map<string, { readonly sealed: Uint8Array; readonly body: MessageBody }>()
+  // The tag alone: a sealed value would keep the whole slab alive that it was cut from.
+  const kept = new Map<string, { readonly tag: string; readonly size: number; readonly body: MessageBody }>()
   let total = 0
   return {
     get(id, sealed) {
       const entry = kept.get(id)
-      return entry && sameTag(entry.sealed, sealed) ? entry.body : undefined
+      return entry && entry.tag === tagOf(sealed) ? entry.body : undefined
     },
     set(id, sealed, body) {
-      if (sealed.length > limit / 4) return body
-      total += sealed.length - (kept.get(id)?.sealed.length ?? 0)
+      const size = sealed.length
+      if (size > limit / 4) return body
+      total += size - (kept.get(id)?.size ?? 0)
       kept.delete(id)
-      kept.set(id, { sealed, body })
+      kept.set(id, { tag: tagOf(sealed), size, body })
+      if (total <= limit) return body
       for (const [oldest, entry] of kept) {
-        if (total <= limit) break
-        total -= entry.sealed.length
+        total -= entry.size
         kept.delete(oldest)
+        if (total <= limit) break
       }
       return body
     },
   }
 }
 
-function sameTag(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false
-  for (let index = a.length - TAG; index < a.length; index++) if (a[index] !== b[index]) return false
-  return true
+function tagOf(sealed: Uint8Array): string {
+  return Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength).toString('latin1', sealed.length - TAG)
 }

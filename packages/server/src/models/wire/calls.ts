@@ -43,6 +43,7 @@ export function createCallCollector(messages: readonly ModelMessage[]): CallColl
       call.parts.push(part.arguments)
     },
     emit(out) {
+      if (calls.size === 0) return
       const taken = new Set(
         messages.flatMap((message) => (message.role === 'assistant' ? (message.toolCalls ?? []).map((call) => call.id) : [])),
       )

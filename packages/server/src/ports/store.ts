@@ -43,8 +43,10 @@ export interface Conversation {
   readonly updatedAt: number
   /** The model sees only messages with a higher `seq`. */
   readonly contextFrom: number
-  /** Rises when a message that was there already changes; a kept context is valid for one revision. */
+  /** Rises when a message that was there already changes, or something is said beside a turn. */
   readonly revision: number
+  /** The turn that ended last; with the revision it tells whether kept messages are still the newest. */
+  readonly lastTurn: string | undefined
 }
 
 /** The sealed part of a message. */

@@ -4,7 +4,7 @@ import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Sealer } from '../ports/sealer.ts'
-import type { Conversation, ConversationStore, StoredMessage } from '../ports/store.ts'
+import type { Conversation, ConversationStore, StoredMessage, Turn } from '../ports/store.ts'
 import type { Database } from './dialects/dialect.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
@@ -28,8 +28,10 @@ export interface Conversations extends ConversationStore {
   touch(transaction: Transaction, id: string): Promise<void>
   /** The model forgets what came before now. */
   forgetIn(transaction: Transaction, id: string): Promise<void>
-  /** A message that was there already changed: contexts that are kept are void. */
+  /** A message that was there already changed, or something was said beside a turn: what is kept is void. */
   revise(transaction: Transaction, id: string): Promise<void>
+  /** A turn ended: what it claimed and said is known without reading. To be called after the commit. */
+  remember({ id, conversation, messages }: Pick<Turn, 'id' | 'conversation' | 'messages'>, said: readonly StoredMessage[]): void
   open(row: ConversationRow): Conversation
 }
 
@@ -157,6 +159,7 @@ export function createConversations(
     updatedAt: Number(row.updated_at),
     contextFrom: Number(row.context_from),
     revision: row.revision,
+    lastTurn: row.last_turn ?? undefined,
   })
 
   const ensure: Conversations['ensure'] = async (transaction, account, place, options) => {
@@ -170,18 +173,19 @@ export function createConversations(
     return id
   }
 
-  /** The conversation's newest visible messages, newest first: from memory as far as they are there. */
-  const newest = async ({ id, contextFrom, revision }: Conversation): Promise<readonly StoredMessage[]> => {
-    const kept = recent.get(id, revision)
-    const after = Math.max(contextFrom, kept[0]?.seq ?? 0)
-    const fresh: StoredMessage[] = []
-    for (let before = Number.MAX_SAFE_INTEGER; ; before = fresh.at(-1)?.seq ?? 0) {
-      const found = await database.read.all(visible, { id, after, before })
-      for (const row of found) fresh.push(messages.open(row))
-      if (found.length < PAGE || fresh.length >= KEPT) break
+  /** The conversation's newest visible messages, newest first: from memory when it knows them. */
+  const newest = async (conversation: Conversation): Promise<readonly StoredMessage[]> => {
+    const { id, contextFrom } = conversation
+    const kept = recent.get(conversation)
+    if (kept) return contextFrom === 0 ? kept : kept.filter((message) => message.seq > contextFrom)
+    const found: StoredMessage[] = []
+    for (let before = Number.MAX_SAFE_INTEGER; found.length < KEPT; before = found.at(-1)?.seq ?? 0) {
+      const rows = await database.read.all(visible, { id, after: contextFrom, before })
+      for (const row of rows) found.push(messages.open(row))
+      if (rows.length < PAGE) break
     }
-    const known = recent.add(id, revision, fresh)
-    return contextFrom === 0 ? known : known.filter((message) => message.seq > contextFrom)
+    recent.set(conversation, found)
+    return found
   }
 
   /** Ids of all files that were sent in a conversation. */
@@ -205,6 +209,9 @@ export function createConversations(
   return {
     ensure,
     open,
+    remember({ id, conversation, messages: claimed }, said) {
+      recent.extend(conversation, id, [...said, ...claimed].sort(newestFirst))
+    },
     async revise(transaction, id) {
       await transaction.run(revise, { id })
     },
@@ -269,3 +276,5 @@ export function createConversations(
       }),
   }
 }
+
+const newestFirst = (a: StoredMessage, b: StoredMessage) => b.seq - a.seq

@@ -153,7 +153,8 @@ export function createInbox(
       conversationId,
       role: 'user',
       body: bodyOf(message),
-      status: 'complete',
+      // What was not read is not for the model either.
+      status: inbound.refused ? 'failed' : 'complete',
       createdAt: at,
       replyTo: undefined,
       clientId: inbound.clientId,

@@ -238,6 +238,7 @@ export function createOutbox(
         const stored = await messages.insert(transaction, ownMessage(conversationId, message, at))
         await add(transaction, conversationId, account, delivery ? [delivery] : [], at)
         await conversations.touch(transaction, conversationId)
+        await conversations.revise(transaction, conversationId)
         return stored
       }),
   }

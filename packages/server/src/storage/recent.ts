@@ -1,53 +1,80 @@
-/** The newest messages of the conversations that were talked in last, opened: a busy conversation is not decrypted anew for each turn. */
-import type { StoredMessage } from '../ports/store.ts'
+/**
+ * The newest messages of the conversations that were talked in last, opened: a busy conversation is neither read nor decrypted anew for each
+ * turn. They are known to be the newest as long as the conversation's revision, and the turn that ended last in it, are those of the entry; a turn
+ * on another node, an edit, or a word beside a turn makes them void.
+ */
+import type { Conversation, StoredMessage } from '../ports/store.ts'
+
+/** What tells one state of a conversation from another. */
+export type Mark = Pick<Conversation, 'id' | 'revision' | 'lastTurn'>
 
 export interface Recent {
-  /** Newest first; empty when nothing is kept for this revision. */
-  get(conversation: string, revision: number): readonly StoredMessage[]
-  /** Puts `fresh` (newest first) before what is kept for this revision; answers all of it. */
-  add(conversation: string, revision: number, fresh: readonly StoredMessage[]): readonly StoredMessage[]
+  /** Newest first; undefined when what is kept, if anything, is not this state's. */
+  get(mark: Mark): readonly StoredMessage[] | undefined
+  /** Keeps what was read, newest first. */
+  set(mark: Mark, messages: readonly StoredMessage[]): void
+  /** A turn ended: what it claimed and what it said come to what is kept for the state before it. */
+  extend(before: Mark, turn: string, said: readonly StoredMessage[]): void
+}
+
+interface Entry {
+  readonly revision: number
+  readonly lastTurn: string | undefined
+  readonly messages: readonly StoredMessage[]
+  readonly size: number
 }
 
 /** What a message costs beside its text. */
 const OVERHEAD = 300
 
-interface Entry {
-  readonly revision: number
-  readonly messages: readonly StoredMessage[]
-  readonly size: number
-}
-
 /** Keeps `most` messages of each conversation; forgets the one that was quiet longest when all together exceed `limit` characters. */
 export function createRecent(most: number, limit: number): Recent {
   const kept = new Map<string, Entry>()
   let total = 0
-  const forget = (conversation: string) => {
-    total -= kept.get(conversation)?.size ?? 0
-    kept.delete(conversation)
+  const find = ({ id, revision, lastTurn }: Mark) => {
+    const entry = kept.get(id)
+    return entry && entry.revision === revision && entry.lastTurn === lastTurn ? entry : undefined
   }
-  const find = (conversation: string, revision: number) => {
-    const entry = kept.get(conversation)
-    return entry?.revision === revision ? entry : undefined
+  const forget = (id: string) => {
+    total -= kept.get(id)?.size ?? 0
+    kept.delete(id)
+  }
+  const keep = (id: string, entry: Entry) => {
+    forget(id)
+    if (entry.size > limit / 4) return
+    kept.set(id, entry)
+    total += entry.size
+    for (const oldest of kept.keys()) {
+      if (total <= limit) break
+      forget(oldest)
+    }
   }
   return {
-    get: (conversation, revision) => find(conversation, revision)?.messages ?? [],
-    add(conversation, revision, fresh) {
-      const before = find(conversation, revision)
-      if (before && fresh.length === 0) return before.messages
-      const all = before ? [...fresh, ...before.messages] : fresh
+    get: (mark) => find(mark)?.messages,
+    set({ id, revision, lastTurn }, messages) {
+      const newest = messages.slice(0, most)
+      keep(id, { revision, lastTurn, messages: newest, size: sizeOf(newest) })
+    },
+    extend(before, turn, said) {
+      const entry = find(before)
+      if (!entry) return forget(before.id)
+      const known = entry.messages
+      const newest = known[0]?.seq ?? 0
+      const newer = said.every(({ seq }) => seq > newest)
+      const added = newer ? said : missing(known, said, most)
+      const all = [...added, ...known]
+      if (!newer) all.sort((a, b) => b.seq - a.seq)
       const messages = all.slice(0, most)
-      const size = (before?.size ?? 0) + sizeOf(fresh) - sizeOf(all.slice(most))
-      forget(conversation)
-      if (size > limit / 4) return messages
-      kept.set(conversation, { revision, messages, size })
-      total += size
-      for (const oldest of kept.keys()) {
-        if (total <= limit) break
-        forget(oldest)
-      }
-      return messages
+      const size = entry.size + sizeOf(added) - sizeOf(all.slice(most))
+      keep(before.id, { revision: before.revision, lastTurn: turn, messages, size })
     },
   }
+}
+
+/** What an operator let go again may have its place already, or be older than what is kept. */
+function missing(known: readonly StoredMessage[], said: readonly StoredMessage[], most: number): readonly StoredMessage[] {
+  const oldest = known.length < most ? 0 : (known.at(-1)?.seq ?? 0)
+  return said.filter(({ seq }) => seq > oldest && !known.some((message) => message.seq === seq))
 }
 
 function sizeOf(messages: readonly StoredMessage[]): number {

@@ -19,6 +19,7 @@ export interface Schema {
     revision: number
     turn_id: string | null
     turn_node: string | null
+    last_turn: string | null
     created_at: number
     updated_at: number
   }

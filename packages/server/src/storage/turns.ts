@@ -11,7 +11,7 @@ import type { Conversations } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import { type Messages, ownMessage } from './messages.ts'
 import type { Outbox } from './outbox.ts'
-import { first, prepare } from './query.ts'
+import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 import { is, leadsTo } from './steps.ts'
 
@@ -48,7 +48,7 @@ export function createTurns(
   const end = prepare<{ id: string; lane: string; node: string; at: number }>()((p) =>
     builder
       .updateTable('conversations')
-      .set({ turn_id: null, turn_node: null, updated_at: p.at })
+      .set({ turn_id: null, turn_node: null, updated_at: p.at, last_turn: p.id })
       .where('id', '=', p.lane)
       .where('turn_id', '=', p.id)
       .where('turn_node', '=', p.node),
@@ -110,44 +110,54 @@ export function createTurns(
       ),
   )
 
-  return {
-    claim: (lane, node, coalesce) =>
-      database.write(async (transaction) => {
-        const found = await transaction.all(pending, { lane })
-        const head = found[0]
-        if (!head) return undefined
-        const id = newId()
-        if ((await transaction.run(begin, { id, lane, node })) === 0) return undefined
-        // What may have broken a turn before, and what is a command, goes alone.
-        const alone = head.attempts > 0 || head.kind === 'command'
-        // So does what another person wrote: who may, and who may not, never share an outcome.
-        const author = messages.open(head).body.author?.id
-        const apart = (row: typeof head) => row.kind === 'command' || row.attempts > 0 || messages.open(row).body.author?.id !== author
-        const stop = found.findIndex((row, index) => index > 0 && (alone || apart(row)))
-        const rows = found.slice(0, Math.min(coalesce, MOST, stop === -1 ? MOST : stop))
-        await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
-        const place = await first(transaction, conversation, { id: lane })
-        if (!place) throw new Error('a conversation vanished within a transaction')
-        const claimed = rows.map(
-          (row): ClaimedMessage => ({
-            ...messages.open(row),
-            attempts: row.attempts + 1,
-            sentAt: Number(row.sent_at),
-            releasedAt: row.released_at === null ? undefined : Number(row.released_at),
-          }),
-        )
-        const turn: Turn = {
-          id,
-          conversation: conversations.open(place),
-          messages: claimed,
-          draft: head.draft ? (JSON.parse(head.draft) as Receipt) : undefined,
-          more: found.length > rows.length,
-        }
-        return turn
-      }),
+  /** Turns at work here. */
+  const working = new Map<string, Turn>()
 
-    finish: (node, { turnId, lane, ...result }) =>
-      database.write(async (transaction) => {
+  const claimIn = async (transaction: Transaction, lane: string, node: string, coalesce: number): Promise<Turn | undefined> => {
+    const found = await transaction.all(pending, { lane })
+    const head = found[0]
+    if (!head) return undefined
+    const id = newId()
+    if ((await transaction.run(begin, { id, lane, node })) === 0) return undefined
+    // What may have broken a turn before, and what is a command, goes alone.
+    const alone = head.attempts > 0 || head.kind === 'command'
+    // So does what another person wrote: who may, and who may not, never share an outcome.
+    const author = messages.open(head).body.author?.id
+    const apart = (row: typeof head) => row.kind === 'command' || row.attempts > 0 || messages.open(row).body.author?.id !== author
+    const stop = found.findIndex((row, index) => index > 0 && (alone || apart(row)))
+    const rows = found.slice(0, Math.min(coalesce, MOST, stop === -1 ? MOST : stop))
+    await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
+    const place = await first(transaction, conversation, { id: lane })
+    if (!place) throw new Error('a conversation vanished within a transaction')
+    const claimed = rows.map(
+      (row): ClaimedMessage => ({
+        ...messages.open(row),
+        attempts: row.attempts + 1,
+        sentAt: Number(row.sent_at),
+        releasedAt: row.released_at === null ? undefined : Number(row.released_at),
+      }),
+    )
+    const turn: Turn = {
+      id,
+      conversation: conversations.open(place),
+      messages: claimed,
+      draft: head.draft ? (JSON.parse(head.draft) as Receipt) : undefined,
+      more: found.length > rows.length,
+    }
+    return turn
+  }
+
+  return {
+    async claim(lane, node, coalesce) {
+      const turn = await database.write((transaction) => claimIn(transaction, lane, node, coalesce))
+      if (turn) working.set(turn.id, turn)
+      return turn
+    },
+
+    async finish(node, { turnId, lane, ...result }) {
+      const turn = working.get(turnId)
+      working.delete(turnId)
+      const stored = await database.write(async (transaction) => {
         const at = clock.now()
         if ((await transaction.run(end, { id: turnId, lane, node, at })) !== 1) {
           throw new StaleTurn(`turn ${turnId} is not running on node ${node}`)
@@ -162,13 +172,18 @@ export function createTurns(
         await outbox.add(transaction, lane, result.account, result.deliveries, at)
         if (result.forget) await conversations.forgetIn(transaction, lane)
         return stored
-      }),
+      })
+      if (turn) conversations.remember(turn, stored)
+      return stored
+    },
 
-    release: (node, { id, conversation: { id: lane } }, counted) =>
-      database.write(async (transaction) => {
+    async release(node, { id, conversation: { id: lane } }, counted) {
+      working.delete(id)
+      await database.write(async (transaction) => {
         if ((await transaction.run(end, { id, lane, node, at: clock.now() })) === 0) return
         await transaction.run(giveBack, { turn: id, lane, uncount: counted ? 0 : 1 })
-      }),
+      })
+    },
 
     noteDraft: ({ id, conversation: { id: lane } }, receipt) =>
       database.write(async (transaction) => void (await transaction.run(draft, { turn: id, lane, draft: JSON.stringify(receipt) }))),

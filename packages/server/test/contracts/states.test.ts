@@ -9,7 +9,7 @@ import { deliverySteps } from '@posthouse/contract'
 import fc from 'fast-check'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { newId } from '../../src/base/ids.ts'
-import { inboxSteps, StaleTurn, type Turn, toolCallSteps } from '../../src/ports/store.ts'
+import { inboxSteps, StaleTurn, type Store, type Turn, toolCallSteps } from '../../src/ports/store.ts'
 import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
 import { openStore } from '../../src/storage/index.ts'
@@ -58,6 +58,7 @@ async function watched(work: (harness: Watched) => Promise<void>): Promise<void>
   const sealer = createSealer(loadKey(join(folder, 'posthouse.key'), false))
   const open = () => openStore({ path, sealer, clock, newId })
   let store = await open()
+  const others: Store[] = []
   const witness = new DatabaseSync(path)
   witness.exec('PRAGMA synchronous = OFF; CREATE TABLE walked (step TEXT PRIMARY KEY) WITHOUT ROWID')
   for (const table of Object.keys(machines)) {
@@ -78,6 +79,11 @@ async function watched(work: (harness: Watched) => Promise<void>): Promise<void>
         store = await open()
         return store
       },
+      async another() {
+        const other = await open()
+        others.push(other)
+        return other
+      },
       steps: () =>
         new Set(
           witness
@@ -88,7 +94,7 @@ async function watched(work: (harness: Watched) => Promise<void>): Promise<void>
     })
   } finally {
     witness.close()
-    await store[Symbol.asyncDispose]()
+    for (const each of [store, ...others]) await each[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true })
   }
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { newId } from '../../src/base/ids.ts'
+import type { Store } from '../../src/ports/store.ts'
 import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
 import { openStore } from '../../src/storage/index.ts'
@@ -17,6 +18,7 @@ async function withStore(work: (harness: StoreHarness, folder: string) => Promis
   const sealer = createSealer(loadKey(join(folder, 'posthouse.key'), false))
   const open = () => openStore({ path: join(folder, 'data', 'posthouse.db'), sealer, clock, newId })
   let store = await open()
+  const others: Store[] = []
   try {
     await work(
       {
@@ -30,11 +32,16 @@ async function withStore(work: (harness: StoreHarness, folder: string) => Promis
           store = await open()
           return store
         },
+        async another() {
+          const other = await open()
+          others.push(other)
+          return other
+        },
       },
       folder,
     )
   } finally {
-    await store[Symbol.asyncDispose]()
+    for (const each of [store, ...others]) await each[Symbol.asyncDispose]()
     rmSync(folder, { recursive: true })
   }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { InboundMessage } from '@posthouse/contract'
 import { priorities } from '../../src/ports/broker.ts'
-import { type NewToolCall, StaleTurn, type Store, type Turn, type TurnResult } from '../../src/ports/store.ts'
+import { type NewToolCall, StaleTurn, type Store, type StoredMessage, type Turn, type TurnResult } from '../../src/ports/store.ts'
 
 /** A store under test. `reopen` closes it without a word, as a crash would, and opens the same data again. */
 export interface StoreHarness {
@@ -10,6 +10,8 @@ export interface StoreHarness {
   readonly newId: () => string
   advance(ms: number): void
   reopen(): Promise<Store>
+  /** A second node on the same data; it goes with the harness. */
+  another(): Promise<Store>
 }
 
 interface Behaviour {
@@ -372,6 +374,69 @@ export const storeBehaviours: readonly Behaviour[] = [
         all.map((message) => message.replacedBy),
         [second.messageId, second.messageId, undefined],
       )
+    },
+  },
+  {
+    name: 'the context is what the conversation holds, whoever changed it last, on whichever node',
+    async run(harness) {
+      const nodes = [harness.store, await harness.another()] as const
+      const { conversationId: id } = await admit(harness.store)
+      const steps = [
+        'turn turn say turn burst turn turn other turn aside turn refused turn edit turn other turn other again turn replace turn forget turn',
+        'flood turn turn turn turn turn turn release turn burst other turn turn quarantine retry turn turn aside other turn turn',
+      ]
+      let edited = inbound()
+      for (const [number, step] of steps.join(' ').split(' ').entries()) {
+        const [store, node] = step === 'other' ? [nodes[1], 'b'] : [nodes[0], 'a']
+        const finish = async (change: Partial<TurnResult> = {}) => {
+          const turn = await store.turns.claim(id, node, 1)
+          if (!turn) return
+          for (const each of nodes) await agrees(each, turn.messages[0]?.seq ?? 0)
+          const result = answer(harness, turn, `answer ${number}`)
+          const said = change.outcome ? { messages: [], deliveries: [] } : {}
+          await store.turns.finish(node, { ...result, ...said, ...change })
+        }
+        if (step === 'turn' || step === 'other') {
+          await admit(store)
+          await finish()
+        } else if (step === 'again') await finish()
+        else if (step === 'say') await admit(store)
+        else if (step === 'burst') await Promise.all([admit(store), admit(store), admit(store)])
+        else if (step === 'flood') for (let count = 0; count < 40; count++) await admit(store).then(() => finish())
+        else if (step === 'aside') {
+          const message = { id: harness.newId(), role: 'assistant', parts: [{ type: 'text', text: 'aside' }], status: 'complete' } as const
+          await store.outbox.stage({ id, account: 'bot' }, message, undefined)
+        } else if (step === 'refused') await finish({ outcome: 'refused' })
+        else if (step === 'forget') await finish({ outcome: 'command', forget: true })
+        else if (step === 'quarantine') await finish({ outcome: 'quarantined', inbox: 'dead' })
+        else if (step === 'retry') for (const letter of await store.dead.list(10)) await store.dead.retry(letter.id)
+        else if (step === 'release') {
+          const turn = await store.turns.claim(id, node, 1)
+          if (turn) await store.turns.release(node, turn, true)
+        } else if (step === 'edit') {
+          await store.inbox.record({ account: 'bot', message: edited, priority: 0 })
+          await store.inbox.record({
+            account: 'bot',
+            message: { ...edited, kind: 'edit', key: 'edit', parts: [{ type: 'text', text: 'corrected' }] },
+            priority: 0,
+          })
+        } else if (step === 'replace') {
+          const [last] = (await store.conversations.messages(id, {}, 50)).filter(({ role }) => role === 'user').slice(-2)
+          edited = inbound({ replaces: last?.id ?? '' })
+          await store.inbox.record({ account: 'bot', message: edited, priority: 0 })
+        } else assert.fail(step)
+      }
+
+      async function agrees(store: Store, before: number): Promise<void> {
+        const conversation = await store.conversations.find(id)
+        assert.ok(conversation)
+        const visible = (await store.conversations.messages(id, {}, 1000))
+          .filter(({ seq, replacedBy }) => seq > conversation.contextFrom && replacedBy === undefined)
+          .filter(({ role, seq, status }) => role !== 'user' || (status !== 'failed' && seq < before))
+        const text = ({ body }: StoredMessage) => JSON.stringify(body.parts)
+        const context = await store.conversations.context(conversation, before, 40)
+        assert.deepEqual(context.map(text), visible.slice(-40).toReversed().map(text))
+      }
     },
   },
   {

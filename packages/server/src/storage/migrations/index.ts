@@ -4,10 +4,12 @@ import type { Database, Dialect } from '../dialects/dialect.ts'
 import { prepare } from '../query.ts'
 import { first } from './0001-first.ts'
 import { toolCalls } from './0002-tool-calls.ts'
+import { lastTurn } from './0003-last-turn.ts'
 
 const migrations = [
   { name: '0001-first', statements: first },
   { name: '0002-tool-calls', statements: toolCalls },
+  { name: '0003-last-turn', statements: lastTurn },
 ]
 
 /** @throws when the database was written by a newer version. */

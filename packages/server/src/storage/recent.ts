@@ -3,6 +3,7 @@
  * turn. They are known to be the newest as long as the conversation's revision, and the turn that ended last in it, are those of the entry; a turn
  * on another node, an edit, or a word beside a turn makes them void.
  */
+import { createGenerations } from '../base/generations.ts'
 import type { Conversation, StoredMessage } from '../ports/store.ts'
 
 /** What tells one state of a conversation from another. */
@@ -27,37 +28,23 @@ interface Entry {
 /** What a message costs beside its text. */
 const OVERHEAD = 300
 
-/** Keeps `most` messages of each conversation; forgets the one that was quiet longest when all together exceed `limit` characters. */
+/** Keeps `most` messages of each conversation, of those that were talked in last; `limit`: characters of all together. */
 export function createRecent(most: number, limit: number): Recent {
-  const kept = new Map<string, Entry>()
-  let total = 0
+  const kept = createGenerations<Entry>(limit)
   const find = ({ id, revision, lastTurn }: Mark) => {
     const entry = kept.get(id)
     return entry && entry.revision === revision && entry.lastTurn === lastTurn ? entry : undefined
-  }
-  const forget = (id: string) => {
-    total -= kept.get(id)?.size ?? 0
-    kept.delete(id)
-  }
-  const keep = (id: string, entry: Entry) => {
-    forget(id)
-    if (entry.size > limit / 4) return
-    kept.set(id, entry)
-    total += entry.size
-    for (const oldest of kept.keys()) {
-      if (total <= limit) break
-      forget(oldest)
-    }
   }
   return {
     get: (mark) => find(mark)?.messages,
     set({ id, revision, lastTurn }, messages) {
       const newest = messages.slice(0, most)
-      keep(id, { revision, lastTurn, messages: newest, size: sizeOf(newest) })
+      const size = sizeOf(newest)
+      kept.set(id, { revision, lastTurn, messages: newest, size }, size)
     },
     extend(before, turn, said) {
       const entry = find(before)
-      if (!entry) return forget(before.id)
+      if (!entry) return kept.delete(before.id)
       const known = entry.messages
       const newest = known[0]?.seq ?? 0
       const newer = said.every(({ seq }) => seq > newest)
@@ -66,7 +53,7 @@ export function createRecent(most: number, limit: number): Recent {
       if (!newer) all.sort((a, b) => b.seq - a.seq)
       const messages = all.slice(0, most)
       const size = entry.size + sizeOf(added) - sizeOf(all.slice(most))
-      keep(before.id, { revision: before.revision, lastTurn: turn, messages, size })
+      kept.set(before.id, { revision: before.revision, lastTurn: turn, messages, size }, size)
     },
   }
 }

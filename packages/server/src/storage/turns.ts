@@ -42,9 +42,13 @@ export function createTurns(
       .limit(sql.lit(MOST + 1)),
   )
   const begin = prepare<{ id: string; lane: string; node: string }>()((p) =>
-    builder.updateTable('conversations').set({ turn_id: p.id, turn_node: p.node }).where('id', '=', p.lane).where('turn_id', 'is', null),
+    builder
+      .updateTable('conversations')
+      .set({ turn_id: p.id, turn_node: p.node })
+      .where('id', '=', p.lane)
+      .where('turn_id', 'is', null)
+      .returningAll(),
   )
-  const conversation = prepare<{ id: string }>()((p) => builder.selectFrom('conversations').selectAll().where('id', '=', p.id))
   const end = prepare<{ id: string; lane: string; node: string; at: number }>()((p) =>
     builder
       .updateTable('conversations')
@@ -118,7 +122,8 @@ export function createTurns(
     const head = found[0]
     if (!head) return undefined
     const id = newId()
-    if ((await transaction.run(begin, { id, lane, node })) === 0) return undefined
+    const place = await first(transaction, begin, { id, lane, node })
+    if (!place) return undefined
     // What may have broken a turn before, and what is a command, goes alone.
     const alone = head.attempts > 0 || head.kind === 'command'
     // So does what another person wrote: who may, and who may not, never share an outcome.
@@ -127,8 +132,6 @@ export function createTurns(
     const stop = found.findIndex((row, index) => index > 0 && (alone || apart(row)))
     const rows = found.slice(0, Math.min(coalesce, MOST, stop === -1 ? MOST : stop))
     await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
-    const place = await first(transaction, conversation, { id: lane })
-    if (!place) throw new Error('a conversation vanished within a transaction')
     const claimed = rows.map(
       (row): ClaimedMessage => ({
         ...messages.open(row),

@@ -14,6 +14,7 @@ import {
   isPosthouseError,
   PosthouseError,
   type Schema,
+  type SendOptions,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -168,7 +169,8 @@ interface Account {
 
 async function open(settings: TelegramSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
   const closing = new AbortController()
-  const cutOff = new AbortController()
+  /** Calls under way. Each has a signal of its own: one that is made of two costs more than the rest of the call. */
+  const calls = new Set<AbortController>()
   const pending = new Set<Promise<unknown>>()
   const account: Account = {
     api: createApi(settings.api_root, settings.token, host.fetch),
@@ -189,21 +191,32 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
   const step = settings.mode === 'webhook' ? serve(account) : await poll(account)
   const running = keepOn(account, step)
   await running.begun
-  const within = <T extends { readonly signal: AbortSignal }>(options: T): T => ({
-    ...options,
-    signal: AbortSignal.any([options.signal, cutOff.signal]),
-  })
+  const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {
+    const abort = new AbortController()
+    const leave = () => abort.abort()
+    if (options.signal.aborted) leave()
+    options.signal.addEventListener('abort', leave, { once: true })
+    calls.add(abort)
+    try {
+      return await call({ ...options, signal: abort.signal })
+    } finally {
+      calls.delete(abort)
+      options.signal.removeEventListener('abort', leave)
+    }
+  }
   return {
     render,
-    send: (piece, to, options) => tracked(send(api, moves, piece, to, within(options))),
-    edit: (receipt, piece, options) => tracked(edit(api, receipt, piece, within(options))),
+    send: (piece, to, options) => tracked(calling(options, (within) => send(api, moves, piece, to, within))),
+    edit: (receipt, piece, options) => tracked(calling(options, (within) => edit(api, receipt, piece, within))),
     typing: async (to, signal) => {
       await api.call('sendChatAction', { ...target(to, moves), action: 'typing' }, { signal }).catch(() => undefined)
     },
     download: (file, limit, signal) => download(api, file, limit, signal),
     [Symbol.asyncDispose]: async () => {
       closing.abort()
-      const late = setTimeout(() => cutOff.abort(), GRACE)
+      const late = setTimeout(() => {
+        for (const call of calls) call.abort()
+      }, GRACE)
       await running.ended
       while (pending.size > 0) await Promise.all(pending)
       clearTimeout(late)

@@ -1,190 +1,28 @@
 /**
- * `npm run bench`: the gateway beside a floor, in one run on one machine; read the ratios, not the figures.
+ * `npm run bench [-- NAME ...]`: the gateway beside a floor, in one run on one machine; read the ratios, not the figures.
  *
  * The load, the emulated Telegram and the emulated model share one process, the program under test has its own.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { createModelEmulator, createTelegramEmulator, type ModelEmulator, type TelegramEmulator } from '@posthouse/testkit'
-import { nodeFlags } from '../packages/server/bin/node-flags.mjs'
+import { measureFiles } from './files.ts'
+import { measureHistory } from './history.ts'
+import { measureSockets } from './sockets.ts'
+import { measureOwnShare, measureTurns } from './turns.ts'
 
-const server = join(import.meta.dirname, '../packages/server/src/main.ts')
-const SECRET = 'bench-secret'
-const SECONDS = Number(process.env.BENCH_SECONDS ?? 8)
-const WARM_UP = 3
-const TICKS = 100
-
-interface World {
-  readonly telegram: TelegramEmulator
-  readonly model: ModelEmulator
+const benches: Readonly<Record<string, () => Promise<void>>> = {
+  turns: measureTurns,
+  'own-share': async () => {
+    await measureOwnShare(200)
+    await measureOwnShare(500)
+  },
+  sockets: measureSockets,
+  files: measureFiles,
+  history: measureHistory,
 }
 
-interface Target extends AsyncDisposable {
-  readonly name: string
-  readonly child: ChildProcess
-  /** Milliseconds from the call to the first sign of readiness. */
-  readonly ready: number
+const names = process.argv.slice(2)
+const unknown = names.filter((name) => !(name in benches))
+if (unknown.length > 0) {
+  console.error(`no bench is called ${unknown.join(', ')}; there are: ${Object.keys(benches).join(', ')}`)
+  process.exit(2)
 }
-
-interface Figures {
-  readonly turns: number
-  readonly cpu: number
-  readonly rss: number
-  readonly latency: readonly number[]
-  readonly samples: readonly { readonly text: string; readonly took: number }[]
-}
-
-async function startTarget(name: 'floor' | 'gateway', { telegram, model }: World): Promise<Target> {
-  const folder = mkdtempSync(join(tmpdir(), 'posthouse-bench-'))
-  const env = { ...process.env, TELEGRAM: telegram.url, MODEL: model.url, TOKEN: telegram.token, SECRET }
-  const started = performance.now()
-  const port = 20_000 + Math.floor(Math.random() * 20_000)
-  if (name === 'gateway') {
-    writeFileSync(
-      join(folder, 'posthouse.yaml'),
-      JSON.stringify({
-        server: { port, public_url: `http://127.0.0.1:${port}` },
-        resources: { max_concurrency: 1000 },
-        models: {
-          endpoints: {
-            main: { api: 'openai', base_url: `${model.url}/v1`, api_key: 'test-key', model: 'test-model', max_concurrency: 1000 },
-          },
-        },
-        channels: {
-          telegram: {
-            token: telegram.token,
-            api_root: telegram.url,
-            mode: 'webhook',
-            secret_token: SECRET,
-            send_rate: 100_000,
-            room_send_rate: 100_000,
-          },
-        },
-      }),
-    )
-  }
-  const args = name === 'floor' ? [join(import.meta.dirname, 'floor.ts')] : [server, 'start']
-  const child = spawn(
-    process.execPath,
-    [...nodeFlags, ...(process.env.BENCH_PROF ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROF}`] : []), ...args],
-    { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] },
-  )
-  let said = ''
-  await new Promise<void>((resolve, reject) => {
-    const listen = (data: Buffer) => {
-      said += data.toString()
-      if (/ready|runs at/.test(said)) resolve()
-    }
-    child.stdout.on('data', listen)
-    child.stderr.on('data', listen)
-    child.once('exit', (code) => reject(new Error(`${name} ended with ${code}: ${said}`)))
-  })
-  const ready = performance.now() - started
-  while (telegram.webhook === undefined) await new Promise((resolve) => setTimeout(resolve, 10))
-  return {
-    name,
-    child,
-    ready,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM')
-      await new Promise((resolve) => child.once('close', resolve))
-      rmSync(folder, { recursive: true, force: true })
-    },
-  }
-}
-
-function usage(pid: number | undefined): { cpu: number; rss: number } {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
-  const rss = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
-  return { cpu: (Number(stat[11]) + Number(stat[12])) / TICKS, rss }
-}
-
-const sorted = (values: readonly number[]) => values.toSorted((a, b) => a - b)
-
-/** So many people, each asking again as soon as the answer is there. */
-async function drive({ telegram }: World, target: Target, conversations: number, seconds: number): Promise<Figures> {
-  const samples: { text: string; took: number }[] = []
-  const asked = new Map<number, { text: string; at: number }>()
-  let count = 0
-  let measuring = false
-  let stopped = false
-  const ask = (chat: number) => {
-    const text = `question ${count++} of ${chat}`
-    asked.set(chat, { text, at: performance.now() })
-    telegram.say({ text, chat, from: chat })
-  }
-  const watch = telegram.onPosted((message) => {
-    const question = asked.get(message.chat)
-    if (!question || !message.text.includes(question.text) || message.text.includes('…')) return
-    if (measuring) samples.push({ text: question.text, took: performance.now() - question.at })
-    if (stopped) asked.delete(message.chat)
-    else ask(message.chat)
-  })
-  for (let chat = 1; chat <= conversations; chat++) ask(100_000 + chat)
-  await new Promise((resolve) => setTimeout(resolve, WARM_UP * 1000))
-  measuring = true
-  const before = usage(target.child.pid)
-  const started = performance.now()
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000))
-  const took = (performance.now() - started) / 1000
-  const after = usage(target.child.pid)
-  measuring = false
-  stopped = true
-  const deadline = performance.now() + 20_000
-  while (asked.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
-  watch[Symbol.dispose]()
-  const latency = sorted(samples.map(({ took: ms }) => ms))
-  if (asked.size > 0) throw new Error(`${target.name}: ${asked.size} questions were never answered`)
-  return {
-    turns: latency.length / took,
-    cpu: ((after.cpu - before.cpu) * 1e6) / latency.length,
-    rss: after.rss,
-    latency,
-    samples,
-  }
-}
-
-const at = (values: readonly number[], part: number) => values[Math.min(values.length - 1, Math.floor(values.length * part))] ?? 0
-const show = (name: string, { turns, cpu, rss, latency }: Figures) =>
-  console.log(
-    `${name.padEnd(24)} ${turns.toFixed(0).padStart(7)} turns/s  ${cpu.toFixed(0).padStart(6)} us CPU/turn  RSS ${rss.toFixed(0).padStart(4)} MB  latency p50 ${at(latency, 0.5).toFixed(1)} p95 ${at(latency, 0.95).toFixed(1)} p99 ${at(latency, 0.99).toFixed(1)} ms`,
-  )
-
-async function measure(name: 'floor' | 'gateway', conversations: number): Promise<{ figures: Figures; ready: number; idle: number }> {
-  await using telegram = await createTelegramEmulator({ keep: 1000 })
-  await using model = await createModelEmulator({ keep: 10 })
-  await using target = await startTarget(name, { telegram, model })
-  await new Promise((resolve) => setTimeout(resolve, 1000))
-  const idle = usage(target.child.pid).rss
-  return { figures: await drive({ telegram, model }, target, conversations, SECONDS), ready: target.ready, idle }
-}
-
-/**
- * So many conversations with a model that answers at the pace of people's models. Own share: from the platform's call to the sent answer, without the
- * time that the model took by its own ledger.
- */
-async function measureOwnShare(conversations: number): Promise<void> {
-  await using telegram = await createTelegramEmulator({ keep: 1000 })
-  await using model = await createModelEmulator({ keep: 50_000, pace: { firstToken: 300, interval: 40, chunks: 20 } })
-  await using target = await startTarget('gateway', { telegram, model })
-  const figures = await drive({ telegram, model }, target, conversations, SECONDS * 2)
-  const modelTook = new Map(model.calls.map(({ question, at: began, ended }) => [question?.text, (ended?.at ?? began) - began]))
-  const own = sorted(
-    figures.samples.flatMap(({ text, took }) => took - (modelTook.get(text) ?? Number.NaN)).filter((ms) => !Number.isNaN(ms)),
-  )
-  show(`gateway, ${conversations}, paced`, figures)
-  console.log(
-    `  own share of ${own.length} turns: p50 ${at(own, 0.5).toFixed(1)} p95 ${at(own, 0.95).toFixed(1)} p99 ${at(own, 0.99).toFixed(1)} ms`,
-  )
-}
-
-const floor = await measure('floor', 200)
-show('floor, 200', floor.figures)
-const gateway = await measure('gateway', 200)
-show('gateway, 200', gateway.figures)
-console.log(
-  `gateway/floor: turns/s ${(gateway.figures.turns / floor.figures.turns).toFixed(2)}, CPU per turn ${(gateway.figures.cpu / floor.figures.cpu).toFixed(2)}; ready after ${gateway.ready.toFixed(0)} ms, idle RSS ${gateway.idle.toFixed(0)} MB`,
-)
-await measureOwnShare(500)
+for (const [name, measure] of Object.entries(benches)) if (names.length === 0 || names.includes(name)) await measure()

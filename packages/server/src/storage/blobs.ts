@@ -1,7 +1,6 @@
 /** Files on disk, sealed in chunks: a chunk that was changed, moved, repeated or cut off does not open. */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PosthouseError } from '@posthouse/contract'
 import type { Blobs } from '../ports/blobs.ts'
@@ -33,7 +32,7 @@ export function createBlobs(folder: string, key: Buffer): Blobs {
         for await (const { chunk, last } of chunked(bytes)) {
           size += chunk.length
           if (size > limit) throw new PosthouseError('too-large', `a file may have ${limit} bytes`)
-          await file.write(seal(secret, nonce(prefix, counter++, last), id, chunk))
+          await file.writev(seal(secret, nonce(prefix, counter++, last), id, chunk))
         }
         await file.sync()
         await file.close()
@@ -46,31 +45,36 @@ export function createBlobs(folder: string, key: Buffer): Blobs {
       }
     },
     async *get(id) {
-      const path = pathOf(id)
-      let prefix: Buffer | undefined
-      let rest: Buffer = Buffer.alloc(0)
-      let counter = 0
+      const file = await open(pathOf(id), 'r').catch((error: { code?: string }) => {
+        throw error.code === 'ENOENT' ? new PosthouseError('not-found') : error
+      })
       try {
-        for await (const data of createReadStream(path, { highWaterMark: CHUNK + TAG })) {
-          rest = rest.length > 0 ? Buffer.concat([rest, data as Buffer]) : (data as Buffer)
-          if (!prefix) {
-            prefix = rest.subarray(0, PREFIX)
-            rest = rest.subarray(PREFIX)
-          }
-          // A whole chunk is only known not to be the last one when something follows it.
-          while (rest.length > CHUNK + TAG) {
-            yield unseal(secret, nonce(prefix, counter++, false), id, rest.subarray(0, CHUNK + TAG))
-            rest = rest.subarray(CHUNK + TAG)
-          }
+        const prefix = Buffer.alloc(PREFIX)
+        if ((await fill(file, prefix)) < PREFIX) throw new Error(`file ${id} is cut off`)
+        // A whole chunk is only known not to be the last one when something follows it.
+        const [chunk, ahead] = [Buffer.allocUnsafe(CHUNK + TAG), Buffer.allocUnsafe(1)]
+        let begun = 0
+        for (let counter = 0; ; counter++) {
+          const size = begun + (await fill(file, chunk.subarray(begun)))
+          const last = size < chunk.length || (await fill(file, ahead)) === 0
+          yield unseal(secret, nonce(prefix, counter, last), id, chunk.subarray(0, size))
+          if (last) return
+          begun = ahead.copy(chunk)
         }
-      } catch (error) {
-        if ((error as { code?: string }).code === 'ENOENT') throw new PosthouseError('not-found')
-        throw error
+      } finally {
+        await file.close()
       }
-      if (!prefix) throw new Error(`file ${id} is cut off`)
-      yield unseal(secret, nonce(prefix, counter, true), id, rest)
     },
     remove: (id) => rm(pathOf(id), { force: true }),
+  }
+}
+
+/** Reads until the buffer is full or the file ends; answers how much was read. */
+async function fill(file: FileHandle, buffer: Buffer): Promise<number> {
+  for (let size = 0; ; ) {
+    const { bytesRead } = await file.read(buffer, size, buffer.length - size)
+    size += bytesRead
+    if (bytesRead === 0 || size === buffer.length) return size
   }
 }
 
@@ -82,10 +86,13 @@ function nonce(prefix: Uint8Array, counter: number, last: boolean): Buffer {
   return bytes
 }
 
-function seal(key: KeyObject, iv: Buffer, id: string, chunk: Uint8Array): Buffer {
+/** The sealed chunk and its tag. */
+function seal(key: KeyObject, iv: Buffer, id: string, chunk: Uint8Array): [Buffer, Buffer] {
   const cipher = createCipheriv('aes-256-gcm', key, iv)
   cipher.setAAD(Buffer.from(id))
-  return Buffer.concat([cipher.update(chunk), cipher.final(), cipher.getAuthTag()])
+  const sealed = cipher.update(chunk)
+  cipher.final()
+  return [sealed, cipher.getAuthTag()]
 }
 
 function unseal(key: KeyObject, iv: Buffer, id: string, sealed: Buffer): Buffer {
@@ -93,24 +100,27 @@ function unseal(key: KeyObject, iv: Buffer, id: string, sealed: Buffer): Buffer 
   const decipher = createDecipheriv('aes-256-gcm', key, iv)
   decipher.setAAD(Buffer.from(id))
   decipher.setAuthTag(sealed.subarray(sealed.length - TAG))
-  return Buffer.concat([decipher.update(sealed.subarray(0, sealed.length - TAG)), decipher.final()])
+  const plain = decipher.update(sealed.subarray(0, sealed.length - TAG))
+  decipher.final()
+  return plain
 }
 
-/** Regroups bytes into chunks of one size; always ends with a last one, which may be short or empty. */
+/** Regroups bytes into chunks of one size, in one buffer that is used again; always ends with a last one, which may be short or empty. */
 async function* chunked(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<{ chunk: Buffer; last: boolean }> {
-  let held: Buffer[] = []
+  const buffer = Buffer.allocUnsafe(CHUNK)
   let size = 0
   for await (const piece of bytes) {
-    held.push(Buffer.from(piece))
-    size += piece.length
-    if (size <= CHUNK) continue
-    let whole = Buffer.concat(held)
-    while (whole.length > CHUNK) {
-      yield { chunk: whole.subarray(0, CHUNK), last: false }
-      whole = whole.subarray(CHUNK)
+    for (let at = 0; at < piece.length; ) {
+      // Full, and something follows: it was not the last one.
+      if (size === CHUNK) {
+        yield { chunk: buffer, last: false }
+        size = 0
+      }
+      const part = piece.subarray(at, at + CHUNK - size)
+      buffer.set(part, size)
+      size += part.length
+      at += part.length
     }
-    held = [whole]
-    size = whole.length
   }
-  yield { chunk: Buffer.concat(held), last: true }
+  yield { chunk: buffer.subarray(0, size), last: true }
 }

@@ -2,7 +2,10 @@
 import { createServer } from 'node:http'
 import { Agent, request } from 'undici'
 
-const { TELEGRAM = '', MODEL = '', TOKEN = '', SECRET = '' } = process.env
+const { TELEGRAM = '', MODEL = '', TOKEN = '', SECRET = '', HISTORY = '0' } = process.env
+/** Messages of each chat that a request carries beside the question, from memory; the plain floor carries none. */
+const kept = Number(HISTORY)
+const histories = new Map<number, { readonly role: string; readonly content: string }[]>()
 const agent = new Agent({ connections: 512, pipelining: 1 })
 
 async function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<string> {
@@ -16,9 +19,11 @@ async function post(url: string, body: unknown, headers: Record<string, string> 
 }
 
 async function turn(chat: number, text: string): Promise<void> {
+  const history = histories.get(chat) ?? []
+  const question = { role: 'user', content: text }
   const stream = await post(
     `${MODEL}/v1/chat/completions`,
-    { model: 'test-model', stream: true, stream_options: { include_usage: true }, messages: [{ role: 'user', content: text }] },
+    { model: 'test-model', stream: true, stream_options: { include_usage: true }, messages: [...history, question] },
     { authorization: 'Bearer test-key' },
   )
   let answer = ''
@@ -27,6 +32,7 @@ async function turn(chat: number, text: string): Promise<void> {
     const chunk = JSON.parse(line.slice(6)) as { choices: { delta?: { content?: string } }[] }
     answer += chunk.choices[0]?.delta?.content ?? ''
   }
+  if (kept > 0) histories.set(chat, [...history, question, { role: 'assistant', content: answer }].slice(-kept))
   await post(`${TELEGRAM}/bot${TOKEN}/sendMessage`, { chat_id: chat, text: answer })
 }
 

@@ -10,6 +10,9 @@ const server = join(import.meta.dirname, '../packages/server/src/main.ts')
 const SECRET = 'bench-secret'
 const TICKS = 100
 
+/** `floor with history`: asks the model what the gateway asks, with 40 messages from memory. */
+export type TargetName = 'floor' | 'floor with history' | 'gateway'
+
 export interface World {
   readonly telegram: TelegramEmulator
   readonly model: ModelEmulator
@@ -29,8 +32,15 @@ export interface Target extends AsyncDisposable {
 export const newFolder = (): string => mkdtempSync(join(tmpdir(), 'posthouse-bench-'))
 
 /** Starts it and waits until it is ready and the emulated Telegram knows its webhook. */
-export async function startTarget(name: 'floor' | 'gateway', { telegram, model }: World, folder = newFolder()): Promise<Target> {
-  const env = { ...process.env, TELEGRAM: telegram.url, MODEL: model.url, TOKEN: telegram.token, SECRET }
+export async function startTarget(name: TargetName, { telegram, model }: World, folder = newFolder()): Promise<Target> {
+  const env = {
+    ...process.env,
+    TELEGRAM: telegram.url,
+    MODEL: model.url,
+    TOKEN: telegram.token,
+    SECRET,
+    HISTORY: name === 'floor with history' ? '40' : '0',
+  }
   const started = performance.now()
   const port = 20_000 + Math.floor(Math.random() * 20_000)
   if (name === 'gateway') {
@@ -38,7 +48,7 @@ export async function startTarget(name: 'floor' | 'gateway', { telegram, model }
       join(folder, 'posthouse.yaml'),
       JSON.stringify({
         server: { port, public_url: `http://127.0.0.1:${port}` },
-        resources: { max_concurrency: 1000 },
+        resources: { max_concurrency: 1000, requests_per_minute: 10_000 },
         models: {
           endpoints: {
             main: { api: 'openai', base_url: `${model.url}/v1`, api_key: 'test-key', model: 'test-model', max_concurrency: 1000 },
@@ -57,7 +67,7 @@ export async function startTarget(name: 'floor' | 'gateway', { telegram, model }
       }),
     )
   }
-  const args = name === 'floor' ? [join(import.meta.dirname, 'floor.ts')] : [server, 'start']
+  const args = name !== 'gateway' ? [join(import.meta.dirname, 'floor.ts')] : [server, 'start']
   const child = spawn(
     process.execPath,
     [...nodeFlags, ...(process.env.BENCH_PROF ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROF}`] : []), ...args],

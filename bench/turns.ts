@@ -1,6 +1,6 @@
 /** Turns: messages in over Telegram's webhook, the model asked, the answer sent. */
 import { createModelEmulator, createTelegramEmulator } from '@posthouse/testkit'
-import { startTarget, type Target, usage, type World } from './target.ts'
+import { startTarget, type Target, type TargetName, usage, type World } from './target.ts'
 
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 8)
 const WARM_UP = 3
@@ -64,7 +64,7 @@ const show = (name: string, { turns, cpu, rss, latency }: Figures) =>
     `${name.padEnd(24)} ${turns.toFixed(0).padStart(7)} turns/s  ${cpu.toFixed(0).padStart(6)} us CPU/turn  RSS ${rss.toFixed(0).padStart(4)} MB  latency p50 ${at(latency, 0.5).toFixed(1)} p95 ${at(latency, 0.95).toFixed(1)} p99 ${at(latency, 0.99).toFixed(1)} ms`,
   )
 
-async function measure(name: 'floor' | 'gateway', conversations: number): Promise<{ figures: Figures; ready: number; idle: number }> {
+async function measure(name: TargetName, conversations: number): Promise<{ figures: Figures; ready: number; idle: number }> {
   await using telegram = await createTelegramEmulator({ keep: 1000 })
   await using model = await createModelEmulator({ keep: 10 })
   await using target = await startTarget(name, { telegram, model })
@@ -96,9 +96,13 @@ export async function measureOwnShare(conversations: number): Promise<void> {
 export async function measureTurns(): Promise<void> {
   const floor = await measure('floor', 200)
   show('floor, 200', floor.figures)
+  const asked = await measure('floor with history', 200)
+  show('floor with history, 200', asked.figures)
   const gateway = await measure('gateway', 200)
   show('gateway, 200', gateway.figures)
-  console.log(
-    `gateway/floor: turns/s ${(gateway.figures.turns / floor.figures.turns).toFixed(2)}, CPU per turn ${(gateway.figures.cpu / floor.figures.cpu).toFixed(2)}; ready after ${gateway.ready.toFixed(0)} ms, idle RSS ${gateway.idle.toFixed(0)} MB`,
-  )
+  for (const [name, { figures }] of [['floor', floor] as const, ['floor with history', asked] as const]) {
+    const { turns, cpu } = gateway.figures
+    console.log(`gateway/${name}: turns/s ${(turns / figures.turns).toFixed(2)}, CPU per turn ${(cpu / figures.cpu).toFixed(2)}`)
+  }
+  console.log(`ready after ${gateway.ready.toFixed(0)} ms, idle RSS ${gateway.idle.toFixed(0)} MB`)
 }

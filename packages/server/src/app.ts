@@ -54,6 +54,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const store = opened.use(await openStore({ path: config.databasePath, sealer: security.createSealer(key), clock, newId }))
   const blobs = createBlobs(join(config.dataFolder, 'files'), key.derive('files'))
   const client = opened.use(security.createFetch())
+  let guardedFetch = security.createGuardedFetch(config)
   const tokens = security.createTokens({ users: store.users, key, clock, newId })
   const live = createSingleLive()
   const broker = opened.use(createEmbeddedBroker())
@@ -119,6 +120,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     guards: {
       authorize: security.authorize,
       verifyWebhook: security.verifyWebhook,
+      fetch: (url, options) => guardedFetch(url, options),
       verifyToken: tokens.verify,
       hashPassword: security.hashPassword,
       checkPassword: security.checkPassword,
@@ -268,6 +270,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         keyFile: config.keyFile,
         resources: config.resources,
       }
+      guardedFetch = security.createGuardedFetch(config)
       models.update(config.models)
       await accounts.update(withWeb(config.accounts))
       return restart

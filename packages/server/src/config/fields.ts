@@ -57,8 +57,18 @@ export const rootFields: Readonly<Record<string, Field>> = {
   },
   security: {
     type: 'object',
-    description: { en: 'Keys.', zh: '密钥。' },
+    description: { en: 'Keys, and what may be reached.', zh: '密钥与可访问范围。' },
     fields: {
+      private_addresses: {
+        type: 'array',
+        items: { type: 'string' },
+        default: [],
+        description: {
+          en: 'Addresses and networks beside the public ones that may be fetched when a user, a model or a file names them, on any port. Open only what everybody who may write to the assistant may see.',
+          zh: '除公网外，当用户、模型或文件给出地址时允许访问的地址与网段（任意端口）。请仅开放所有可与助手对话的人都可查看的内容。',
+        },
+        examples: [['10.20.0.0/16']],
+      },
       key_file: {
         type: 'string',
         default: 'posthouse.key',

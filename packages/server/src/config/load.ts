@@ -41,6 +41,8 @@ export interface Config {
   readonly databasePath: string
   readonly dataFolder: string
   readonly keyFile: string
+  /** Networks that are opened for addresses that others name. */
+  readonly privateAddresses: readonly string[]
   readonly resources: {
     readonly maxConcurrency: number
     readonly maxWaiting: number
@@ -214,6 +216,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
     databasePath,
     dataFolder: dirname(databasePath),
     keyFile: resolve(folder, String(security?.key_file)),
+    privateAddresses: security?.private_addresses ?? [],
     resources: {
       maxConcurrency: resources?.max_concurrency ?? 0,
       maxWaiting: resources?.max_waiting ?? 0,

@@ -1,5 +1,5 @@
 /** The guards as the parts see them; each stands in one place in `security/`. */
-import type { WebhookVerification } from '@posthouse/contract'
+import type { FetchOptions, FetchResponse, WebhookVerification } from '@posthouse/contract'
 
 export const scopes = ['chat', 'admin', 'metrics'] as const
 export type Scope = (typeof scopes)[number]
@@ -18,6 +18,17 @@ export interface Principal {
 /** What may be done: talk, see or change a thing of one's own, administer, read metrics. */
 export type Action = 'chat' | 'own' | 'administer' | 'observe'
 
+/**
+ * Fetches what a user, a model or a file named. Public addresses only, http and https on their usual ports, and what the owner opened; at most
+ * five redirects, each judged anew, without credentials to another origin. `maxBytes`: of the body, 10 MiB unless given. `timeout`:
+ * milliseconds for everything, 30 s unless given. The body must be read, or left by breaking the loop.
+ * @throws PosthouseError `address-refused`; `too-large`, also while the body is read. @throws FetchError when no whole answer came.
+ */
+export type GuardedFetch = (
+  url: string,
+  options?: FetchOptions & { readonly maxBytes?: number; readonly timeout?: number },
+) => Promise<FetchResponse & { readonly url: string }>
+
 export interface Guards {
   /**
    * Lets the action pass and answers who does it. `own` needs the loaded thing: a thing of somebody else does not exist for the caller.
@@ -25,6 +36,7 @@ export interface Guards {
    */
   authorize(principal: Principal | undefined, action: Action, thing?: { readonly owner: string | undefined }): Principal
   verifyWebhook(verification: WebhookVerification, headers: Readonly<Record<string, string | string[] | undefined>>): boolean
+  readonly fetch: GuardedFetch
   /** Whom a bearer token speaks for. */
   verifyToken(token: string): Promise<Principal | undefined>
   hashPassword(password: string): Promise<string>

@@ -1,4 +1,4 @@
-/** The one HTTP client of the gateway: pooled, kept alive, with a limit for every wait. */
+/** The one HTTP client of the gateway, for addresses that its owner configured: pooled, kept alive, with a limit for every wait. */
 import { FetchError, type FetchOptions, type FetchResponse, type Fetch as PosthouseFetch } from '@posthouse/contract'
 import { Agent, type Dispatcher } from 'undici'
 
@@ -35,7 +35,8 @@ export function createFetch(options: { readonly connectTimeout?: number; readonl
   }
 }
 
-async function send(agent: Agent, url: string, options: FetchOptions): Promise<FetchResponse> {
+/** One request through `agent`. @throws {FetchError} */
+export async function send(agent: Agent, url: string, options: FetchOptions): Promise<FetchResponse> {
   let target: URL
   try {
     target = new URL(url)
@@ -82,7 +83,16 @@ function toResponse(response: Dispatcher.ResponseData): FetchResponse {
     headers,
     body: guarded(response.body),
     text,
-    json: async () => JSON.parse(await text()) as unknown,
+    json: async () => parseJson(await text()),
+  }
+}
+
+/** @throws {FetchError} in words that do not quote what came. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new FetchError('broken', 'the answer is not valid JSON')
   }
 }
 

@@ -119,6 +119,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     log,
     guards: {
       authorize: security.authorize,
+      mayBePlatform: security.mayBePlatform,
       verifyWebhook: security.verifyWebhook,
       fetch: (url, options) => guardedFetch(url, options),
       verifyToken: tokens.verify,

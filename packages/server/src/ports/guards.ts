@@ -29,13 +29,22 @@ export type GuardedFetch = (
   options?: FetchOptions & { readonly maxBytes?: number; readonly timeout?: number },
 ) => Promise<FetchResponse & { readonly url: string }>
 
+/** A webhook as it came: names of headers in lower case, the body's raw bytes. */
+export interface WebhookCall {
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: Uint8Array
+}
+
 export interface Guards {
   /**
    * Lets the action pass and answers who does it. `own` needs the loaded thing: a thing of somebody else does not exist for the caller.
    * @throws PosthouseError `unauthorized`, `forbidden`, `not-found`.
    */
   authorize(principal: Principal | undefined, action: Action, thing?: { readonly owner: string | undefined }): Principal
-  verifyWebhook(verification: WebhookVerification, headers: Readonly<Record<string, string | string[] | undefined>>): boolean
+  /** Whether a webhook may still be the platform's own, as far as its headers tell: to be asked before its body is read. */
+  mayBePlatform(verification: WebhookVerification, headers: WebhookCall['headers'], now: number): boolean
+  /** Whether a webhook is the platform's own. `now`: epoch milliseconds. */
+  verifyWebhook(verification: WebhookVerification, call: WebhookCall, now: number): boolean
   readonly fetch: GuardedFetch
   /** Whom a bearer token speaks for. */
   verifyToken(token: string): Promise<Principal | undefined>

@@ -17,6 +17,7 @@ export const emptyGateway = {
   newId,
   guards: {
     authorize: security.authorize,
+    mayBePlatform: security.mayBePlatform,
     verifyWebhook: security.verifyWebhook,
     verifyToken: async () => undefined,
     passwordRule: security.passwordRule,

@@ -129,6 +129,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       scopesOf: security.scopesOf,
       newSecret: security.newSecret,
       hashSecret: security.hashSecret,
+      pseudonym: security.createPseudonyms(key),
     },
     receive: (sent) => receiveSent(sent),
     stop: pipeline.stop,

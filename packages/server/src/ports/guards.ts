@@ -54,4 +54,6 @@ export interface Guards {
   scopesOf(role: Principal['role']): readonly Scope[]
   newSecret(): { readonly secret: string; readonly hash: string }
   hashSecret(secret: string): string
+  /** What stands for a name that a caller chose, wherever it would stand in plain. */
+  pseudonym(name: string): string
 }

@@ -15,7 +15,11 @@ const webFolder = join(import.meta.dirname, '../../../web/dist')
 
 export async function start({ config: given, terminal }: Call): Promise<void> {
   const { t } = terminal
-  const log = createLogger({ debug: process.env.AI_DEBUG === 'true', terminal: process.stdout.isTTY === true && !terminal.json })
+  const forPeople = process.stdout.isTTY === true && !terminal.json
+  const log = createLogger({
+    debug: process.env.AI_DEBUG === 'true',
+    terminal: forPeople ? (process.env.NO_COLOR === undefined ? 'coloured' : 'plain') : undefined,
+  })
   const path = findConfig(given, process.env, process.cwd())
   const since = path === undefined ? undefined : stateOf(path)
   const loaded = loadHere(given)

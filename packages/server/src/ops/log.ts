@@ -9,7 +9,8 @@ const DEPTH = 5
 
 export function createLogger(options: {
   readonly debug: boolean
-  readonly terminal: boolean
+  /** For a person at a terminal, with or without colours; else JSON lines. */
+  readonly terminal: 'coloured' | 'plain' | undefined
   readonly stream?: NodeJS.WritableStream
 }): AppLogger {
   const target = options.stream ?? process.stdout
@@ -20,7 +21,7 @@ export function createLogger(options: {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }), log: (fields) => clean(fields, 0) as Record<string, unknown> },
     },
-    options.terminal ? forPeople(target) : target,
+    options.terminal ? forPeople(target, options.terminal === 'coloured') : target,
   )
 }
 
@@ -48,8 +49,7 @@ function describe(error: Error, depth: number): object {
 const COLOURS: Record<string, string> = { debug: '\x1b[90m', info: '\x1b[36m', warn: '\x1b[33m', error: '\x1b[31m', fatal: '\x1b[31m' }
 
 /** One line a record: time, level, words, fields. Control characters of others do not reach the terminal. */
-function forPeople(target: NodeJS.WritableStream): Writable {
-  const colour = process.env.NO_COLOR === undefined
+function forPeople(target: NodeJS.WritableStream, colour: boolean): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
       const { level, time, msg, err, ...fields } = JSON.parse(chunk.toString()) as Record<string, unknown>

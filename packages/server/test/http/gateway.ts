@@ -52,7 +52,8 @@ export interface Gateway extends AsyncDisposable {
 }
 
 export interface GatewayOptions {
-  readonly config?: Record<string, unknown>
+  /** A function gets the address of the model. */
+  readonly config?: Record<string, unknown> | ((model: string) => Record<string, unknown>)
   readonly model?: Parameters<typeof createModelEmulator>[0]
   readonly env?: NodeJS.ProcessEnv
 }
@@ -60,8 +61,9 @@ export interface GatewayOptions {
 export const password = 'correct horse battery'
 
 /** Starts a gateway with an account and a model that echoes. */
-export async function startGateway({ config = {}, model: options = {}, env = {} }: GatewayOptions = {}): Promise<Gateway> {
+export async function startGateway({ config: given = {}, model: options = {}, env = {} }: GatewayOptions = {}): Promise<Gateway> {
   const model = await createModelEmulator({ keys: 'any', models: 'any', ...options })
+  const config = typeof given === 'function' ? given(model.url) : given
   const posthouse = createPosthouse({
     models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } },
     ...config,

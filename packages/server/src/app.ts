@@ -16,7 +16,7 @@ import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import * as security from './security/index.ts'
-import { createBlobs, holdFolder, openStore } from './storage/index.ts'
+import { createBlobs, createQuota, holdFolder, openStore } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
 import { version } from './version.ts'
 
@@ -52,7 +52,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const folder = opened.use(holdFolder(config.dataFolder, basename(config.databasePath)))
   const key = security.loadKey(config.keyFile, folder.hasData)
   const store = opened.use(await openStore({ path: config.databasePath, sealer: security.createSealer(key), clock, newId }))
-  const blobs = createBlobs(join(config.dataFolder, 'files'), key.derive('files'))
+  const { maxStored: all, maxStoredPerOwner: each } = config.resources
+  const blobs = createQuota(createBlobs(join(config.dataFolder, 'files'), key.derive('files')), store.files, { all, each })
   const client = opened.use(security.createFetch())
   let guardedFetch = security.createGuardedFetch(config)
   const tokens = security.createTokens({ users: store.users, key, clock, newId })

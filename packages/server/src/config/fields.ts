@@ -128,6 +128,23 @@ export const rootFields: Readonly<Record<string, Field>> = {
         default: '50MB',
         description: { en: 'Largest file that may be uploaded.', zh: '上传文件的大小上限。' },
       },
+      max_stored: {
+        type: 'string',
+        format: 'size',
+        minimum: 1024,
+        default: '20GB',
+        description: { en: 'All files together; more are refused.', zh: '全部文件的总大小；超出时拒绝。' },
+      },
+      max_stored_per_owner: {
+        type: 'string',
+        format: 'size',
+        minimum: 1024,
+        default: '2GB',
+        description: {
+          en: 'Files that one person uploaded, or that came in one conversation of a chat tool.',
+          zh: '单个用户上传的文件，或聊天工具中单个对话的文件总大小。',
+        },
+      },
       requests_per_minute: {
         type: 'integer',
         minimum: 1,

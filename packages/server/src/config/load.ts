@@ -49,6 +49,8 @@ export interface Config {
     readonly maxWaitingPerConversation: number
     readonly timeout: number
     readonly maxFile: number
+    readonly maxStored: number
+    readonly maxStoredPerOwner: number
     readonly requestsPerMinute: number
   }
   readonly assistant: { readonly instructions: string; readonly contextTokens: number; readonly coalesce: number }
@@ -223,6 +225,8 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       maxWaitingPerConversation: resources?.max_waiting_per_conversation ?? 0,
       timeout: resources?.timeout ?? 0,
       maxFile: resources?.max_file ?? 0,
+      maxStored: resources?.max_stored ?? 0,
+      maxStoredPerOwner: resources?.max_stored_per_owner ?? 0,
       requestsPerMinute: resources?.requests_per_minute ?? 0,
     },
     assistant: {

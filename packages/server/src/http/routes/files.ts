@@ -33,7 +33,7 @@ export function fileRoutes(routes: Routes, gateway: Gateway, maxFile: number): v
       const id = newId()
       const { head, bytes } = await peek(whole(part.file), SNIFF)
       if (head.length === 0) throw new PosthouseError('invalid', 'file: empty')
-      const size = await blobs.put(id, bytes, maxFile)
+      const size = await blobs.put(id, bytes, maxFile, userId)
       const mime = (await fileTypeFromBuffer(head))?.mime ?? textMime(part.filename, head)
       const file = { id, owner: userId, kind: kindOf(mime), name: cleanName(part.filename), mime, size }
       await store.files.add(file)

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createGateway, type Gateway } from '../app.ts'
 import { catalog } from '../catalog.ts'
-import { type FileState, findConfig, type Loaded, loadConfig, stateOf, watchFile } from '../config/index.ts'
+import { type FileStates, findConfig, type Loaded, loadConfig, statesOf, watchFile } from '../config/index.ts'
 import { type AppLogger, createLogger } from '../ops/index.ts'
 import type { Call } from './call.ts'
 import { problemLines } from './config.ts'
@@ -21,7 +21,8 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
     terminal: forPeople ? (process.env.NO_COLOR === undefined ? 'coloured' : 'plain') : undefined,
   })
   const path = findConfig(given, process.env, process.cwd())
-  const since = path === undefined ? undefined : stateOf(path)
+  // Read once to learn which files it refers to: their states are taken before what counts is read.
+  const since = statesOf(path === undefined ? [] : [path, ...loadHere(given).files])
   const loaded = loadHere(given)
   const told = problemLines(loaded, terminal)
   if (!loaded.config) {
@@ -85,19 +86,22 @@ function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Term
 }
 
 /** A valid change is taken over, an invalid one is told and the running configuration stays. */
-function followConfig(path: string, since: FileState, gateway: Gateway, log: AppLogger): Disposable {
+function followConfig(path: string, since: FileStates, gateway: Gateway, log: AppLogger): Disposable {
+  let files: readonly string[] = [...since.keys()].filter((file) => file !== path)
   return watchFile(path, since, async () => {
     try {
       const loaded = loadConfig(path, catalog, process.env, dirname(path))
+      files = loaded.files
       const problems = loaded.problems.map(({ text }) => text.en)
       if (!loaded.config) {
         log.error({ problems }, 'the changed configuration has errors; the running one stays')
-        return
+        return files
       }
       const needsRestart = await gateway.reconfigure(loaded.config)
       log.info({ problems, needsRestart }, 'the changed configuration was taken over')
     } catch (error) {
       log.error({ err: error }, 'the changed configuration could not be taken over')
     }
+    return files
   })
 }

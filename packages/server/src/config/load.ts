@@ -71,6 +71,8 @@ export interface Loaded {
   readonly config: Config | undefined
   readonly problems: readonly PlacedProblem[]
   readonly notices: readonly Bilingual[]
+  /** Files that the configuration refers to: a change of one is a change of the configuration. */
+  readonly files: readonly string[]
   /** The value at a path as the file has it, its references not resolved; undefined where the file says nothing. */
   written(path: readonly (string | number)[]): unknown
 }
@@ -102,6 +104,7 @@ export function loadConfig(path: string | undefined, catalog: Catalog, env: Node
     path,
     config: undefined,
     notices: [],
+    files: [],
     problems: [{ path: [], message: read.problem, text, account: undefined }],
     written: () => undefined,
   }
@@ -164,6 +167,7 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
       ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
     ],
     notices: forms.notices,
+    files: [...document.files],
     written: (keys) => document.written(forms.origin(keys)),
   }
 }

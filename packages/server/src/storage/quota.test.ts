@@ -25,12 +25,18 @@ function setUp(quota: { all: number; each: number }) {
   const sum = (wanted: (owner: string) => boolean) => kept.reduce((total, { owner, size }) => total + (wanted(owner) ? size : 0), 0)
   const used = async (owner: string) => ({ all: sum(() => true), own: sum((name) => name === owner) })
   const guarded = createQuota(blobs, { used }, quota)
+  let held = 0
+  /** Waits until so many puts stand at their gates. */
+  const standing = async (wanted: number) => {
+    while (held < wanted) await new Promise(setImmediate)
+  }
   const put = (owner: string, size: number, gate?: Promise<void>) =>
     guarded
       .put(
         'id',
         (async function* () {
           for (let left = size; left > 0; left -= KB) yield Buffer.alloc(Math.min(KB, left))
+          if (gate) held++
           await gate
         })(),
         100 * KB,
@@ -40,7 +46,7 @@ function setUp(quota: { all: number; each: number }) {
         () => 'kept',
         (error: unknown) => (isPosthouseError(error) ? `${error.code}: ${error.detail}` : String(error)),
       )
-  return { put, kept, total: () => sum(() => true) }
+  return { put, standing, kept, total: () => sum(() => true) }
 }
 
 describe('the quota of files', () => {
@@ -57,9 +63,10 @@ describe('the quota of files', () => {
   })
 
   it('counts what is under way, and gives it back when it ends or fails', async () => {
-    const { put, total } = setUp({ all: 10 * KB, each: 10 * KB })
+    const { put, standing, total } = setUp({ all: 10 * KB, each: 10 * KB })
     const gate = Promise.withResolvers<void>()
     const many = ['a', 'b', 'c'].map((owner) => put(owner, 3 * KB, gate.promise))
+    await standing(3)
     assert.match(await put('d', 3 * KB), /no-room/, 'nothing of them has a row yet')
     gate.resolve()
     assert.deepEqual(await Promise.all(many), ['kept', 'kept', 'kept'])

@@ -15,7 +15,7 @@ const words = {
 /** The report: kind, code and place. Its message may quote anything, and is left out. */
 export function crashReport(error: unknown, language: Language): string {
   const { name, code } = (error instanceof Error ? error : {}) as { name?: string; code?: unknown }
-  const frames = error instanceof Error ? framesOf(error) : ''
+  const frames = framesOf(error instanceof Error ? error : new Error())
   const kind = `${/^\w{1,64}$/.test(name ?? '') ? name : 'unknown'}${/^\w{1,64}$/.test(String(code ?? '')) ? ` ${code}` : ''}`
   return [
     ...words[language],

@@ -17,6 +17,9 @@ function written(work: (log: ReturnType<typeof createLogger>) => void, options: 
   return text
 }
 
+/** As a library would have made it. */
+const elsewhere = (error: Error) => Object.assign(error, { stack: `${error}\n    at work (file:///library/index.js:1:1)` })
+
 const thrownBy = (work: () => unknown): unknown => {
   try {
     return work()
@@ -38,6 +41,8 @@ describe('a log', () => {
       new Error(`a "${words}" and \`${words}\``),
       new Error(`outer: ${words}`, { cause: new TypeError(`inner: ${words}`, { cause: new SyntaxError(words) }) }),
       Object.assign(new Error('with fields'), { input: words, body: { text: words } }),
+      elsewhere(new Error(words, { cause: elsewhere(new Error(words)) })),
+      Object.assign(new TypeError(words), { stack: undefined }),
     ]
     for (const error of errors) {
       assert.ok(error instanceof Error)
@@ -46,10 +51,11 @@ describe('a log', () => {
         assert.match(text, /it failed/)
         assert.doesNotMatch(text, new RegExp(words), String(error))
       }
-      assert.match(
-        written((log) => log.error({ err: error }, 'it failed')),
-        /log\.test\.ts:\d+/,
-      )
+      if (error.stack)
+        assert.match(
+          written((log) => log.error({ err: error }, 'it failed')),
+          /\.[tj]s:\d+/,
+        )
     }
   })
 

@@ -67,14 +67,21 @@ function describe(error: Error, depth: number): object {
   }
 }
 
-/** Errors of the language and its libraries quote what they were given; ours, and those of the system, do not. */
+/** Errors of the language and its libraries say whatever they were given; ours, and those of the system, do not. */
 const FOREIGN = /^(Error|AggregateError|AssertionError|EvalError|RangeError|ReferenceError|SyntaxError|TypeError|URIError|DOMException)$/
 
 function messageOf(error: Error): string {
   const { syscall, errcode } = error as { syscall?: unknown; errcode?: unknown }
   if (!FOREIGN.test(error.name) || syscall !== undefined || errcode !== undefined) return error.message
-  if (error instanceof SyntaxError) return 'not valid JSON'
+  if (error instanceof SyntaxError || !isMadeHere(error)) return '…'
   return error.message.replace(/(["'`])(?:(?!\1)[\s\S])+\1/g, '$1…$1').replace(/: [\s\S]*$/, ': …')
+}
+
+const HERE = new URL('..', import.meta.url).href
+
+/** Whether our own code made it, whose words are ours but for what they quote. */
+function isMadeHere(error: Error): boolean {
+  return framesOf(error).split('\n', 1)[0]?.includes(HERE) ?? false
 }
 
 const COLOURS: Record<string, string> = { debug: '\x1b[90m', info: '\x1b[36m', warn: '\x1b[33m', error: '\x1b[31m', fatal: '\x1b[31m' }

@@ -39,7 +39,7 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
     const conversationId = asked.conversation_id ?? newId()
     if (asked.conversation_id) {
       const found = await store.conversations.find(conversationId)
-      // Conversations of before 0.2 have the name itself.
+      // Conversations of earlier versions have the name itself.
       if (asked.user && found?.owner === `${userId}/${asked.user}`) owner = found.owner
       if (found && (found.owner !== owner || found.account !== 'api')) throw new PosthouseError('not-found')
     }

@@ -37,9 +37,7 @@ function hiding(target: NodeJS.WritableStream, secrets: () => Iterable<string>):
     write(line) {
       let text = line
       for (const secret of secrets()) {
-        text = text.replaceAll(secret, '[secret]')
-        const escaped = JSON.stringify(secret).slice(1, -1)
-        if (escaped !== secret) text = text.replaceAll(escaped, '[secret]')
+        text = text.replaceAll(secret, '[secret]').replaceAll(JSON.stringify(secret).slice(1, -1), '[secret]')
       }
       target.write(text)
     },

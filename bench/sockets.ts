@@ -1,7 +1,7 @@
 /** What idle web chats cost: a thousand open sockets, each subscribed to a conversation. */
 import { randomUUID } from 'node:crypto'
 import { createModelEmulator, createTelegramEmulator } from '@posthouse/testkit'
-import { WebSocket } from 'ws'
+import { WebSocket } from 'undici'
 import { signUp } from './person.ts'
 import { startTarget, usage } from './target.ts'
 
@@ -19,10 +19,9 @@ export async function measureSockets(): Promise<void> {
   const open = async () => {
     const socket = new WebSocket(`${target.url.replace('http', 'ws')}/ws`, { headers })
     sockets.push(socket)
-    socket.on('error', () => {})
-    await new Promise<void>((resolve, reject) => {
-      socket.once('open', () => resolve())
-      socket.once('unexpected-response', (_, response) => reject(new Error(`a socket was refused: ${response.statusCode}`)))
+    await new Promise((resolve, reject) => {
+      socket.addEventListener('open', resolve)
+      socket.addEventListener('error', ({ error }) => reject(error instanceof Error ? error : new Error('a socket was refused')))
     })
     socket.send(JSON.stringify({ type: 'subscribe', conversation_id: randomUUID(), after: 0 }))
   }
@@ -37,5 +36,5 @@ export async function measureSockets(): Promise<void> {
   console.log(
     `${SOCKETS} idle sockets (${alive - 20} still open after ${QUIET / 1000} s): RSS ${before.rss.toFixed(0)} -> ${after.rss.toFixed(0)} MB, ${(after.rss - before.rss).toFixed(0)} MB more`,
   )
-  for (const socket of sockets) socket.terminate()
+  for (const socket of sockets) socket.close()
 }

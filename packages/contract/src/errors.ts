@@ -20,6 +20,16 @@ export const errorTable = {
   },
   invalid: { status: 400, en: 'The request is not valid. The detail names the field.', zh: '请求无效。详情中指出了具体字段。' },
   'too-large': { status: 413, en: 'This is larger than allowed. Send less.', zh: '内容超过上限。请减小后重试。' },
+  'no-room': {
+    status: 413,
+    en: 'There is no room for more files. Delete conversations with files, or ask the administrator to raise the limit.',
+    zh: '文件空间已满。请删除带有文件的对话，或请管理员提高上限。',
+  },
+  'address-refused': {
+    status: 400,
+    en: 'This address may not be fetched. Name a public http or https address; others are opened by the administrator (security.private_addresses).',
+    zh: '不允许访问该地址。请使用公网 http 或 https 地址；其他地址须由管理员在 security.private_addresses 中开放。',
+  },
   unsupported: { status: 415, en: 'This content type is not accepted here.', zh: '此处不接受该内容类型。' },
   'rate-limited': {
     status: 429,

@@ -55,5 +55,33 @@ export interface WebhookResponse {
   readonly body?: string
 }
 
-/** How a platform proves that a call is its own; checked in one place over the raw bytes and in constant time. */
-export type WebhookVerification = { readonly kind: 'token'; readonly header: string; readonly secret: string }
+/**
+ * How a platform proves that a call is its own, as data; checked in one place over the raw bytes and in constant time.
+ *
+ * - `token`: the header is the secret. `hmac`: the header is a keyed digest of `signed`, `digest`: a plain digest of `signed`, which has the
+ *   secret among its parts. `ed25519`: the header is a signature.
+ */
+export type WebhookVerification =
+  | { readonly kind: 'token'; readonly header: string; readonly secret: string }
+  | (Signature & {
+      readonly kind: 'hmac' | 'digest'
+      readonly algorithm: 'sha1' | 'sha256' | 'sha512'
+      readonly secret: string
+      /** How the secret is written; `utf8` unless given. */
+      readonly secretEncoding?: 'utf8' | 'hex' | 'base64'
+    })
+  /** The 32 bytes of the key, written in hexadecimal. */
+  | (Signature & { readonly kind: 'ed25519'; readonly publicKey: string })
+
+interface Signature {
+  readonly header: string
+  readonly encoding: 'hex' | 'base64'
+  /** Stands before the signature: `sha256=`. */
+  readonly prefix?: string
+  /** What is signed, put together in this order; the body alone unless given. */
+  readonly signed?: readonly SignedPart[]
+  /** When it was signed: farther than `window` milliseconds from now it is refused. Belongs among `signed`, or proves nothing. */
+  readonly time?: { readonly header: string; readonly unit: 's' | 'ms'; readonly window: number }
+}
+
+export type SignedPart = 'body' | 'secret' | { readonly header: string } | { readonly text: string }

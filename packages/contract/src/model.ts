@@ -27,6 +27,22 @@ export interface ModelRequest {
   readonly tools?: readonly ToolDeclaration[]
   readonly maxTokens?: number
   readonly temperature?: number
+  readonly topP?: number
+  readonly presencePenalty?: number
+  readonly frequencyPenalty?: number
+  readonly seed?: number
+  /** How long a reasoning model may think, in the provider's own words. */
+  readonly reasoningEffort?: string
+  /** The answer ends before the first of these. */
+  readonly stop?: readonly string[]
+  /** As the model likes (unless given), no tool, at least one, or this one. */
+  readonly toolChoice?: 'none' | 'required' | { readonly name: string }
+  /** `false`: at most one tool call in an answer. */
+  readonly parallelToolCalls?: boolean
+  /** The form of the answer; free text unless given. */
+  readonly responseFormat?:
+    | { readonly type: 'json' }
+    | { readonly type: 'schema'; readonly name: string; readonly schema: Readonly<Record<string, unknown>>; readonly strict?: boolean }
 }
 
 /** Tokens as the provider counted them. */
@@ -87,7 +103,8 @@ export interface Model {
   readonly id: string
   readonly vision: boolean
   /**
-   * Streams the answer. Ends with an `end` event or throws {@link ModelError}; leaving the loop or firing the signal closes the
+   * Streams the answer. Ends with an `end` event or throws {@link ModelError} (`invalid`, with the field's name, for a wish that the provider
+   * has no word for: nothing asked for is left out in silence); leaving the loop or firing the signal closes the
    * connection to the provider at once.
    */
   stream(request: ModelRequest, signal: AbortSignal): AsyncIterable<ModelEvent>

@@ -16,7 +16,7 @@ import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import * as security from './security/index.ts'
-import { createBlobs, holdFolder, openStore } from './storage/index.ts'
+import { createBlobs, createQuota, holdFolder, openStore } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
 import { version } from './version.ts'
 
@@ -52,8 +52,10 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const folder = opened.use(holdFolder(config.dataFolder, basename(config.databasePath)))
   const key = security.loadKey(config.keyFile, folder.hasData)
   const store = opened.use(await openStore({ path: config.databasePath, sealer: security.createSealer(key), clock, newId }))
-  const blobs = createBlobs(join(config.dataFolder, 'files'), key.derive('files'))
+  const { maxStored: all, maxStoredPerOwner: each } = config.resources
+  const blobs = createQuota(createBlobs(join(config.dataFolder, 'files'), key.derive('files')), store.files, { all, each })
   const client = opened.use(security.createFetch())
+  let guardedFetch = security.createGuardedFetch(config)
   const tokens = security.createTokens({ users: store.users, key, clock, newId })
   const live = createSingleLive()
   const broker = opened.use(createEmbeddedBroker())
@@ -118,7 +120,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     log,
     guards: {
       authorize: security.authorize,
+      mayBePlatform: security.mayBePlatform,
       verifyWebhook: security.verifyWebhook,
+      fetch: (url, options) => guardedFetch(url, options),
       verifyToken: tokens.verify,
       hashPassword: security.hashPassword,
       checkPassword: security.checkPassword,
@@ -126,6 +130,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       scopesOf: security.scopesOf,
       newSecret: security.newSecret,
       hashSecret: security.hashSecret,
+      pseudonym: security.createPseudonyms(key),
     },
     receive: (sent) => receiveSent(sent),
     stop: pipeline.stop,
@@ -268,6 +273,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         keyFile: config.keyFile,
         resources: config.resources,
       }
+      guardedFetch = security.createGuardedFetch(config)
       models.update(config.models)
       await accounts.update(withWeb(config.accounts))
       return restart

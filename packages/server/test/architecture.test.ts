@@ -1,9 +1,10 @@
 /** The laws of design that a machine can hold: direction of imports, homes of libraries, names of files, no cycles. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { checkArchitecture, readSources, type Violation } from './architecture.ts'
+import { checkPowers, powers } from './guards.ts'
 
 const packages = join(import.meta.dirname, '../..')
 const source = join(packages, 'server/src')
@@ -34,8 +35,25 @@ describe('architecture', () => {
     for (const violation of expected) assert.ok(found.has(violation), `not found: ${violation}`)
   })
 
-  it('the contract imports nothing', () => {
-    for (const { path, imports } of readSources(join(packages, 'contract/src'))) {
+  it('finds no misuse of a guarded power where there is none', () => {
+    const found = checkArchitecture(planted).filter(({ file, rule }) => rule === 'guard' && file === 'guards/harmless.ts')
+    assert.deepEqual(found, [])
+  })
+
+  it('has a planted use of every guarded power, and no home that is gone', () => {
+    const told = checkArchitecture(planted).filter(({ rule }) => rule === 'guard')
+    for (const { name } of powers)
+      assert.ok(
+        told.some(({ detail }) => detail.includes(`: ${name} live`)),
+        `no example of ${name}`,
+      )
+    for (const home of powers.flatMap(({ homes }) => homes)) assert.ok(existsSync(join(source, home)), `${home} is gone`)
+  })
+
+  it('the contract imports nothing, and has no guarded power', () => {
+    const contract = join(packages, 'contract/src')
+    for (const { path, imports } of readSources(contract)) {
+      assert.deepEqual(checkPowers(contract, path), [], path)
       assert.deepEqual(
         imports.filter((specifier) => !specifier.startsWith('./')),
         [],

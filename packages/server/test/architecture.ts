@@ -2,11 +2,12 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { parseSync } from 'oxc-parser'
+import { checkPowers } from './guards.ts'
 
 export interface Violation {
   /** Path from the source root. */
   readonly file: string
-  readonly rule: 'direction' | 'door' | 'library' | 'channel files' | 'cycle' | 'stage'
+  readonly rule: 'direction' | 'door' | 'library' | 'channel files' | 'cycle' | 'stage' | 'guard'
   readonly detail: string
 }
 
@@ -100,6 +101,7 @@ function checkFile(root: string, { path, imports }: SourceFile): Violation[] {
   if (part === 'channels' && inner && !CHANNEL_FILES.includes(name)) {
     found.push({ file: path, rule: 'channel files', detail: `a channel has ${CHANNEL_FILES.join(', ')} and no ${name}` })
   }
+  for (const detail of checkPowers(root, path)) found.push({ file: path, rule: 'guard', detail })
   for (const specifier of imports) {
     if (!specifier.startsWith('.')) {
       const problem = checkLibrary(path, specifier)

@@ -125,7 +125,8 @@ export function createAccounts(parts: {
       routes: {
         url: publicUrl && `${publicUrl}/api/webhook/${account}`,
         webhook(verification, handle) {
-          if (verification.secret === '') throw new PosthouseError('invalid', 'a webhook needs a secret')
+          if ((verification.kind === 'ed25519' ? verification.publicKey : verification.secret) === '')
+            throw new PosthouseError('invalid', 'a webhook needs a secret')
           entry.webhook = {
             verification,
             handle: async (request) => {

@@ -93,7 +93,7 @@ export async function askModel(
   signal: AbortSignal = AbortSignal.timeout(PATIENCE),
 ): Promise<{ text: string; firstToken: number; total: number }> {
   await using client: FetchClient = createFetch()
-  const model: Model = provider.create(settings, { id, fetch: client.fetch, log: createLogger({ debug: false, terminal: false }) })
+  const model: Model = provider.create(settings, { id, fetch: client.fetch, log: createLogger({ debug: false, terminal: undefined }) })
   const started = systemClock.elapsed()
   const since = () => Math.round(systemClock.elapsed() - started)
   let text = ''

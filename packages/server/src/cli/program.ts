@@ -2,12 +2,14 @@
 import { Command, CommanderError, type Command as CommandType } from 'commander'
 import { version } from '../version.ts'
 import { type CommandSpec, commandGroups, commandTable, globalOptions } from './commands.ts'
+import { endWithReport } from './crash.ts'
 import { findLanguage, type Language } from './language.ts'
 import { type CliError, createTerminal, nextLine, type Words } from './terminal.ts'
 import { titles, translateUsage } from './usage.ts'
 
 export async function run(args: readonly string[]): Promise<void> {
   const language = findLanguage(configOf(args), process.env, process.cwd())
+  endWithReport(language)
   const json = args.includes('--json')
   // A reader that has seen enough (`| head`) is no failure; a gateway goes on without the reader of its log.
   process.stdout.on('error', () => {

@@ -3,22 +3,33 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createGateway, type Gateway } from '../app.ts'
 import { catalog } from '../catalog.ts'
-import { type FileState, findConfig, type Loaded, loadConfig, stateOf, watchFile } from '../config/index.ts'
+import { type FileStates, findConfig, type Loaded, loadConfig, statesOf, watchFile } from '../config/index.ts'
 import { type AppLogger, createLogger } from '../ops/index.ts'
 import type { Call } from './call.ts'
 import { problemLines } from './config.ts'
+import { logCrashes } from './crash.ts'
 import { loadHere } from './local.ts'
 import { explainFailure } from './remedy.ts'
 import { asCalled, CliError, type Terminal } from './terminal.ts'
 
+/** Secrets of this and of earlier configurations that are kept out of the log. */
+const MOST_SECRETS = 1000
 const webFolder = join(import.meta.dirname, '../../../web/dist')
 
 export async function start({ config: given, terminal }: Call): Promise<void> {
   const { t } = terminal
-  const log = createLogger({ debug: process.env.AI_DEBUG === 'true', terminal: process.stdout.isTTY === true && !terminal.json })
+  let secrets: readonly string[] = []
+  const forPeople = process.stdout.isTTY === true && !terminal.json
+  const log = createLogger({
+    debug: process.env.AI_DEBUG === 'true',
+    secrets: () => secrets,
+    terminal: forPeople ? (process.env.NO_COLOR === undefined ? 'coloured' : 'plain') : undefined,
+  })
   const path = findConfig(given, process.env, process.cwd())
-  const since = path === undefined ? undefined : stateOf(path)
+  // Read once to learn which files it refers to: their states are taken before what counts is read.
+  const since = statesOf(path === undefined ? [] : [path, ...loadHere(given).files])
   const loaded = loadHere(given)
+  secrets = loaded.secrets
   const told = problemLines(loaded, terminal)
   if (!loaded.config) {
     const refusal = t({
@@ -36,14 +47,20 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
     throw new CliError(t(words), 1, next ?? 'posthouse doctor')
   }
   greet(gateway, loaded, terminal)
-  const watching = path === undefined ? undefined : followConfig(path, since, gateway, log)
+  const watching =
+    path === undefined
+      ? undefined
+      : followConfig(path, since, gateway, log, (more) => {
+          // What an answer that is under way still uses is a secret as before.
+          secrets = [...new Set([...secrets, ...more])].slice(-MOST_SECRETS)
+        })
   const stopped = Promise.withResolvers<void>()
   const stop = (signal: NodeJS.Signals) => {
     log.info({ signal }, 'stopping: running answers may end first')
     stopped.resolve()
   }
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop)
-  process.on('unhandledRejection', (error) => log.error({ err: error }, 'an unhandled rejection'))
+  logCrashes(log)
   await stopped.promise
   watching?.[Symbol.dispose]()
   await gateway[Symbol.asyncDispose]()
@@ -81,19 +98,29 @@ function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Term
 }
 
 /** A valid change is taken over, an invalid one is told and the running configuration stays. */
-function followConfig(path: string, since: FileState, gateway: Gateway, log: AppLogger): Disposable {
+function followConfig(
+  path: string,
+  since: FileStates,
+  gateway: Gateway,
+  log: AppLogger,
+  hide: (secrets: readonly string[]) => void,
+): Disposable {
+  let files: readonly string[] = [...since.keys()].filter((file) => file !== path)
   return watchFile(path, since, async () => {
     try {
       const loaded = loadConfig(path, catalog, process.env, dirname(path))
+      files = loaded.files
+      hide(loaded.secrets)
       const problems = loaded.problems.map(({ text }) => text.en)
       if (!loaded.config) {
         log.error({ problems }, 'the changed configuration has errors; the running one stays')
-        return
+        return files
       }
       const needsRestart = await gateway.reconfigure(loaded.config)
       log.info({ problems, needsRestart }, 'the changed configuration was taken over')
     } catch (error) {
       log.error({ err: error }, 'the changed configuration could not be taken over')
     }
+    return files
   })
 }

@@ -12,6 +12,8 @@ export interface ConfigDocument {
   readonly problems: readonly Problem[]
   /** Values that came from `${...}`: no message may show them. */
   readonly secrets: ReadonlySet<string>
+  /** Files that `${file:...}` names, whether they could be read or not. */
+  readonly files: ReadonlySet<string>
   /** Line and column of a key, from 1; of the nearest part of the path that exists. */
   position(path: Path): { readonly line: number; readonly column: number }
   /** The value as it is written, before anything was put in; undefined where there is none. */
@@ -40,7 +42,13 @@ export function readText(path: string): { readonly text: string } | { readonly p
 
 /** Reads YAML. Aliases are bounded; tags of other languages, merge keys and several documents are refused. `path` is what relative `${file:...}` refer to. */
 export function readDocument(text: string, path: string, env: NodeJS.ProcessEnv): ConfigDocument {
-  const nothing = { value: {}, secrets: new Set<string>(), position: () => ({ line: 1, column: 1 }), written: () => undefined }
+  const nothing = {
+    value: {},
+    secrets: new Set<string>(),
+    files: new Set<string>(),
+    position: () => ({ line: 1, column: 1 }),
+    written: () => undefined,
+  }
   if (Buffer.byteLength(text) > MOST_BYTES) return { ...nothing, problems: [{ path: [], message: TOO_LARGE }] }
   const lines = new LineCounter()
   const document = parseDocument(text, {
@@ -66,7 +74,15 @@ export function readDocument(text: string, path: string, env: NodeJS.ProcessEnv)
       : words(`aliases (*) make the file too large; at most ${MOST_ALIASES}`, `别名（*）使内容过大；最多 ${MOST_ALIASES} 个`)
     return { ...nothing, problems: [{ path: [], message }] }
   }
-  const placing: Placing = { folder: dirname(resolve(path)), env, problems: [], secrets: new Set(), nodes: 0, excess: undefined }
+  const placing: Placing = {
+    folder: dirname(resolve(path)),
+    env,
+    problems: [],
+    secrets: new Set(),
+    files: new Set(),
+    nodes: 0,
+    excess: undefined,
+  }
   const placed = putSecrets(value, [], placing)
   const position = (keys: Path) => positionOf(document, lines, keys)
   if (placing.excess) return { ...nothing, position, problems: [placing.excess] }
@@ -74,6 +90,7 @@ export function readDocument(text: string, path: string, env: NodeJS.ProcessEnv)
     value: placed,
     problems: placing.problems,
     secrets: placing.secrets,
+    files: placing.files,
     position,
     written: (keys) => keys.reduce<unknown>((inner, key) => (inner as Record<string, unknown> | undefined)?.[key], value),
   }
@@ -117,6 +134,7 @@ interface Placing {
   readonly env: NodeJS.ProcessEnv
   readonly problems: Problem[]
   readonly secrets: Set<string>
+  readonly files: Set<string>
   nodes: number
   /** More than may be looked at: nothing else of the file is judged. */
   excess: Problem | undefined
@@ -151,7 +169,7 @@ const REFUSED_KEYS: ReadonlyMap<string, Bilingual> = new Map([
   ['__proto__', words('this key is not accepted', '不接受该键')],
 ])
 
-function putInto(text: string, path: Path, { folder, env, problems, secrets }: Placing): string {
+function putInto(text: string, path: Path, { folder, env, problems, secrets, files }: Placing): string {
   const problem = (en: string, zh: string) => {
     problems.push({ path, message: words(en, zh) })
     return ''
@@ -159,6 +177,7 @@ function putInto(text: string, path: Path, { folder, env, problems, secrets }: P
   const bare = /^\$(?:\{(\w{1,64})\}|([A-Z_][A-Z0-9_]{0,63}))$/.exec(text)
   if (bare) return problem(`write \${env:${bare[1] ?? bare[2]}} to refer to a variable`, `引用环境变量请写 \${env:${bare[1] ?? bare[2]}}`)
   return text.replace(REFERENCE, (_, kind: string, name: string) => {
+    if (kind === 'file') files.add(resolve(folder, name))
     const found = kind === 'env' ? env[name] : readSecret(resolve(folder, name))
     if (found !== undefined && found !== '') {
       secrets.add(found)

@@ -57,8 +57,18 @@ export const rootFields: Readonly<Record<string, Field>> = {
   },
   security: {
     type: 'object',
-    description: { en: 'Keys.', zh: '密钥。' },
+    description: { en: 'Keys, and what may be reached.', zh: '密钥与可访问范围。' },
     fields: {
+      private_addresses: {
+        type: 'array',
+        items: { type: 'string' },
+        default: [],
+        description: {
+          en: 'Addresses and networks beside the public ones that may be fetched when a user, a model or a file names them, on any port. Open only what everybody who may write to the assistant may see.',
+          zh: '除公网外，当用户、模型或文件给出地址时允许访问的地址与网段（任意端口）。请仅开放所有可与助手对话的人都可查看的内容。',
+        },
+        examples: [['10.20.0.0/16']],
+      },
       key_file: {
         type: 'string',
         default: 'posthouse.key',
@@ -117,6 +127,23 @@ export const rootFields: Readonly<Record<string, Field>> = {
         minimum: 1024,
         default: '50MB',
         description: { en: 'Largest file that may be uploaded.', zh: '上传文件的大小上限。' },
+      },
+      max_stored: {
+        type: 'string',
+        format: 'size',
+        minimum: 1024,
+        default: '20GB',
+        description: { en: 'All files together; more are refused.', zh: '全部文件的总大小；超出时拒绝。' },
+      },
+      max_stored_per_owner: {
+        type: 'string',
+        format: 'size',
+        minimum: 1024,
+        default: '2GB',
+        description: {
+          en: 'Files that one person uploaded, or that came in one conversation of a chat tool.',
+          zh: '单个用户上传的文件，或聊天工具中单个对话的文件总大小。',
+        },
       },
       requests_per_minute: {
         type: 'integer',

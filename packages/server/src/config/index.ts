@@ -12,4 +12,4 @@ export {
   parseConfig,
 } from './load.ts'
 export { formatUnit, nearest } from './validate.ts'
-export { type FileState, stateOf, watchFile } from './watch.ts'
+export { type FileStates, statesOf, watchFile } from './watch.ts'

@@ -41,12 +41,16 @@ export interface Config {
   readonly databasePath: string
   readonly dataFolder: string
   readonly keyFile: string
+  /** Networks that are opened for addresses that others name. */
+  readonly privateAddresses: readonly string[]
   readonly resources: {
     readonly maxConcurrency: number
     readonly maxWaiting: number
     readonly maxWaitingPerConversation: number
     readonly timeout: number
     readonly maxFile: number
+    readonly maxStored: number
+    readonly maxStoredPerOwner: number
     readonly requestsPerMinute: number
   }
   readonly assistant: { readonly instructions: string; readonly contextTokens: number; readonly coalesce: number }
@@ -67,6 +71,10 @@ export interface Loaded {
   readonly config: Config | undefined
   readonly problems: readonly PlacedProblem[]
   readonly notices: readonly Bilingual[]
+  /** What of it no line of a log may show. */
+  readonly secrets: readonly string[]
+  /** Files that the configuration refers to: a change of one is a change of the configuration. */
+  readonly files: readonly string[]
   /** The value at a path as the file has it, its references not resolved; undefined where the file says nothing. */
   written(path: readonly (string | number)[]): unknown
 }
@@ -98,6 +106,8 @@ export function loadConfig(path: string | undefined, catalog: Catalog, env: Node
     path,
     config: undefined,
     notices: [],
+    secrets: [],
+    files: [],
     problems: [{ path: [], message: read.problem, text, account: undefined }],
     written: () => undefined,
   }
@@ -160,8 +170,27 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
       ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
     ],
     notices: forms.notices,
+    secrets: secretsOf(document, endpoints, accounts),
+    files: [...document.files],
     written: (keys) => document.written(forms.origin(keys)),
   }
+}
+
+/** What came from outside of the file, and what stands in it where a secret belongs. */
+function secretsOf(document: ConfigDocument, endpoints: readonly EndpointConfig[], accounts: readonly AccountConfig[]): string[] {
+  const inPlace = [
+    ...endpoints.map(({ provider, settings }) => ({ fields: provider.settings.fields, settings })),
+    ...accounts.map(({ channel, settings }) => ({ fields: channel.settings.fields, settings })),
+  ].flatMap(({ fields, settings }) => Object.entries(fields).flatMap(([name, field]) => secretsIn(settings[name], field)))
+  return [...new Set([...document.secrets, ...inPlace])].filter((secret) => secret.length >= LEAST_SECRET)
+}
+
+function secretsIn(value: unknown, field: Field): readonly string[] {
+  if (typeof value === 'string') return field.format === 'secret' ? [value] : []
+  if (typeof value !== 'object' || value === null) return []
+  // Headers carry keys more often than not.
+  if (!field.fields) return field.type === 'object' ? Object.values(value).filter((entry) => typeof entry === 'string') : []
+  return Object.entries(field.fields).flatMap(([name, inner]) => secretsIn((value as Record<string, unknown>)[name], inner))
 }
 
 /** Problems of the document, told apart: of accounts, and the rest. */
@@ -214,12 +243,15 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
     databasePath,
     dataFolder: dirname(databasePath),
     keyFile: resolve(folder, String(security?.key_file)),
+    privateAddresses: security?.private_addresses ?? [],
     resources: {
       maxConcurrency: resources?.max_concurrency ?? 0,
       maxWaiting: resources?.max_waiting ?? 0,
       maxWaitingPerConversation: resources?.max_waiting_per_conversation ?? 0,
       timeout: resources?.timeout ?? 0,
       maxFile: resources?.max_file ?? 0,
+      maxStored: resources?.max_stored ?? 0,
+      maxStoredPerOwner: resources?.max_stored_per_owner ?? 0,
       requestsPerMinute: resources?.requests_per_minute ?? 0,
     },
     assistant: {

@@ -9,12 +9,16 @@ const PROXY_GROUPS = ['loopback', 'linklocal', 'uniquelocal']
 /** What of a configuration these rules look at. */
 interface Checked {
   readonly server: { readonly host: string; readonly publicUrl: string | undefined; readonly trustedProxies: readonly string[] }
+  readonly privateAddresses: readonly string[]
   readonly databasePath: string
   readonly keyFile: string
   readonly dataFolder: string
 }
 
-export function checkServer({ server, databasePath, keyFile, dataFolder }: Checked, isFolder: (path: string) => boolean): Problem[] {
+export function checkServer(
+  { server, privateAddresses, databasePath, keyFile, dataFolder }: Checked,
+  isFolder: (path: string) => boolean,
+): Problem[] {
   const problems: Problem[] = []
   const problem = (path: (string | number)[], en: string, zh: string) => problems.push({ path, message: words(en, zh) })
   if (server.host !== 'localhost' && isIP(server.host) === 0) {
@@ -35,6 +39,14 @@ export function checkServer({ server, databasePath, keyFile, dataFolder }: Check
       `应为地址、网段（10.0.0.0/8）或 ${PROXY_GROUPS.join('、')} 之一`,
     )
   })
+  privateAddresses.forEach((address, index) => {
+    if (isNetwork(address)) return
+    problem(
+      ['security', 'private_addresses', index],
+      'expected an address or a network (10.0.0.0/8), but not all of them',
+      '应为地址或网段（10.0.0.0/8），且不能是全部地址',
+    )
+  })
   if (isFolder(databasePath)) problem(['database', 'url'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
   if (isFolder(keyFile)) problem(['security', 'key_file'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
   const inside = relative(dataFolder, keyFile)
@@ -46,7 +58,7 @@ export function checkServer({ server, databasePath, keyFile, dataFolder }: Check
 function isNetwork(text: string): boolean {
   const [address = '', prefix, more] = text.split('/')
   const family = isIP(address)
-  if (family === 0 || more !== undefined) return false
+  if (family === 0 || more !== undefined || address.includes('%')) return false
   if (prefix === undefined) return true
   if (!/^\d{1,3}$/.test(prefix)) return false
   try {

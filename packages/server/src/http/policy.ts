@@ -17,13 +17,23 @@ declare module 'fastify' {
 
 const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
-export function enforcePolicy(app: FastifyInstance, hosts: ReadonlySet<string> | undefined): void {
+/** `strayLimit`: requests of one address in a minute for what is not there. */
+export function enforcePolicy(app: FastifyInstance, hosts: ReadonlySet<string> | undefined, strayLimit: number): void {
+  const limits = { max: strayLimit, timeWindow: 60_000, keyGenerator: (request: FastifyRequest) => `stray:${addressKey(request.ip)}` }
+  let tooOften: ReturnType<typeof app.createRateLimit> | undefined
   app.addHook('onRoute', (route) => {
     const name = `${String(route.method)} ${route.url}`
     if (!route.config?.policy) throw new Error(`route ${name} has no policy`)
     if ((route.config.rateLimit as unknown) === false) throw new Error(`route ${name} has no rate limit`)
   })
   app.addHook('onRequest', async (request) => {
+    if (request.is404) {
+      // No route: nothing of it is read, and guessing is bounded, too.
+      tooOften ??= app.createRateLimit(limits)
+      const limit = await tooOften(request)
+      if (!limit.isAllowed && limit.isExceeded) throw new PosthouseError('rate-limited', undefined, { retryAfter: limit.ttl })
+      throw new PosthouseError('not-found')
+    }
     const { policy } = request.routeOptions.config
     if (app.posthouse.draining && policy !== 'open') throw new PosthouseError('unavailable', 'shutting down', { retryAfter: 2000 })
     if (policy !== 'webhook' && !isOurHost(request.headers.host ?? '', hosts))

@@ -124,7 +124,7 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   app.setSerializerCompiler(serializerCompiler)
   readJson(app)
   answerErrors(app, gateway)
-  enforcePolicy(app, allowedHosts(options))
+  enforcePolicy(app, allowedHosts(options), options.requestsPerMinute * CALLERS_OF_ADDRESS)
   // By address, before anything is looked up; `identify` limits each caller.
   app.register(fastifyRateLimit, {
     global: true,

@@ -1,5 +1,5 @@
 /** The guards as the parts see them; each stands in one place in `security/`. */
-import type { WebhookVerification } from '@posthouse/contract'
+import type { FetchOptions, FetchResponse, WebhookVerification } from '@posthouse/contract'
 
 export const scopes = ['chat', 'admin', 'metrics'] as const
 export type Scope = (typeof scopes)[number]
@@ -18,13 +18,34 @@ export interface Principal {
 /** What may be done: talk, see or change a thing of one's own, administer, read metrics. */
 export type Action = 'chat' | 'own' | 'administer' | 'observe'
 
+/**
+ * Fetches what a user, a model or a file named. Public addresses only, http and https on their usual ports, and what the owner opened; at most
+ * five redirects, each judged anew, without credentials to another origin. `maxBytes`: of the body, 10 MiB unless given. `timeout`:
+ * milliseconds for everything, 30 s unless given. The body must be read, or left by breaking the loop.
+ * @throws PosthouseError `address-refused`; `too-large`, also while the body is read. @throws FetchError when no whole answer came.
+ */
+export type GuardedFetch = (
+  url: string,
+  options?: FetchOptions & { readonly maxBytes?: number; readonly timeout?: number },
+) => Promise<FetchResponse & { readonly url: string }>
+
+/** A webhook as it came: names of headers in lower case, the body's raw bytes. */
+export interface WebhookCall {
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: Uint8Array
+}
+
 export interface Guards {
   /**
    * Lets the action pass and answers who does it. `own` needs the loaded thing: a thing of somebody else does not exist for the caller.
    * @throws PosthouseError `unauthorized`, `forbidden`, `not-found`.
    */
   authorize(principal: Principal | undefined, action: Action, thing?: { readonly owner: string | undefined }): Principal
-  verifyWebhook(verification: WebhookVerification, headers: Readonly<Record<string, string | string[] | undefined>>): boolean
+  /** Whether a webhook may still be the platform's own, as far as its headers tell: to be asked before its body is read. */
+  mayBePlatform(verification: WebhookVerification, headers: WebhookCall['headers'], now: number): boolean
+  /** Whether a webhook is the platform's own. `now`: epoch milliseconds. */
+  verifyWebhook(verification: WebhookVerification, call: WebhookCall, now: number): boolean
+  readonly fetch: GuardedFetch
   /** Whom a bearer token speaks for. */
   verifyToken(token: string): Promise<Principal | undefined>
   hashPassword(password: string): Promise<string>
@@ -33,4 +54,6 @@ export interface Guards {
   scopesOf(role: Principal['role']): readonly Scope[]
   newSecret(): { readonly secret: string; readonly hash: string }
   hashSecret(secret: string): string
+  /** What stands for a name that a caller chose, wherever it would stand in plain. */
+  pseudonym(name: string): string
 }

@@ -387,6 +387,8 @@ export interface StoredFile {
 export interface FileStore {
   add(file: StoredFile): Promise<void>
   find(id: string): Promise<StoredFile | undefined>
+  /** Bytes of all files, and of those of an owner. */
+  used(owner: string): Promise<{ readonly all: number; readonly own: number }>
 }
 
 export interface Store extends AsyncDisposable {

@@ -77,7 +77,7 @@ export function exchange(
           headers: joined(headers),
           body: { [Symbol.asyncIterator]: () => iterator },
           text,
-          json: async () => JSON.parse(await text()) as unknown,
+          json: async () => parseJson(await text()),
         })
       },
       onResponseData(_, chunk) {
@@ -108,6 +108,15 @@ async function readText(body: AsyncIterator<Uint8Array, undefined>, declared: nu
   }
   await body.return?.()
   throw new FetchError('broken', `the answer is longer than ${TEXT_LIMIT} bytes`)
+}
+
+/** @throws {FetchError} in words that do not quote what came. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new FetchError('broken', 'the answer is not valid JSON')
+  }
 }
 
 /** Headers that came more than once in one line each. */

@@ -1,4 +1,4 @@
-/** The one HTTP client of the gateway: pooled, kept alive, with a limit for every wait. */
+/** The one HTTP client of the gateway, for addresses that its owner configured: pooled, kept alive, with a limit for every wait. */
 import { FetchError, type FetchOptions, type FetchResponse, type Fetch as PosthouseFetch } from '@posthouse/contract'
 import { Agent, type Dispatcher } from 'undici'
 import { exchange } from './exchange.ts'
@@ -28,16 +28,25 @@ export function createFetch(options: { readonly connectTimeout?: number; readonl
     return agent
   }
   return {
-    fetch: (url, request = {}) => send(agentFor(request.connectTimeout ?? options.connectTimeout ?? 10_000), url, request),
+    fetch: async (url, request = {}) =>
+      await send(agentFor(request.connectTimeout ?? options.connectTimeout ?? 10_000), targetOf(url), request),
     [Symbol.asyncDispose]: async () => {
       await Promise.all([...agents.values()].map((agent) => agent.destroy()))
     },
   }
 }
 
-async function send(agent: Agent, url: string, options: FetchOptions): Promise<FetchResponse> {
+/** Where a request goes. */
+export interface Target {
+  readonly origin: string
+  readonly path: string
+}
+
+/** One request through `agent`. @throws {FetchError} */
+export async function send(agent: Agent, target: Target, options: FetchOptions): Promise<FetchResponse> {
   const request = {
-    ...targetOf(url),
+    origin: target.origin,
+    path: target.path,
     method: options.method ?? 'GET',
     headers: options.headers ?? {},
     body: (options.body ?? null) as NonNullable<Dispatcher.DispatchOptions['body']> | null,
@@ -45,11 +54,6 @@ async function send(agent: Agent, url: string, options: FetchOptions): Promise<F
     bodyTimeout: options.bodyTimeout ?? DEFAULT_WAIT,
   }
   return await exchange(agent, request, options.signal)
-}
-
-interface Target {
-  readonly origin: string
-  readonly path: string
 }
 
 /** Addresses that were parsed last: models and platforms are called at the same few again and again. */

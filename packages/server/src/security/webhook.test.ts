@@ -1,36 +1,254 @@
 import assert from 'node:assert/strict'
+import { createHash, createHmac } from 'node:crypto'
 import { describe, it } from 'node:test'
-import { verifyWebhook } from './webhook.ts'
+import type { WebhookVerification } from '@posthouse/contract'
+import { mayBePlatform, verifyWebhook } from './webhook.ts'
 
-const token = (secret: string) => ({ kind: 'token', header: 'X-Secret', secret }) as const
+const secret = 'a-secret_of-the platform'
+const body = Buffer.from('{"text":"héllo, 世界"}')
+const seconds = '1700000000'
+const now = 1_700_000_000_000
+const window = 300_000
 
-describe('verifyWebhook', () => {
-  it('lets the secret pass, and nothing that is like it', () => {
-    assert.ok(verifyWebhook(token('right'), { 'x-secret': 'right' }))
-    for (const wrong of [
-      undefined,
-      '',
-      'righ',
-      'rightt',
-      'Right',
-      ' right',
-      'right, right',
-      ['right'],
-      ['right', 'right'],
-      'x'.repeat(100_000),
-    ]) {
-      assert.ok(!verifyWebhook(token('right'), { 'x-secret': wrong }), String(wrong).slice(0, 20))
+interface Vector {
+  readonly name: string
+  readonly verification: WebhookVerification
+  readonly headers: Readonly<Record<string, string>>
+}
+
+const hmac = { kind: 'hmac', header: 'X-Signature', secret } as const
+
+/** Signatures made by openssl: `openssl dgst -sha256 -hmac SECRET`, `openssl pkeyutl -sign -rawin` over the parts put together. */
+const vectors: readonly Vector[] = [
+  {
+    name: 'HMAC-SHA1, hexadecimal, as older webhooks have it',
+    verification: { ...hmac, algorithm: 'sha1', encoding: 'hex', prefix: 'sha1=' },
+    headers: { 'x-signature': 'sha1=0d544a38b89e1a8fd51f26a2b0d382b3ef8a586e' },
+  },
+  {
+    name: 'HMAC-SHA1, base64',
+    verification: { ...hmac, algorithm: 'sha1', encoding: 'base64' },
+    headers: { 'x-signature': 'DVRKOLieGo/VHyaisNOCs++KWG4=' },
+  },
+  {
+    name: 'HMAC-SHA256, hexadecimal with a prefix, as WhatsApp',
+    verification: { ...hmac, algorithm: 'sha256', encoding: 'hex', prefix: 'sha256=' },
+    headers: { 'x-signature': 'sha256=74d7b318cd43c0da7623ed88948773190de514cd4dea9942cd410ffb3f99c025' },
+  },
+  {
+    name: 'HMAC-SHA256, base64, as LINE',
+    verification: { ...hmac, algorithm: 'sha256', encoding: 'base64' },
+    headers: { 'x-signature': 'dNezGM1DwNp2I+2IlIdzGQ3lFM1N6plCzUEP+z+ZwCU=' },
+  },
+  {
+    name: 'HMAC-SHA512, hexadecimal',
+    verification: { ...hmac, algorithm: 'sha512', encoding: 'hex' },
+    headers: {
+      'x-signature':
+        '3c60507b3f96d5bb050f84a2d29f2ca4a01e97bd62a3e748ab6f3b3352495c879c09a9cd82a41668ffbcdeb0486c6ed46f575e578608fa2fd1e6a499caa27880',
+    },
+  },
+  {
+    name: 'HMAC-SHA512, base64',
+    verification: { ...hmac, algorithm: 'sha512', encoding: 'base64' },
+    headers: { 'x-signature': 'PGBQez+W1bsFD4Si0p8spKAel71io+dIq287M1JJXIecCanNgqQWaP+83rBIbG7Ub1deV4YI+i/R5qSZyqJ4gA==' },
+  },
+  {
+    name: 'a time and a version before the body, as Slack',
+    verification: {
+      ...hmac,
+      algorithm: 'sha256',
+      encoding: 'hex',
+      prefix: 'v0=',
+      signed: [{ text: 'v0:' }, { header: 'X-Time' }, { text: ':' }, 'body'],
+      time: { header: 'X-Time', unit: 's', window },
+    },
+    headers: { 'x-signature': 'v0=28d86f7b0e57bc00c7ce91f7c013ef4bf193806954cf2bec1147809728eed011', 'x-time': seconds },
+  },
+  {
+    name: 'a secret in base64 and a word before the signature, as Teams',
+    verification: {
+      kind: 'hmac',
+      header: 'Authorization',
+      secret: 'AAH+/zAxMjM0NTY3ODlhYmNkZWZnaGlqa2xtbm9w',
+      secretEncoding: 'base64',
+      algorithm: 'sha256',
+      encoding: 'base64',
+      prefix: 'HMAC ',
+    },
+    headers: { authorization: 'HMAC aO0ebiwqcxNDl4OYv3k2YjnkbT3VglNo2jyBMcdEjOM=' },
+  },
+  {
+    name: 'a time in milliseconds and the secret itself, as DingTalk',
+    verification: {
+      ...hmac,
+      algorithm: 'sha256',
+      encoding: 'base64',
+      signed: [{ header: 'timestamp' }, { text: '\n' }, 'secret'],
+      time: { header: 'timestamp', unit: 'ms', window },
+    },
+    headers: { 'x-signature': 'k3Vo/fcNsPDq9Vz8aBVD96XhDtwptTM6ZqivJ0u2MGU=', timestamp: '1700000000000' },
+  },
+  {
+    name: 'a plain digest with the secret within, as Feishu',
+    verification: {
+      kind: 'digest',
+      header: 'X-Signature',
+      secret,
+      algorithm: 'sha256',
+      encoding: 'hex',
+      signed: [{ header: 'X-Time' }, { header: 'X-Nonce' }, 'secret', 'body'],
+      time: { header: 'X-Time', unit: 's', window },
+    },
+    headers: {
+      'x-signature': '42d8c7a9395b5dcac9d18193a0b3e30e8a067527aed073f73d40515f3ec422e4',
+      'x-time': seconds,
+      'x-nonce': 'nonce7',
+    },
+  },
+  {
+    name: 'Ed25519, hexadecimal, as Discord',
+    verification: {
+      kind: 'ed25519',
+      header: 'X-Signature',
+      publicKey: 'f9203156a02144193e5e9b32ac96041be0d782c0d042a85bca018040bd3cf501',
+      encoding: 'hex',
+      signed: [{ header: 'X-Time' }, 'body'],
+      time: { header: 'X-Time', unit: 's', window },
+    },
+    headers: {
+      'x-signature':
+        'cf229260280e4b4360e33aa853ff1a0ef2ce874750ea946da69fceb0959443c633f39a609c93ff4895b033dd2f8359e4bf98d9f51d5ac72e9b707c8708b08401',
+      'x-time': seconds,
+    },
+  },
+  {
+    name: 'Ed25519, base64',
+    verification: {
+      kind: 'ed25519',
+      header: 'X-Signature',
+      publicKey: 'F9203156A02144193E5E9B32AC96041BE0D782C0D042A85BCA018040BD3CF501',
+      encoding: 'base64',
+      signed: [{ header: 'X-Time' }, 'body'],
+    },
+    headers: {
+      'x-signature': 'zyKSYCgOS0Ng4zqoU/8aDvLOh0dQ6pRtpp/OsJWUQ8Yz85pgnJP/SJWwM90vg1nkv5jZ9R1axy6bcHyHCLCEAQ==',
+      'x-time': seconds,
+    },
+  },
+]
+
+/** Other ways to write a signature, and other signatures. */
+function forgeries(header: string, prefix: string): readonly (string | string[] | undefined)[] {
+  const text = header.slice(prefix.length)
+  const last = text.at(-1) === '=' ? text.search(/.=+$/) : text.length - 1
+  const changed = `${text.slice(0, last)}${text[last] === 'A' ? 'B' : 'A'}${text.slice(last + 1)}`
+  return [
+    undefined,
+    '',
+    prefix,
+    [header],
+    `${header}, ${header}`,
+    ` ${header}`,
+    `${header} `,
+    `${header}=`,
+    header.slice(0, -1),
+    `${header}00`,
+    `${prefix}${changed === text.toUpperCase() ? `0${text.slice(1)}` : changed}`,
+    `${prefix}${'0'.repeat(text.length)}`,
+    `${prefix}${text.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')}`,
+    `${prefix}${'x'.repeat(text.length)}`,
+    ...(prefix ? [text, `${prefix.toUpperCase()}${text}`, `x${prefix}${text}`] : []),
+  ].filter((forged) => forged !== header)
+}
+
+describe('a signature', () => {
+  for (const { name, verification, headers } of vectors) {
+    it(`of ${name} passes, and nothing that is like it`, () => {
+      assert.ok(verification.kind !== 'token')
+      const passes = (changed: object = {}, bytes = body, at = now) => {
+        const call = { headers: { ...headers, ...changed }, body: bytes }
+        return verifyWebhook(verification, call, at) && mayBePlatform(verification, call.headers, at)
+      }
+      assert.ok(passes())
+      const header = verification.header.toLowerCase()
+      for (const forged of forgeries(headers[header] ?? '', verification.prefix ?? ''))
+        assert.ok(!passes({ [header]: forged }), JSON.stringify(forged))
+      const signsBody = verification.signed?.includes('body') ?? true
+      if (signsBody) {
+        for (const other of [Buffer.alloc(0), Buffer.from(`${body} `), Buffer.from(body.toString().replace('llo', 'LLO'))])
+          assert.ok(!passes({}, other))
+      }
+      // The secret must be the one.
+      for (const other of ['', 'other', `${secret} `]) {
+        const keyed: WebhookVerification =
+          verification.kind === 'ed25519' ? { ...verification, publicKey: other } : { ...verification, secret: other }
+        assert.ok(!verifyWebhook(keyed, { headers, body }, now), other)
+      }
+    })
+  }
+
+  it('made without a secret never passes', () => {
+    for (const kind of ['hmac', 'digest'] as const) {
+      const signature = (kind === 'hmac' ? createHmac('sha256', '') : createHash('sha256')).update(body).digest('hex')
+      const open: WebhookVerification = { kind, header: 'x-signature', secret: '', algorithm: 'sha256', encoding: 'hex' }
+      assert.ok(!verifyWebhook(open, { headers: { 'x-signature': signature }, body }, now), kind)
     }
-    assert.ok(!verifyWebhook(token('right'), {}))
-    assert.ok(!verifyWebhook(token('right'), { 'x-other': 'right' }))
   })
 
-  it('never opens without a secret', () => {
-    for (const given of [undefined, '', 'undefined', 'x']) assert.ok(!verifyWebhook(token(''), { 'x-secret': given }))
+  it('is only good for its time', () => {
+    for (const { name, verification, headers } of vectors) {
+      if (verification.kind === 'token' || !verification.time) continue
+      const { header } = verification.time
+      const check = (at: number, changed: object = {}) => {
+        const call = { headers: { ...headers, ...changed }, body }
+        const may = mayBePlatform(verification, call.headers, at)
+        const is = verifyWebhook(verification, call, at)
+        assert.ok(may || !is, name)
+        return [may, is]
+      }
+      for (const near of [-window, 0, window]) assert.deepEqual(check(now + near), [true, true], name)
+      for (const far of [-window - 1, window + 1, 86_400_000]) assert.deepEqual(check(now + far), [false, false], name)
+      // Another time is another message, and no time is none.
+      assert.deepEqual(check(now, { [header.toLowerCase()]: verification.time.unit === 's' ? '1700000001' : '1700000000001' }), [
+        true,
+        false,
+      ])
+      for (const wrong of [undefined, '', 'now', '-1', '1e9', '17000000000000000', ' 1700000000', [seconds]])
+        assert.deepEqual(check(now, { [header.toLowerCase()]: wrong }), [false, false], `${name} ${wrong}`)
+    }
+  })
+
+  it('is refused by its headers alone where they tell enough', () => {
+    for (const { name, verification, headers } of vectors) {
+      const header = verification.header.toLowerCase()
+      for (const wrong of [undefined, '', 'x'.repeat(8000)])
+        assert.ok(!mayBePlatform(verification, { ...headers, [header]: wrong }, now), name)
+    }
+  })
+})
+
+describe('a token', () => {
+  const token = (text: string, header = 'X-Secret') => ({ kind: 'token', header, secret: text }) as const
+  const passes = (verification: WebhookVerification, headers: Record<string, string | string[] | undefined>) => {
+    const is = verifyWebhook(verification, { headers, body: Buffer.alloc(0) }, now)
+    assert.equal(mayBePlatform(verification, headers, now), is)
+    return is
+  }
+
+  it('passes, and nothing that is like it', () => {
+    assert.ok(passes(token('right'), { 'x-secret': 'right' }))
+    const wrong = [undefined, '', 'righ', 'rightt', 'Right', ' right', 'right, right', ['right'], ['right', 'right'], 'x'.repeat(100_000)]
+    for (const given of wrong) assert.ok(!passes(token('right'), { 'x-secret': given }), String(given).slice(0, 20))
+    assert.ok(!passes(token('right'), {}))
+    assert.ok(!passes(token('right'), { 'x-other': 'right' }))
+  })
+
+  it('never opens when it is empty', () => {
+    for (const given of [undefined, '', 'undefined', 'x']) assert.ok(!passes(token(''), { 'x-secret': given }))
   })
 
   it('is not led astray by names of prototypes', () => {
-    assert.ok(!verifyWebhook({ kind: 'token', header: 'constructor', secret: 'x' }, {}))
-    assert.ok(!verifyWebhook({ kind: 'token', header: '__proto__', secret: 'x' }, {}))
+    for (const name of ['constructor', '__proto__', 'toString']) assert.ok(!passes(token('x', name), {}))
   })
 })

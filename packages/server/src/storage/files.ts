@@ -1,6 +1,6 @@
 /** What is known of files; their bytes are blobs. */
 import type { FileKind } from '@posthouse/contract'
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import type { FileStore } from '../ports/store.ts'
@@ -16,6 +16,14 @@ export function createFiles(builder: Kysely<Schema>, database: Database, sealer:
       .onConflict((conflict) => conflict.doNothing()),
   )
   const find = prepare<{ id: string }>()((p) => builder.selectFrom('files').selectAll().where('id', '=', p.id))
+  const used = prepare<{ owner: string }>()((p) =>
+    builder
+      .selectFrom('files')
+      .select([
+        sql<number>`coalesce(sum(size), 0)`.as('all'),
+        sql<number>`coalesce(sum(case when owner = ${p.owner} then size end), 0)`.as('own'),
+      ]),
+  )
   return {
     add: (file) =>
       database.write(async (transaction) => {
@@ -26,6 +34,10 @@ export function createFiles(builder: Kysely<Schema>, database: Database, sealer:
       if (!row) return undefined
       const name = sealer.open(row.name, `files.name|${id}`).toString()
       return { id, owner: row.owner, kind: row.kind as FileKind, name, mime: row.mime, size: Number(row.size) }
+    },
+    async used(owner) {
+      const row = await first(database.read, used, { owner })
+      return { all: Number(row?.all ?? 0), own: Number(row?.own ?? 0) }
     },
   }
 }

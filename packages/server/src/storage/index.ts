@@ -2,4 +2,5 @@
 export { createBlobs } from './blobs.ts'
 export { folderHolder, inspectDatabase, keyFits } from './inspect.ts'
 export { holdFolder } from './lock.ts'
+export { createQuota } from './quota.ts'
 export { openStore } from './store.ts'

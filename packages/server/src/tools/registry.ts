@@ -78,7 +78,8 @@ async function runCall(
   })().catch((error: unknown): ToolOutcome => {
     // Interrupted on its way: it may have done something by then.
     if (signal.aborted) return interrupted(outer.aborted, timeout)
-    log.warn({ err: error, tool: tool.name }, 'a tool failed')
+    // Its message is for the model: it may quote the arguments.
+    log.warn({ tool: tool.name, error: error instanceof Error ? error.name : typeof error }, 'a tool failed')
     return { state: 'failed', text: `Error: ${cut(error instanceof Error ? error.message : String(error), MOST_FAILURE)}` }
   })
   const outcome = await Promise.race([ran, given.then(() => interrupted(outer.aborted, timeout))])

@@ -179,6 +179,11 @@ export const broken: readonly BrokenConfiguration[] = [
     problems: [/^1:39 server\.trusted_proxies\.1: expected an address, a network/],
   },
   {
+    name: 'private addresses that are none, or all',
+    text: 'security: { private_addresses: [10.0.0.0/8, intranet, 0.0.0.0/0, "fe80::1%eth0", "::/0"] }',
+    problems: [1, 2, 3, 4].map((index) => new RegExp(`security\\.private_addresses\\.${index}: expected an address or a network`)),
+  },
+  {
     name: 'a public address without scheme',
     text: 'server: { public_url: example.com }',
     problems: [/public_url: expected an address that begins with/],

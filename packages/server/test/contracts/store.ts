@@ -453,10 +453,18 @@ export const storeBehaviours: readonly Behaviour[] = [
       assert.equal((await store.conversations.list('bob', 'web', 10)).length, 0)
       const file = { kind: 'file' as const, name: 'a.txt', mime: 'text/plain', size: 1, id: newId() }
       await store.files.add({ ...file, owner: 'ann' })
+      assert.deepEqual(
+        [await store.files.used('ann'), await store.files.used('bob')],
+        [
+          { all: 1, own: 1 },
+          { all: 1, own: 0 },
+        ],
+      )
       const parts = [{ type: 'file' as const, file }]
       await store.inbox.record({ account: 'web', message: inbound({ place, parts }), priority: 0, conversationId: id, owner: 'ann' })
       assert.deepEqual(await store.conversations.remove(id), [file.id])
       assert.equal(await store.files.find(file.id), undefined)
+      assert.deepEqual(await store.files.used('ann'), { all: 0, own: 0 })
       assert.equal(await store.conversations.find(id), undefined)
     },
   },

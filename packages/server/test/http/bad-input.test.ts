@@ -199,6 +199,27 @@ describe('B: the web and its sockets', () => {
     assert.equal(socket.closed, undefined)
   })
 
+  it('frames about the conversation of somebody else are refused like those about none', async () => {
+    const { token } = gateway.admin
+    const id = (await gateway.call('/api/v1/chat', { token, json: { query: 'of Ann' } })).body.conversation_id as string
+    using socket = await gateway.socket(eve)
+    const frames: readonly object[] = [
+      { type: 'subscribe', conversation_id: id, after: 0 },
+      { type: 'stop', conversation_id: id },
+      { type: 'send', id: randomUUID(), conversation_id: id, text: 'x' },
+      { type: 'send', id: randomUUID(), conversation_id: id, text: 'x', replaces: id },
+    ]
+    for (const frame of frames) socket.send(frame)
+    socket.send({ type: 'ping' })
+    await socket.wait('pong')
+    const codes = socket.frames.flatMap((frame) => (frame.type === 'refused' || frame.type === 'error' ? [frame.code] : []))
+    assert.deepEqual(
+      codes,
+      frames.map(() => 'not-found'),
+    )
+    assert.ok(!socket.frames.some((frame) => frame.type === 'synced' || frame.type === 'message'))
+  })
+
   it('speaks Chinese to who reads Chinese', async () => {
     using socket = await gateway.socket(eve, { 'accept-language': 'zh-CN,zh;q=0.9,en;q=0.8' })
     socket.send({ type: 'shout' })
@@ -331,6 +352,8 @@ describe('bodies, types and paths', () => {
       ['10k deep objects', 'invalid', chat(deep(10_000, '{"a":', '}'))],
       ['400k deep, unclosed', 'invalid', chat('['.repeat(400_000))],
       ['1 MB and one', 'too-large', chat(`{"query":"${'x'.repeat(1024 * 1024 + 1 - 12)}"}`)],
+      ['a line of 1 MB', 'invalid', chat(JSON.stringify({ query: 'x'.repeat(1024 * 1024 - 100) }))],
+      ['a table of 50,000 rows', 'invalid', chat(JSON.stringify({ query: `|a|b|\n|-|-|\n${'|1|2|\n'.repeat(50_000)}` }))],
       ['more text than allowed', 'invalid', chat(JSON.stringify({ query: 'x'.repeat(100_001) }))],
       ['empty', 'invalid', chat('')],
       ['no JSON', 'invalid', chat('{"query":')],

@@ -1,8 +1,8 @@
 /** Every route has a policy, a body limit and a rate limit, keeps out whom it must, and shows nobody the things of others. */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
-import { type Caller, type Gateway, openSocket, refusal, startGateway } from './gateway.ts'
-import { census, pathOf, type Route, readRoutes } from './routes.ts'
+import { address, type Caller, type Gateway, openSocket, raw, refusal, startGateway } from './gateway.ts'
+import { biteTest, census, pathOf, type Route, readRoutes } from './routes.ts'
 
 /** Routes that no program needs to know. */
 const hidden = ['GET /', 'GET /api/openapi.json', 'GET /ws']
@@ -54,6 +54,42 @@ describe('the census of routes', () => {
   })
 })
 
+describe('the limits of every route', () => {
+  it('bite', async () => {
+    assert.deepEqual(await biteTest(), [])
+  })
+
+  it('are missed where a planted route has none', async () => {
+    const found = await biteTest((app) => {
+      // Answers before anybody looks at the size.
+      app.post('/planted/early', { config: { policy: 'open' }, onRequest: async (_request, reply) => reply.send('x') }, async () => 'x')
+      app.register(async (routes) =>
+        routes.post(
+          '/planted/many',
+          { config: { policy: 'open', rateLimit: { max: 20, keyGenerator: () => Math.random() } } },
+          async () => 'x',
+        ),
+      )
+    })
+    for (const expected of ['POST /planted/many: request 21 is not refused', 'POST /planted/early: 1048577 bytes get 200'])
+      assert.ok(found.includes(expected), `${expected}: ${found}`)
+  })
+})
+
+describe('what is no route', () => {
+  it('is refused unread, and only so often', async () => {
+    const { app } = await readRoutes(undefined, { requestsPerMinute: 2 })
+    const ask = (remoteAddress: string) =>
+      app.inject({ method: 'POST', url: '/nowhere', remoteAddress, headers: { host: '127.0.0.1' }, payload: { x: 'x'.repeat(2 ** 21) } })
+    for (let count = 0; count < 20; count++) assert.equal((await ask('10.0.0.1')).statusCode, 404)
+    const last = await ask('10.0.0.1')
+    assert.equal(last.statusCode, 429)
+    assert.ok(Number(last.headers['retry-after']) > 0)
+    assert.equal((await ask('10.0.0.2')).statusCode, 404)
+    await app.close()
+  })
+})
+
 describe('the running gateway', () => {
   let gateway: Gateway
   let eve: Caller
@@ -84,6 +120,75 @@ describe('the running gateway', () => {
     }
     await assert.rejects(openSocket(gateway.url, {}), { status: 401 })
     await assert.rejects(openSocket(gateway.url, { authorization: 'Bearer a.b.c' }), { status: 401 })
+  })
+
+  it('lets nobody in by another spelling or another method', async () => {
+    const spellings: readonly ((path: string) => string)[] = [
+      (path) => path,
+      (path) => `${path}/`,
+      (path) => `/${path}`,
+      (path) => `/.${path}`,
+      (path) => `/x/..${path}`,
+      (path) => `/x/%2e%2e${path}`,
+      (path) => path.toUpperCase(),
+      (path) => path.replace(/[a-z]/, (letter) => `%${letter.charCodeAt(0).toString(16)}`),
+      (path) => path.replace(/(?<=.)\//g, '%2f'),
+      (path) => path.replace(/(?<=.)\//g, '\\'),
+      (path) => path.replace(/(?<=.)\//g, '//'),
+      (path) => `${path};a=b`,
+      (path) => `${path}%00`,
+      (path) => `${path}?policy=open&token=x`,
+      (path) => `${path}#x`,
+      (path) => `http://127.0.0.1${path}`,
+    ]
+    const methods = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'MKCOL', 'LOCK', 'QUERY', 'get']
+    const closed = new Set(routes.filter(({ policy }) => policy !== 'open').map(pathOf))
+    assert.ok(closed.size > 15)
+    const { hostname, port } = new URL(gateway.url)
+    let asked = 0
+    for (const path of closed) {
+      for (const method of methods) {
+        const paths = method === 'GET' || method === 'POST' ? spellings.map((spell) => spell(path)) : [path]
+        // One line for all: each answer must be a refusal, whatever went before it.
+        const lines = paths.map(
+          (target) => `${method} ${target} HTTP/1.1\r\nhost: ${hostname}:${port}\r\nx-forwarded-for: ${address()}\r\n`,
+        )
+        for (const line of lines) {
+          asked++
+          const { text } = await raw(gateway.url, `${line}connection: close\r\n\r\n`)
+          assert.match(text, /^HTTP\/1\.1 (400|401|403|404|405|414) /, `${line}${text.slice(0, 200)}`)
+        }
+      }
+    }
+    assert.ok(asked > 500, `${asked} requests`)
+  })
+
+  it('opens no socket but at its one address, to nobody who is nobody', async () => {
+    const upgrade = `host: 127.0.0.1\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n`
+    const token = `authorization: Bearer ${eve.token}\r\n`
+    for (const path of [
+      '/ws',
+      '/ws?token=x',
+      '/ws/',
+      '//ws',
+      '/WS',
+      '/%77s',
+      '/ws%00',
+      '/ws;x',
+      '/api/v1/chat',
+      '/api/webhook/telegram',
+      '/',
+    ]) {
+      const { text } = await raw(gateway.url, `GET ${path} HTTP/1.1\r\n${upgrade}\r\n`, { quiet: 150 })
+      assert.match(text, path === '/' ? /^HTTP\/1\.1 200 / : /^HTTP\/1\.1 (400|401|404) /, `${path}: ${text.slice(0, 200)}`)
+      if (path.startsWith('/ws?') || path === '/ws') continue
+      const known = await raw(gateway.url, `GET ${path} HTTP/1.1\r\n${upgrade}${token}\r\n`, { quiet: 150 })
+      assert.doesNotMatch(known.text, /^HTTP\/1\.1 101 /, path)
+    }
+    for (const method of ['POST', 'HEAD', 'OPTIONS', 'PUT']) {
+      const { text } = await raw(gateway.url, `${method} /ws HTTP/1.1\r\n${upgrade}${token}\r\n`, { quiet: 150 })
+      assert.doesNotMatch(text, /^HTTP\/1\.1 (101|200) /, `${method}: ${text.slice(0, 100)}`)
+    }
   })
 
   it('lets only administrators administer', async () => {

@@ -116,6 +116,34 @@ describe('an upload', () => {
   })
 })
 
+describe('the room for files', () => {
+  it('is bounded for each and for all, told in both languages, and free again when files go', async () => {
+    await using small = await startGateway({ config: { resources: { max_stored_per_owner: '100KB', max_stored: '150KB' } } })
+    const bob = await small.person('Bob')
+    const send = (who: Caller, size: number, language = 'en') => {
+      const form = new FormData()
+      form.append('file', new Blob([Buffer.alloc(size, 'x')]), 'a.txt')
+      return small.call('/api/v1/files', { token: who.token, body: form, headers: { 'accept-language': language } })
+    }
+    const first = await send(small.admin, 100 * 1024)
+    assert.equal(first.status, 200)
+    const own = await send(small.admin, 1)
+    assert.equal(refusal(own, 'no-room'), '')
+    assert.deepEqual([own.status, /no room/.test(own.body.error.message)], [413, true])
+    const all = await send(bob, 60 * 1024, 'zh')
+    assert.equal(refusal(all, 'no-room'), '')
+    assert.match(all.body.error.message, /空间已满/)
+    assert.equal((await send(bob, 50 * 1024)).status, 200)
+    // A conversation takes its files with it.
+    using socket = await small.socket(small.admin)
+    const conversation = randomUUID()
+    socket.send({ type: 'send', id: randomUUID(), conversation_id: conversation, text: 'look', files: [first.body.id] })
+    await socket.wait('accepted')
+    assert.equal((await small.call(`/api/v1/conversations/${conversation}`, { method: 'DELETE', token: small.admin.token })).status, 204)
+    assert.equal((await send(small.admin, 100 * 1024)).status, 200)
+  })
+})
+
 describe('what is refused', () => {
   it('is told as invalid', async () => {
     const { token } = gateway.admin

@@ -52,23 +52,37 @@ export interface Gateway extends AsyncDisposable {
 }
 
 export interface GatewayOptions {
-  readonly config?: Record<string, unknown>
+  /** A function gets the address of the model. */
+  readonly config?: Record<string, unknown> | ((model: string) => Record<string, unknown>)
   readonly model?: Parameters<typeof createModelEmulator>[0]
   readonly env?: NodeJS.ProcessEnv
+  /** Puts files into the folder before the start; answers more of the environment. */
+  readonly prepare?: (folder: string) => NodeJS.ProcessEnv
 }
 
 export const password = 'correct horse battery'
 
 /** Starts a gateway with an account and a model that echoes. */
-export async function startGateway({ config = {}, model: options = {}, env = {} }: GatewayOptions = {}): Promise<Gateway> {
+export async function startGateway({
+  config: given = {},
+  model: options = {},
+  env = {},
+  prepare = () => ({}),
+}: GatewayOptions = {}): Promise<Gateway> {
   const model = await createModelEmulator({ keys: 'any', models: 'any', ...options })
+  const config = typeof given === 'function' ? given(model.url) : given
   const posthouse = createPosthouse({
     models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } },
     ...config,
     // Each test calls from an address of its own, so that no limit of one is felt by another.
     server: { trusted_proxies: ['127.0.0.1'], ...(config.server as object) },
   })
-  await posthouse.start(env)
+  try {
+    await posthouse.start({ ...env, ...prepare(posthouse.folder) })
+  } catch (error) {
+    await Promise.all([posthouse[Symbol.asyncDispose](), model[Symbol.asyncDispose]()])
+    throw error
+  }
   const withStore: Gateway['withStore'] = async (work) => {
     const key = loadKey(join(posthouse.folder, 'posthouse.key'), true)
     const path = join(posthouse.folder, 'data/posthouse.db')

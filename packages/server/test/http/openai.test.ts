@@ -1,17 +1,49 @@
 /** The OpenAI-compatible door, through the official client. */
 import assert from 'node:assert/strict'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { after, before, describe, it } from 'node:test'
 import OpenAI from 'openai'
 import { type Gateway, refusal, startGateway } from './gateway.ts'
 
 let gateway: Gateway
 let client: OpenAI
+let pictures: Server
+/** Pictures that were fetched. */
+const asked: string[] = []
+const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64')
+const portOf = (server: Server) => (server.address() as AddressInfo).port
+/** A model that sees, one of another provider and the demo; pictures come from an address that the owner opened. */
+const withSeeing = (url: string) => ({
+  security: { private_addresses: ['127.0.0.2'] },
+  models: {
+    primary: 'main',
+    endpoints: {
+      main: { api: 'openai', base_url: `${url}/v1`, model: 'test-model' },
+      seeing: { api: 'openai', base_url: `${url}/v1`, model: 'test-model', vision: true },
+      claude: { api: 'anthropic', base_url: url, model: 'test-model' },
+      demo: { api: 'demo', pace: 0 },
+    },
+  },
+})
 const clientFor = (apiKey: string) => new OpenAI({ apiKey, baseURL: `${gateway.url}/v1`, maxRetries: 0 })
 before(async () => {
-  gateway = await startGateway()
+  pictures = createServer((request, response) => {
+    asked.push(String(request.url))
+    if (request.url === '/moved.png') response.writeHead(302, { location: `http://127.0.0.1:${portOf(pictures)}/inner.png` }).end()
+    else if (request.url === '/page.png') response.end('<!doctype html>')
+    else if (request.url === '/gone.png') response.writeHead(404).end(png)
+    else if (request.url === '/large.png') response.end(Buffer.concat([png, Buffer.alloc(9 * 1024 * 1024)]))
+    else response.end(png)
+  })
+  await new Promise<void>((resolve) => pictures.listen(0, '127.0.0.2', resolve))
+  gateway = await startGateway({ config: withSeeing })
   client = clientFor(gateway.admin.token)
 })
-after(() => gateway[Symbol.asyncDispose]())
+after(async () => {
+  pictures.close()
+  await gateway[Symbol.asyncDispose]()
+})
 
 const user = (content: string) => [{ role: 'user' as const, content }]
 const tools = [
@@ -26,7 +58,7 @@ describe('the official client', () => {
     const { data } = await client.models.list()
     assert.deepEqual(
       data.map(({ id }) => id),
-      ['main'],
+      ['main', 'seeing', 'claude', 'demo'],
     )
   })
 
@@ -144,6 +176,183 @@ describe('the official client', () => {
   })
 })
 
+describe('what an answer is asked to be', () => {
+  const schema = { type: 'object', properties: { a: { type: 'string' } }, required: ['a'], additionalProperties: false }
+  const wishes = {
+    top_p: 0.5,
+    presence_penalty: 0.1,
+    frequency_penalty: -0.1,
+    seed: 7,
+    reasoning_effort: 'low',
+    stop: ['END', '###'],
+    tools,
+    tool_choice: { type: 'function', function: { name: 'weather' } },
+    parallel_tool_calls: false,
+    response_format: { type: 'json_schema', json_schema: { name: 'thing', schema, strict: true } },
+  } as const
+  const send = (model: string, text: string, change: object) =>
+    client.chat.completions.create({ model, messages: user(text), ...change } as OpenAI.ChatCompletionCreateParamsNonStreaming)
+  const bodyOf = (text: string) => gateway.model.calls.find(({ question }) => question?.text === text)?.question?.body
+
+  it('reaches a model that speaks the same format, word by word', async () => {
+    await send('seeing', 'all wishes', wishes)
+    const body = bodyOf('all wishes') as Record<string, unknown>
+    for (const [name, value] of Object.entries(wishes)) assert.deepEqual(body[name], name === 'tools' ? body.tools : value, name)
+    await send('seeing', 'other forms', { stop: 'END', response_format: { type: 'json_object' }, tools, tool_choice: 'required' })
+    const { stop, response_format, tool_choice } = bodyOf('other forms') as Record<string, unknown>
+    assert.deepEqual([stop, response_format, tool_choice], [['END'], { type: 'json_object' }, 'required'])
+  })
+
+  it('reaches another provider in its words, or is refused by name', async () => {
+    const { top_p, stop, tool_choice, parallel_tool_calls, response_format } = wishes
+    await send('claude', 'in other words', { top_p, stop, tools, tool_choice, parallel_tool_calls, response_format })
+    const body = bodyOf('in other words') as Record<string, unknown>
+    assert.deepEqual(
+      [body.top_p, body.stop_sequences, body.tool_choice, body.output_config],
+      [
+        0.5,
+        ['END', '###'],
+        { type: 'tool', name: 'weather', disable_parallel_tool_use: true },
+        { format: { type: 'json_schema', schema } },
+      ],
+    )
+    for (const [given, wanted] of [
+      ['required', { type: 'any' }],
+      ['none', { type: 'none' }],
+    ] as const) {
+      await send('claude', `choice ${given}`, { tools, tool_choice: given })
+      assert.deepEqual((bodyOf(`choice ${given}`) as Record<string, unknown>).tool_choice, wanted)
+    }
+    for (const name of ['presence_penalty', 'frequency_penalty', 'seed', 'reasoning_effort'] as const)
+      await assert.rejects(send('claude', 'refused', { [name]: wishes[name] }), (error) => isRefusal(error, name))
+    await assert.rejects(send('claude', 'refused', { response_format: { type: 'json_object' } }), (error) =>
+      isRefusal(error, 'response_format'),
+    )
+    for (const name of ['stop', 'response_format'] as const)
+      await assert.rejects(send('demo', 'refused', { [name]: wishes[name] }), (error) => isRefusal(error, name))
+    await assert.rejects(send('demo', 'refused', { tools, tool_choice: 'required' }), (error) => isRefusal(error, 'tool_choice'))
+    assert.equal(bodyOf('refused'), undefined)
+  })
+
+  it('is refused by name where nobody could do it', async () => {
+    const refused: Readonly<Record<string, unknown>> = {
+      logprobs: true,
+      top_logprobs: 3,
+      logit_bias: { 50256: -100 },
+      modalities: ['text', 'audio'],
+      audio: { voice: 'alloy', format: 'mp3' },
+      verbosity: 'high',
+      web_search_options: {},
+      functions: [{ name: 'f' }],
+      function_call: 'auto',
+      tool_choice: 'required',
+      n: 2,
+      top_p: 2,
+      presence_penalty: 3,
+      stop: Array.from({ length: 17 }, String),
+      response_format: { type: 'xml' },
+    }
+    for (const [name, value] of Object.entries(refused))
+      await assert.rejects(send('seeing', 'nobody', { [name]: value }), (error) => isRefusal(error, name), name)
+    await assert.rejects(send('seeing', 'nobody', { tools, tool_choice: { type: 'function', function: { name: 'other' } } }), (error) =>
+      isRefusal(error, 'tool_choice'),
+    )
+    assert.equal(bodyOf('nobody'), undefined)
+  })
+
+  it('is what it would be anyhow: defaults that clients send are served, by every provider', async () => {
+    const defaults = {
+      n: 1,
+      top_p: 1,
+      presence_penalty: 0,
+      frequency_penalty: 0,
+      logprobs: false,
+      top_logprobs: null,
+      logit_bias: {},
+      stop: null,
+      seed: null,
+      tool_choice: 'auto',
+      parallel_tool_calls: true,
+      response_format: { type: 'text' },
+      modalities: ['text'],
+      user: 'somebody',
+      metadata: { a: 'b' },
+      store: false,
+      service_tier: 'auto',
+    }
+    for (const model of ['seeing', 'claude', 'demo']) {
+      const { choices } = await send(model, `defaults ${model}`, defaults)
+      assert.ok(choices[0]?.message.content, model)
+    }
+    const kept = Object.keys(bodyOf('defaults seeing') ?? {}).sort()
+    assert.deepEqual(kept, ['messages', 'model', 'stream', 'stream_options'])
+  })
+})
+
+/** A 400 as the official client shows it: its words, and `param`, name the field. */
+function isRefusal(error: unknown, field: string): boolean {
+  assert.ok(error instanceof OpenAI.BadRequestError, String(error))
+  assert.match(error.message, new RegExp(`\\b${field}\\b`), field)
+  // What a provider has no word for is told by the provider's own part.
+  if (!/not supported by/.test(error.message)) assert.match(error.param ?? '', new RegExp(`^${field}`))
+  return true
+}
+
+describe('a picture by its address', () => {
+  const picture = (url: string, text = url) => ({
+    model: 'seeing',
+    messages: [
+      {
+        role: 'user' as const,
+        content: [
+          { type: 'text' as const, text },
+          { type: 'image_url' as const, image_url: { url } },
+        ],
+      },
+    ],
+  })
+  const send = (url: string) => gateway.call('/v1/chat/completions', { token: gateway.admin.token, json: picture(url) })
+
+  it('is fetched and shown to the model', async () => {
+    const url = `http://127.0.0.2:${portOf(pictures)}/a.png`
+    await client.chat.completions.create(picture(url))
+    const question = gateway.model.calls.find((call) => call.question?.text.includes(url))?.question
+    assert.equal(question?.images, 1)
+    assert.ok(JSON.stringify(question?.body).includes(png.toString('base64')))
+  })
+
+  it('is refused where it leads inward, is none, or is too large; the model is not asked', async () => {
+    const at = (path: string) => `http://127.0.0.2:${portOf(pictures)}/${path}`
+    const cases: readonly [string, string][] = [
+      ['http://127.0.0.1/a.png', 'address-refused'],
+      [`http://[::ffff:127.0.0.1]:${portOf(pictures)}/a.png`, 'address-refused'],
+      [`${gateway.url}/metrics`, 'address-refused'],
+      ['http://169.254.169.254/latest/meta-data/', 'address-refused'],
+      ['http://localhost/a.png', 'address-refused'],
+      ['https://user:word@example.com/a.png', 'address-refused'],
+      [at('moved.png'), 'address-refused'],
+      [at('page.png'), 'invalid'],
+      [at('gone.png'), 'invalid'],
+      [at('large.png'), 'too-large'],
+      ['http://name.invalid/a.png', 'invalid'],
+      ['file:///etc/passwd', 'invalid'],
+      ['data:text/html;base64,AAAA', 'invalid'],
+    ]
+    const calls = gateway.model.calls.length
+    for (const [url, code] of cases) assert.equal(refusal(await send(url), code), '', url)
+    assert.equal(gateway.model.calls.length, calls)
+    assert.ok(!asked.includes('/inner.png'))
+  })
+
+  it('is one of a few', async () => {
+    const part = { type: 'image_url', image_url: { url: `http://127.0.0.2:${portOf(pictures)}/a.png` } }
+    const json = { model: 'seeing', messages: [{ role: 'user', content: Array.from({ length: 11 }, () => part) }] }
+    const answer = await gateway.call('/v1/chat/completions', { token: gateway.admin.token, json })
+    assert.equal(refusal(answer, 'invalid'), '')
+    assert.match(answer.body.error.message, /at most 10/)
+  })
+})
+
 describe('what the client would not send', () => {
   const send = (json: unknown) => gateway.call('/v1/chat/completions', { token: gateway.admin.token, json })
   const deep = (depth: number) => JSON.parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`)
@@ -152,10 +361,6 @@ describe('what the client would not send', () => {
     const cases: readonly [string, unknown][] = [
       ['no messages', { model: 'main' }],
       ['several answers', { model: 'main', messages: user('x'), n: 2 }],
-      [
-        'a picture from the net',
-        { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'http://127.0.0.1/a.png' } }] }] },
-      ],
       ['only the system', { messages: [{ role: 'system', content: 'x' }] }],
       ['too deep parameters', { messages: user('x'), tools: [{ type: 'function', function: { name: 'f', parameters: deep(10_000) } }] }],
       ['an unknown role', { messages: [{ role: 'root', content: 'x' }] }],

@@ -16,10 +16,13 @@ export interface Posthouse extends AsyncDisposable {
   readonly setupToken: string
   /** Lines of the log so far, of all runs. */
   readonly log: readonly string[]
+  /** What was said beside the log, of all runs. */
+  readonly said: string
   configure(config: object): void
   start(env?: NodeJS.ProcessEnv): Promise<void>
   /** kill -9. */
   kill(): Promise<void>
+  signal(name: NodeJS.Signals): void
   /** SIGTERM; answers the exit code. */
   stop(): Promise<number | null>
   /** Resolves with the exit code when the process ends by itself. */
@@ -42,6 +45,7 @@ export function createPosthouse(config: object): Posthouse {
   }
   configure(config)
   let current = config
+  let everything = ''
   const ended = async (process: ChildProcess) => {
     if (process.exitCode === null && process.signalCode === null) await once(process, 'exit')
     return process.exitCode
@@ -49,6 +53,9 @@ export function createPosthouse(config: object): Posthouse {
   return {
     folder,
     log,
+    get said() {
+      return everything
+    },
     get url() {
       return url
     },
@@ -60,7 +67,10 @@ export function createPosthouse(config: object): Posthouse {
       configure(wanted)
     },
     async start(env = {}) {
-      const preload = env.POSTHOUSE_MUTANT === undefined ? [] : ['--import', join(import.meta.dirname, 'mutants.ts')]
+      const preload = [
+        ...(env.POSTHOUSE_MUTANT === undefined ? [] : [join(import.meta.dirname, 'mutants.ts')]),
+        ...(env.POSTHOUSE_PRELOAD === undefined ? [] : [env.POSTHOUSE_PRELOAD]),
+      ].flatMap((file) => ['--import', file])
       const started = spawn(process.execPath, [...flags, ...preload, main, 'start'], {
         cwd: folder,
         env: { ...process.env, ...words, ...env },
@@ -68,6 +78,9 @@ export function createPosthouse(config: object): Posthouse {
       })
       child = started
       let said = ''
+      started.stderr?.on('data', (data: Buffer) => {
+        everything += data.toString()
+      })
       started.stdout?.on('data', (data: Buffer) => log.push(...data.toString().split('\n').filter(Boolean)))
       await new Promise<void>((resolve, reject) => {
         started.stderr?.on('data', (data: Buffer) => {
@@ -84,6 +97,9 @@ export function createPosthouse(config: object): Posthouse {
     async kill() {
       child?.kill('SIGKILL')
       if (child) await ended(child)
+    },
+    signal(name) {
+      child?.kill(name)
     },
     async stop() {
       child?.kill('SIGTERM')

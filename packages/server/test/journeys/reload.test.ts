@@ -50,6 +50,55 @@ describe('a running gateway', () => {
     assert.equal(await posthouse.stop(), 0)
   })
 
+  it('takes over a secret that was changed in its file, whatever way it got there', async () => {
+    await using model = await createModelEmulator({ keys: ['first-key', 'second-key', 'third-key'], models: 'any' })
+    await using posthouse = createPosthouse({
+      models: {
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the configuration's own placeholder
+        endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'm', api_key: '${file:secrets/key}' } },
+      },
+    })
+    const { folder } = posthouse
+    // As a secret is mounted: a link through `..data`, which an update swings.
+    const mounted = (version: string, key: string) => {
+      mkdirSync(join(folder, 'secrets', version), { recursive: true })
+      writeFileSync(join(folder, 'secrets', version, 'key'), `${key}\n`)
+      symlinkSync(version, join(folder, 'secrets/..data_tmp'))
+      renameSync(join(folder, 'secrets/..data_tmp'), join(folder, 'secrets/..data'))
+    }
+    mounted('v1', 'first-key')
+    symlinkSync('..data/key', join(folder, 'secrets/key'))
+    await posthouse.start()
+    const keyOf = () => model.calls.at(-1)?.headers.authorization
+    const taken = () => posthouse.log.filter((line) => line.includes('was taken over')).length
+    await until(() => taken() === 1, 'the port that the harness wrote')
+    const token = /^\S+\.\S+\.\S+$/m.exec((await posthouse.cli('token', 'create', '--name', 't', '--scopes', 'chat')).stdout)?.[0]
+    assert.ok(token)
+    const ask = () =>
+      fetch(`${posthouse.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ messages: [{ role: 'user', content: 'x' }] }),
+      })
+    assert.equal((await ask()).status, 200)
+    assert.equal(keyOf(), 'Bearer first-key')
+
+    mounted('v2', 'second-key')
+    await until(() => taken() === 2, 'the secret was swung')
+    assert.equal((await ask()).status, 200)
+    assert.equal(keyOf(), 'Bearer second-key')
+
+    unlinkSync(join(folder, 'secrets/key'))
+    await until(() => posthouse.log.some((line) => line.includes('the file secrets/key cannot be read')), 'what is missing is told')
+    assert.equal((await ask()).status, 200, 'the running configuration stays')
+    writeFileSync(join(folder, 'secrets/key'), 'third-key')
+    await until(() => taken() === 3, 'the secret is there again')
+    await ask()
+    assert.equal(keyOf(), 'Bearer third-key')
+    assert.doesNotMatch(posthouse.log.join(), /(first|second|third)-key/)
+    assert.equal(await posthouse.stop(), 0)
+  })
+
   it('notices a file that is replaced, and one that is a link into a mounted folder', async () => {
     await using posthouse = createPosthouse({})
     const { folder } = posthouse

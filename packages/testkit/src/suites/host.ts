@@ -32,6 +32,8 @@ export interface FakeHostOptions {
   readonly account?: string
   /** Serves the channel's webhook on loopback, and gives its address as the public one. */
   readonly webhook?: boolean
+  /** Checks proofs that are more than a token in a header; the gateway's own check, where there is one. */
+  readonly verify?: (verification: WebhookVerification, call: Pick<WebhookRequest, 'headers' | 'body'>) => boolean
 }
 
 export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost> {
@@ -40,7 +42,7 @@ export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost
   const reports: { state: ConnectionState; problem?: string }[] = []
   const said: string[] = []
   const state = new Map<string, string>()
-  const routes = options.webhook ? await serveWebhook() : undefined
+  const routes = options.webhook ? await serveWebhook(options.verify ?? hasToken) : undefined
   let signs = 0
   const log = (level: string) => (fields: object, message: string) => {
     said.push(`${level} ${message} ${JSON.stringify(fields)}`)
@@ -88,19 +90,27 @@ export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost
 
 type Handle = (request: WebhookRequest) => Promise<WebhookResponse>
 
-async function serveWebhook() {
+type Verify = NonNullable<FakeHostOptions['verify']>
+
+/** @throws when the proof is none that can be checked here: nothing passes by mistake. */
+const hasToken: Verify = (verification, { headers }) => {
+  if (verification.kind !== 'token') throw new Error(`give createFakeHost a "verify" for proofs of the kind ${verification.kind}`)
+  return headers[verification.header.toLowerCase()] === verification.secret
+}
+
+async function serveWebhook(verify: Verify) {
   let route: { verification: WebhookVerification; handle: Handle } | undefined
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
     const headers = request.headers as Record<string, string | undefined>
-    const verified = route && headers[route.verification.header] === route.verification.secret
     const call = {
       method: request.method === 'GET' ? 'GET' : 'POST',
       headers,
       query: {},
       body: new Uint8Array(Buffer.concat(chunks)),
     } as const
+    const verified = route && verify(route.verification, call)
     const answer = verified ? await route?.handle(call).catch(() => ({ status: 500 })) : { status: route ? 401 : 404 }
     const { status = 500, headers: more = {}, body = '' } = (answer ?? {}) as Partial<WebhookResponse>
     response.writeHead(status, more).end(body)

@@ -34,14 +34,17 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
   const ask = async (asked: ChatRequest, key: string | string[] | undefined, principal: Principal) => {
     if (key !== undefined && !IDEMPOTENCY_KEY.test(String(key)))
       throw new PosthouseError('invalid', 'Idempotency-Key: 1 to 128 visible characters')
-    const owner = asked.user ? `${principal.userId}/${asked.user}` : principal.userId
+    const { userId } = principal
+    let owner = asked.user ? `${userId}/${guards.pseudonym(asked.user)}` : userId
     const conversationId = asked.conversation_id ?? newId()
     if (asked.conversation_id) {
       const found = await store.conversations.find(conversationId)
+      // Conversations of earlier versions have the name itself.
+      if (asked.user && found?.owner === `${userId}/${asked.user}`) owner = found.owner
       if (found && (found.owner !== owner || found.account !== 'api')) throw new PosthouseError('not-found')
     }
     // A caller that repeats a request names it, and gets the one answer.
-    const clientId = key === undefined ? newId() : String(key)
+    const clientId = key === undefined ? newId() : guards.pseudonym(String(key))
     const author = { id: owner, name: asked.user ?? principal.name }
     return await gateway.receive({
       account: 'api',

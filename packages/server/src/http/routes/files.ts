@@ -33,7 +33,7 @@ export function fileRoutes(routes: Routes, gateway: Gateway, maxFile: number): v
       const id = newId()
       const { head, bytes } = await peek(whole(part.file), SNIFF)
       if (head.length === 0) throw new PosthouseError('invalid', 'file: empty')
-      const size = await blobs.put(id, bytes, maxFile)
+      const size = await blobs.put(id, bytes, maxFile, userId)
       const mime = (await fileTypeFromBuffer(head))?.mime ?? textMime(part.filename, head)
       const file = { id, owner: userId, kind: kindOf(mime), name: cleanName(part.filename), mime, size }
       await store.files.add(file)
@@ -124,9 +124,13 @@ function kindOf(mime: string): FileKind {
   return INLINE.has(mime) ? 'image' : major === 'audio' ? 'audio' : major === 'video' ? 'video' : 'file'
 }
 
-/** A name is only ever shown: no path, no control characters, no direction tricks. */
+/** A name is only ever shown: no path, no control characters, no direction tricks, no letters that nobody sees. */
 function cleanName(name: string): string {
   const base = name.split(/[\\/]/).at(-1) ?? ''
-  const shown = [...base.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, '')].slice(-NAME).join('').toWellFormed().trim()
+  const shown = [...base.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029\u{E0000}-\u{E007F}]/gu, '')]
+    .slice(-NAME)
+    .join('')
+    .toWellFormed()
+    .trim()
   return /^\.*$/.test(shown) ? 'file' : shown
 }

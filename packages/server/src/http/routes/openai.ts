@@ -1,61 +1,12 @@
 /** The OpenAI-compatible door: any client of that wire format may use the models behind the router. */
-import {
-  type ModelContent,
-  type ModelError,
-  type ModelFailure,
-  type ModelMessage,
-  type ModelRequest,
-  PosthouseError,
-  type ToolCall,
-} from '@posthouse/contract'
-import type { FastifyReply } from 'fastify'
-import { z } from 'zod'
+import { type ErrorCode, errorTable, isPosthouseError, type ModelError, type ModelFailure, type ToolCall } from '@posthouse/contract'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RouterEvent } from '../../ports/models.ts'
+import { errorBody } from '../errors.ts'
 import { hangUp, openEventStream } from '../event-stream.ts'
 import type { Gateway } from '../gateway.ts'
+import { type Body, body, toRequest } from './openai-request.ts'
 import type { Routes } from './routes.ts'
-
-const contentPart = z.union([
-  z.object({ type: z.literal('text'), text: z.string() }),
-  z.object({
-    type: z.literal('image_url'),
-    image_url: z.object({ url: z.string().regex(/^data:image\/(png|jpeg|gif|webp);base64,/, 'only data: URLs') }),
-  }),
-])
-const content = z.union([z.string(), z.array(contentPart).max(100)])
-const toolCall = z.object({ id: z.string(), type: z.literal('function'), function: z.object({ name: z.string(), arguments: z.string() }) })
-const message = z.union([
-  z.object({ role: z.literal('system'), content }),
-  z.object({ role: z.literal('developer'), content }),
-  z.object({ role: z.literal('user'), content }),
-  z.object({ role: z.literal('assistant'), content: content.nullish(), tool_calls: z.array(toolCall).optional() }),
-  z.object({ role: z.literal('tool'), tool_call_id: z.string(), content }),
-])
-const body = z.object({
-  model: z.string().max(200).optional(),
-  messages: z.array(message).min(1).max(2000),
-  stream: z.boolean().nullish(),
-  stream_options: z.object({ include_usage: z.boolean().optional() }).nullish(),
-  max_tokens: z.number().int().positive().nullish(),
-  max_completion_tokens: z.number().int().positive().nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  // One answer each: more of them would be paid for and never seen.
-  n: z.literal(1).nullish(),
-  tools: z
-    .array(
-      z.object({
-        type: z.literal('function'),
-        function: z.object({
-          name: z.string(),
-          description: z.string().optional(),
-          parameters: z.record(z.string(), z.unknown()).optional(),
-        }),
-      }),
-    )
-    .max(128)
-    .optional(),
-})
-type Body = z.infer<typeof body>
 
 const LIMIT = 20 * 1024 * 1024
 const statusOf: Partial<Record<ModelFailure, number>> = {
@@ -76,20 +27,23 @@ export function openAiRoutes(routes: Routes, gateway: Gateway): void {
 
   routes.post(
     '/v1/chat/completions',
-    { config, bodyLimit: LIMIT, schema: { summary: 'Chat completions (OpenAI-compatible)', body } },
+    { config, bodyLimit: LIMIT, attachValidation: true, schema: { summary: 'Chat completions (OpenAI-compatible)', body } },
     async (request, reply) => {
+      if (request.validationError) return await refuseField(request, reply)
       const { model: wanted, stream } = request.body
       const known = gateway.models.endpoints.some((endpoint) => endpoint.id === wanted)
       if (wanted && !known && wanted !== 'posthouse')
         return await failed(reply, 404, 'model_not_found', `there is no model "${wanted}"; use "posthouse" or one of /v1/models`)
       const primary = known && wanted ? wanted : await gateway.currentModel()
       const gone = hangUp(reply)
-      const events = gateway.models.stream(toRequest(request.body), { primary, priority: 'interactive' }, gone)
       const about = { id: `chatcmpl-${gateway.newId()}`, created: Math.floor(gateway.clock.now() / 1000) }
       try {
+        const asked = await toRequest(request.body, gateway.guards.fetch, gone)
+        const events = gateway.models.stream(asked, { primary, priority: 'interactive' }, gone)
         if (stream) await streamed(reply, events, about, primary, request.body)
         else return await reply.send(await whole(events, about, primary))
       } catch (error) {
+        if (isPosthouseError(error)) return await refuse(request, reply, error)
         if (!(error instanceof Error) || error.name !== 'ModelError') throw error
         const { kind, message: detail, retryAfter } = error as ModelError
         if (kind === 'cancelled') return reply
@@ -104,6 +58,24 @@ async function failed(reply: FastifyReply, status: number, code: string, text: s
   return await reply
     .code(status)
     .send({ error: { message: text, type: status < 500 ? 'invalid_request_error' : 'server_error', code, param: null } })
+}
+
+/** A body that does not fit. Clients of this format show the message alone: it names the field. */
+async function refuseField(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const [problem] = (request.validationError as unknown as { validation?: { instancePath: string; message?: string }[] }).validation ?? []
+  const param = problem?.instancePath.slice(1).replaceAll('/', '.') || null
+  return await refuse(request, reply, { code: 'invalid', detail: `${param ?? 'body'}: ${problem?.message ?? 'not valid'}`.slice(0, 500) })
+}
+
+async function refuse(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { code, detail }: { readonly code: ErrorCode; readonly detail: string | undefined },
+): Promise<FastifyReply> {
+  const { error } = errorBody(code, request, detail)
+  const param = /^[\w.]+(?=: )/.exec(detail ?? '')?.[0] ?? null
+  const message = detail ? `${detail}. ${error.message}` : error.message
+  return await reply.code(errorTable[code].status).send({ error: { ...error, message, type: 'invalid_request_error', param } })
 }
 
 interface About {
@@ -208,49 +180,4 @@ async function streamed(
   } finally {
     stream.end()
   }
-}
-
-function toRequest(asked: Body): ModelRequest {
-  const system: string[] = []
-  const messages: ModelMessage[] = []
-  for (const entry of asked.messages) {
-    if (entry.role === 'system' || entry.role === 'developer') system.push(textIn(entry.content))
-    else if (entry.role === 'user') messages.push({ role: 'user', content: contentsOf(entry.content) })
-    else if (entry.role === 'tool') messages.push({ role: 'tool', callId: entry.tool_call_id, text: textIn(entry.content) })
-    else {
-      const toolCalls = entry.tool_calls?.map((call) => ({ id: call.id, name: call.function.name, arguments: call.function.arguments }))
-      messages.push({ role: 'assistant', text: textIn(entry.content ?? ''), ...(toolCalls ? { toolCalls } : {}) })
-    }
-  }
-  if (messages.length === 0) throw new PosthouseError('invalid', 'messages: at least one that is not of the system')
-  const maxTokens = asked.max_completion_tokens ?? asked.max_tokens
-  return {
-    messages,
-    ...(system.length > 0 ? { system: system.join('\n\n') } : {}),
-    ...(maxTokens ? { maxTokens } : {}),
-    ...(typeof asked.temperature === 'number' ? { temperature: asked.temperature } : {}),
-    ...(asked.tools?.length
-      ? {
-          tools: asked.tools.map(({ function: tool }) => ({
-            name: tool.name,
-            description: tool.description ?? '',
-            parameters: tool.parameters ?? { type: 'object' },
-          })),
-        }
-      : {}),
-  }
-}
-
-function textIn(value: z.infer<typeof content>): string {
-  return typeof value === 'string' ? value : value.flatMap((part) => (part.type === 'text' ? [part.text] : [])).join('\n')
-}
-
-function contentsOf(value: z.infer<typeof content>): ModelContent[] {
-  if (typeof value === 'string') return [{ type: 'text', text: value }]
-  return value.map((part): ModelContent => {
-    if (part.type === 'text') return { type: 'text', text: part.text }
-    const { url } = part.image_url
-    const comma = url.indexOf(',')
-    return { type: 'image', mime: url.slice('data:'.length, url.indexOf(';')), data: Buffer.from(url.slice(comma + 1), 'base64') }
-  })
 }

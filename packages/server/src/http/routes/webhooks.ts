@@ -1,4 +1,4 @@
-/** The platforms' door. Cheap checks first, the proof before the body is read, the answer after the commit (P1). */
+/** The platforms' door. What the headers prove before the body is read, the rest before it is parsed, the answer after the commit (P1). */
 import { isPosthouseError, PosthouseError } from '@posthouse/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
@@ -11,18 +11,22 @@ const params = z.object({ account: z.string().max(64) })
 const accountOf = (request: FastifyRequest) => (request.params as z.infer<typeof params>).account
 
 export function webhookRoutes(routes: Routes, gateway: Gateway): void {
+  const { guards, clock } = gateway
   routes.removeAllContentTypeParsers()
   routes.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: LIMIT }, (_request, body, done) => done(null, body))
 
   const serve = async (request: FastifyRequest, reply: FastifyReply) => {
     const webhook = gateway.webhook(accountOf(request))
     if (!webhook) throw new PosthouseError('not-found')
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+    if (!guards.verifyWebhook(webhook.verification, { headers: request.headers, body }, clock.now()))
+      throw new PosthouseError('unauthorized')
     const response = await webhook
       .handle({
         method: request.method as 'GET' | 'POST',
         headers: request.headers as Record<string, string | undefined>,
         query: request.query as Record<string, string | undefined>,
-        body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
+        body,
       })
       .catch((error: unknown) => {
         // Not committed: the platform must send it again.
@@ -48,7 +52,7 @@ export function webhookRoutes(routes: Routes, gateway: Gateway): void {
     preParsing: async (request) => {
       const webhook = gateway.webhook(accountOf(request))
       if (!webhook) throw new PosthouseError('not-found')
-      if (!gateway.guards.verifyWebhook(webhook.verification, request.headers)) throw new PosthouseError('unauthorized')
+      if (!guards.mayBePlatform(webhook.verification, request.headers, clock.now())) throw new PosthouseError('unauthorized')
     },
     handler: serve,
   })

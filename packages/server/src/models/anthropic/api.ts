@@ -1,6 +1,7 @@
 /** Requests of the messages API. @see https://docs.anthropic.com/en/api/messages */
 import type { ModelContent, ModelMessage, ModelRequest } from '@posthouse/contract'
 import { endpoint, type WireSettings } from '../wire/settings.ts'
+import { refuseWishes } from '../wire/wishes.ts'
 
 export type AnthropicSettings = WireSettings
 
@@ -30,7 +31,10 @@ interface WireMessage {
   readonly content: Block[]
 }
 
+/** @throws ModelError `invalid` for what the API has no word for. */
 export function messagesBody(settings: AnthropicSettings, request: ModelRequest): string {
+  refuseWishes(request, 'anthropic', ['presencePenalty', 'frequencyPenalty', 'seed', 'reasoningEffort'])
+  if (request.responseFormat?.type === 'json') refuseWishes(request, 'anthropic', ['responseFormat'])
   const temperature = request.temperature ?? settings.temperature
   return JSON.stringify({
     model: settings.model,
@@ -40,10 +44,26 @@ export function messagesBody(settings: AnthropicSettings, request: ModelRequest)
     stream: true,
     // The scale ends at 1 here, at 2 elsewhere.
     ...(temperature === undefined ? {} : { temperature: Math.min(temperature, 1) }),
+    ...(request.topP === undefined ? {} : { top_p: request.topP }),
+    ...(request.responseFormat?.type === 'schema'
+      ? { output_config: { format: { type: 'json_schema', schema: request.responseFormat.schema } } }
+      : {}),
+    ...(request.stop?.length ? { stop_sequences: request.stop } : {}),
     ...(request.tools?.length
-      ? { tools: request.tools.map(({ name, description, parameters }) => ({ name, description, input_schema: parameters })) }
+      ? {
+          tools: request.tools.map(({ name, description, parameters }) => ({ name, description, input_schema: parameters })),
+          ...choiceOf(request),
+        }
       : {}),
   })
+}
+
+function choiceOf({ toolChoice, parallelToolCalls }: ModelRequest): object {
+  if (toolChoice === undefined && parallelToolCalls !== false) return {}
+  if (toolChoice === 'none') return { tool_choice: { type: 'none' } }
+  const choice =
+    typeof toolChoice === 'object' ? { type: 'tool', name: toolChoice.name } : { type: toolChoice === 'required' ? 'any' : 'auto' }
+  return { tool_choice: { ...choice, ...(parallelToolCalls === false ? { disable_parallel_tool_use: true } : {}) } }
 }
 
 /** What the API refuses is put right here: two messages of one role in a row, an answer in first place, empty text, foreign call ids. */

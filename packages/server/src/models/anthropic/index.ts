@@ -1,6 +1,6 @@
 /** Anthropic's messages API. */
 import type { ModelProvider } from '@posthouse/contract'
-import { createRedactor } from '../wire/redact.ts'
+import { createRedactor, redactorFor } from '../wire/redact.ts'
 import { checkWire, timeoutsOf, wireFields } from '../wire/settings.ts'
 import { streamCall } from '../wire/stream.ts'
 import { touch } from '../wire/warm.ts'
@@ -41,8 +41,9 @@ export const anthropic: ModelProvider<AnthropicSettings> = {
       vision: settings.vision ?? true,
       stream: (request, signal) => {
         const body = () => messagesBody(settings, request)
-        const decoder = createDecoder(request.messages, redact)
-        return streamCall({ fetch: host.fetch, url, headers, body, decoder, timeouts, redact }, signal)
+        const hide = redactorFor(redact, request)
+        const decoder = createDecoder(request.messages, hide)
+        return streamCall({ fetch: host.fetch, url, headers, body, decoder, timeouts, redact: hide }, signal)
       },
       warmUp: (signal) => touch(host.fetch, urlOf(settings, '/v1/models'), headers, timeouts, signal),
     }

@@ -1,5 +1,6 @@
 /** The model that is there before a real one: no key, no network, no pretence. */
 import { ModelError, type ModelEvent, type ModelProvider, type ModelRequest } from '@posthouse/contract'
+import { refuseWishes } from '../wire/wishes.ts'
 import { answer } from './answer.ts'
 
 export interface DemoSettings {
@@ -31,6 +32,7 @@ export const demo: ModelProvider<DemoSettings> = {
 }
 
 async function* speak(request: ModelRequest, pace: number, signal: AbortSignal): AsyncGenerator<ModelEvent> {
+  refuseWishes(request, 'demo', ['stop', 'toolChoice', 'responseFormat'])
   const text = answer(request)
   const words = wordsOf(text)
   const limit = request.maxTokens ?? Number.POSITIVE_INFINITY

@@ -1,5 +1,5 @@
 /** Requests of the chat completions format, and the forms in which a provider may want them instead. */
-import type { ModelContent, ModelError, ModelMessage, ModelRequest } from '@posthouse/contract'
+import { type ModelContent, ModelError, type ModelMessage, type ModelRequest } from '@posthouse/contract'
 import { endpoint, type WireSettings } from '../wire/settings.ts'
 
 export interface OpenAiSettings extends WireSettings {
@@ -68,6 +68,31 @@ export function learn(dialect: Dialect, error: ModelError): boolean {
   return false
 }
 
+/** An endpoint without tools may answer as it likes or with none; what was demanded it cannot do. */
+function withoutToolWishes({ toolChoice, parallelToolCalls: _, ...request }: ModelRequest): ModelRequest {
+  if (toolChoice !== undefined && toolChoice !== 'none') throw new ModelError('invalid', 'tool_choice: this endpoint has no tools')
+  return request
+}
+
+/** What has the same form here; undefined leaves it out. */
+function wishesOf(request: ModelRequest) {
+  const { toolChoice, responseFormat } = request
+  return {
+    top_p: request.topP,
+    presence_penalty: request.presencePenalty,
+    frequency_penalty: request.frequencyPenalty,
+    seed: request.seed,
+    reasoning_effort: request.reasoningEffort,
+    stop: request.stop,
+    response_format:
+      responseFormat?.type === 'schema'
+        ? { type: 'json_schema', json_schema: { name: responseFormat.name, schema: responseFormat.schema, strict: responseFormat.strict } }
+        : responseFormat && { type: 'json_object' },
+    tool_choice: typeof toolChoice === 'object' ? { type: 'function', function: { name: toolChoice.name } } : toolChoice,
+    parallel_tool_calls: request.parallelToolCalls,
+  }
+}
+
 export function chatBody(settings: OpenAiSettings, request: ModelRequest, dialect: Dialect): string {
   const maxTokens = request.maxTokens ?? settings.max_tokens
   const temperature = dialect.temperature ? (request.temperature ?? settings.temperature) : undefined
@@ -77,6 +102,7 @@ export function chatBody(settings: OpenAiSettings, request: ModelRequest, dialec
     ...(dialect.streamOptions ? { stream_options: { include_usage: true } } : {}),
     ...(maxTokens === undefined ? {} : { [dialect.limit]: maxTokens }),
     ...(temperature === undefined ? {} : { temperature }),
+    ...wishesOf(dialect.tools ? request : withoutToolWishes(request)),
     ...(dialect.tools && request.tools?.length
       ? {
           tools: request.tools.map(({ name, description, parameters }) => ({

@@ -1,6 +1,6 @@
 /** Everything that speaks OpenAI's chat completions: OpenAI, DeepSeek, Qwen, Ollama, vLLM, llama.cpp and most gateways. */
 import type { ModelProvider } from '@posthouse/contract'
-import { createRedactor } from '../wire/redact.ts'
+import { createRedactor, redactorFor } from '../wire/redact.ts'
 import { checkWire, timeoutsOf, wireFields } from '../wire/settings.ts'
 import { streamCall } from '../wire/stream.ts'
 import { touch } from '../wire/warm.ts'
@@ -57,16 +57,17 @@ export const openai: ModelProvider<OpenAiSettings> = {
     return {
       id: host.id,
       vision: settings.vision ?? false,
-      stream: (request, signal) =>
-        streamCall(
+      stream: (request, signal) => {
+        const hide = redactorFor(redact, request)
+        return streamCall(
           {
             fetch: host.fetch,
             url,
             headers,
             body: () => chatBody(settings, request, dialect),
-            decoder: createDecoder(request.messages, redact),
+            decoder: createDecoder(request.messages, hide),
             timeouts,
-            redact,
+            redact: hide,
             adapt: (error) => {
               const again = learn(dialect, error)
               if (again) host.log.info({ model: host.id, reason: error.message }, 'the provider wants the request in another form')
@@ -74,7 +75,8 @@ export const openai: ModelProvider<OpenAiSettings> = {
             },
           },
           signal,
-        ),
+        )
+      },
       embed: (texts, signal) => embed(texts, settings, host.fetch, redact, signal),
       warmUp: (signal) => touch(host.fetch, urlOf(settings, '/models'), headers, timeouts, signal),
     }

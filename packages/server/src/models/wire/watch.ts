@@ -70,9 +70,9 @@ export function createWatch(timeouts: Timeouts, outer: AbortSignal): Watch {
       if (error instanceof ModelError) return error
       if (expired) return new ModelError('timeout', expired, { cause: error })
       if (error instanceof FetchError) return fromFetchError(error)
-      return new ModelError('malformed', `the answer could not be read: ${error instanceof Error ? error.message : 'unknown'}`, {
-        cause: error,
-      })
+      // The parser's own words quote the answer.
+      const why = error instanceof SyntaxError ? 'it is not valid JSON' : error instanceof Error ? error.message : 'unknown'
+      return new ModelError('malformed', `the answer could not be read: ${why}`, { cause: error })
     },
     [Symbol.dispose]() {
       clearTimeout(timer)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { ModelEvent, ModelMessage } from '@posthouse/contract'
 import { createCallCollector } from './calls.ts'
-import { createRedactor } from './redact.ts'
+import { createRedactor, redactorFor } from './redact.ts'
 import { checkWire, endpoint, timeoutsOf, wireFields } from './settings.ts'
 
 describe('redact', () => {
@@ -13,6 +13,44 @@ describe('redact', () => {
     assert.equal(redact('Authorization: Bearer eyJhbGciOi.J9'), 'Authorization: Bearer [redacted]')
     assert.equal(redact('GET https://x.example/v1?api_key=12345&model=m'), 'GET https://x.example/v1?api_key=[redacted]&model=m')
     assert.equal(redact('an ordinary sentence about keys'), 'an ordinary sentence about keys')
+  })
+})
+
+describe('what a provider quotes', () => {
+  const said =
+    'My neighbour Ann lives at 12 Long Lane, and her temperature is 38.5 degrees. 我的邻居安住在长巷十二号，体温三十八度五，请问应该怎么办才好？'
+  const hide = redactorFor((text) => text, {
+    system: 'You know the name of the house: Green Gables by the sea.',
+    messages: [
+      { role: 'user', content: [{ type: 'text', text: said }] },
+      { role: 'assistant', text: '', toolCalls: [{ id: 'a', name: 'f', arguments: '{"address":"12 Long Lane, Avonlea, PEI"}' }] },
+      { role: 'tool', callId: 'a', text: 'the result of the tool was not for everybody' },
+    ],
+  })
+
+  it('of the conversation is taken out, wherever it begins', () => {
+    const quotations = [
+      said,
+      said.slice(3, 40),
+      said.slice(5, 29),
+      said.slice(-30),
+      'Green Gables by the sea.',
+      '"12 Long Lane, Avonlea, PEI"',
+      'tool was not for everybody',
+    ]
+    for (const quoted of quotations) {
+      for (const before of ['', 'x', 'Invalid prompt: ', 'The words "']) {
+        const hidden = hide(`${before}${quoted}" are not allowed`)
+        for (let at = 0; at + 16 <= quoted.length; at++) assert.ok(!hidden.includes(quoted.slice(at, at + 16)), hidden)
+        assert.ok(hidden.startsWith(before.slice(0, -2)) && hidden.includes('not allowed'), hidden)
+      }
+    }
+  })
+
+  it('of its own stays, also where both use a word', () => {
+    const words = "Unsupported value: 'temperature' does not support 38.5 with this model. Only the default (1) value is supported."
+    assert.equal(hide(words), words)
+    assert.equal(hide('busy'), 'busy')
   })
 })
 

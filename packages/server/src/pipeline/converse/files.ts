@@ -59,7 +59,7 @@ async function fetchFile(work: TurnWork, file: FileRef): Promise<FileRef> {
   if (!account || !connection?.download) throw new Error(connection ? 'the channel has no files' : 'the account is not connected')
   const limit = account.capabilities.download
   const id = parts.newId()
-  const size = await parts.blobs.put(id, await connection.download(file, limit, signal), limit)
+  const size = await parts.blobs.put(id, await connection.download(file, limit, signal), limit, turn.conversation.id)
   const stored = { id, owner: turn.conversation.id, kind: file.kind, name: file.name, mime: file.mime ?? 'application/octet-stream', size }
   await parts.store.files.add(stored)
   return { ...file, id, size }

@@ -195,6 +195,8 @@ export const en = {
     gone: 'This link was used already or has expired.',
     invalid: 'The server can’t accept this.',
     'too-large': 'It is larger than allowed.',
+    'no-room': 'There is no room for more files. Delete conversations with files, or ask the administrator.',
+    'address-refused': 'This address may not be fetched.',
     unsupported: 'This kind of content is not accepted.',
     'rate-limited': 'Too many requests in a short time. Wait a moment.',
     overloaded: 'The server is busy. Try again in a moment.',

@@ -187,6 +187,8 @@ export const zh = {
     gone: '该链接已使用或已过期。',
     invalid: '服务器无法接受此内容。',
     'too-large': '内容超过上限。',
+    'no-room': '文件空间已满。请删除带有文件的对话，或联系管理员。',
+    'address-refused': '不允许访问该地址。',
     unsupported: '不接受这种类型的内容。',
     'rate-limited': '短时间内请求过多，请稍候。',
     overloaded: '服务器繁忙，请稍后再试。',

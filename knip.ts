@@ -11,7 +11,14 @@ export default {
     'packages/contract': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/testkit': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/server': {
-      entry: ['src/main.ts', 'test/journeys/{mutants,crash-on-word,ledger-tool}.ts', 'test/cli/loaded.ts', '{src,test}/**/*.test.ts'],
+      entry: [
+        'src/main.ts',
+        'test/journeys/{mutants,crash-on-word,crash-in-mail,ledger-tool}.ts',
+        'test/cli/loaded.ts',
+        '{src,test}/**/*.test.ts',
+      ],
+      // Debian's, for tests with real mail servers.
+      ignoreBinaries: ['doveadm', 'openssl'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
     },
     'packages/web': {

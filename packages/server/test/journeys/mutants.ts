@@ -4,7 +4,7 @@ import { registerHooks } from 'node:module'
 export interface Mutant {
   readonly name: string
   /** The journey that must notice. */
-  readonly journey: 'crash' | 'tools'
+  readonly journey: 'crash' | 'tools' | 'email'
   /** End of the path of the file. */
   readonly file: string
   readonly find: string
@@ -43,6 +43,13 @@ export const mutants: readonly Mutant[] = [
     file: 'src/pipeline/converse/tool-calls.ts',
     find: 'takeOver(turn, tools.isIdempotent, UNKNOWN)',
     replace: 'takeOver(turn, () => true, UNKNOWN)',
+  },
+  {
+    name: 'mark a mail before it is committed',
+    journey: 'email',
+    file: 'src/channels/email/index.ts',
+    find: '  await rememberSubject(host.state, read.message.place)',
+    replace: '  await mailbox.flag([head.uid], [settings.processed_flag])',
   },
 ]
 

@@ -142,6 +142,13 @@ export const hostileMails: readonly HostileMail[] = [
     name: 'ten thousand headers',
     raw: [...head, ...Array.from({ length: 10_000 }, (_, index) => `X-${index}: ${index}`), '', 'words'].join('\n'),
   },
+  {
+    name: 'a file name of 9 MB',
+    raw: multipart('multipart/mixed', [
+      TEXT,
+      part('application/pdf', 'x', `Content-Disposition: attachment; filename="${'x'.repeat(9_000_000)}"`),
+    ]),
+  },
   { name: 'a header without end', raw: 'From: ann@example.com\nSubject: x\n no end', text: /x/ },
   { name: 'two senders', raw: 'From: ann@example.com\nFrom: eve@example.com\n\nwords' },
   { name: 'no sender', raw: 'Subject: x\n\nwords' },

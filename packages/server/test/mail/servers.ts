@@ -248,6 +248,7 @@ plain:
     }
     dovecot = spawn(DOVECOT, ['-F', '-c', write('dovecot.conf', dovecotConfig(withIdle))], {
       ...owner,
+      detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     await listening(imap, dovecot)
@@ -402,12 +403,18 @@ async function ended(child: ChildProcess | undefined): Promise<void> {
   if (!child?.pid || child.exitCode !== null || child.signalCode !== null) return
   const { pid } = child
   child.kill('SIGTERM')
-  const late = setTimeout(() => child.kill('SIGKILL'), 2000)
+  const late = setTimeout(() => child.kill('SIGKILL'), 500)
   await once(child, 'exit')
   clearTimeout(late)
+  for (let signal: NodeJS.Signals | 0 = 'SIGKILL'; groupTakes(pid, signal); signal = 0)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+}
+
+/** Whether there is still somebody in the group to send a signal to. */
+function groupTakes(group: number, signal: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-pid, 'SIGKILL')
+    return process.kill(-group, signal)
   } catch {
-    // Nobody is left.
+    return false
   }
 }

@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT = 15_000
 /** Longer than the time between two signs of life. */
 const SILENCE = 90_000
 const CHUNK = 512 * 1024
+/** How long a command may go on after the account was closed. */
+const LAST_WORDS = 3000
 
 const tlsOf = ({ ca }: Server) => ({ minVersion: 'TLSv1.2' as const, ...(ca === undefined ? {} : { ca }) })
 /** What a server says names people at times. */
@@ -52,11 +54,20 @@ export interface Mailbox extends AsyncDisposable {
 /** This mail cannot be taken apart, and the connection still stands. */
 export class Unreadable extends Error {}
 
-/** Signs in and opens a mailbox. @throws DeliveryError `auth`, `not-found`, `transient` */
-export async function openMailbox(server: Server, path: string, options: { readonly readOnly?: boolean } = {}): Promise<Mailbox> {
-  const client = await connectImap(server)
+/** Signs in and opens a mailbox, until `signal` fires. @throws DeliveryError `auth`, `not-found`, `transient` */
+export async function openMailbox(
+  server: Server,
+  path: string,
+  { readOnly = false, signal }: { readonly readOnly?: boolean; readonly signal?: AbortSignal } = {},
+): Promise<Mailbox> {
+  const client = await connectImap(server, signal)
+  // What is under way may end; a server that does not answer must not hold us.
+  const close = () => void setTimeout(() => client.close(), LAST_WORDS).unref()
+  if (signal?.aborted) client.close()
+  signal?.addEventListener('abort', close, { once: true })
+  client.on('close', () => signal?.removeEventListener('abort', close))
   try {
-    const { uidValidity } = await client.mailboxOpen(path, { readOnly: options.readOnly ?? false })
+    const { uidValidity } = await client.mailboxOpen(path, { readOnly })
     return mailboxOn(client, path, String(uidValidity))
   } catch (error) {
     client.close()
@@ -64,7 +75,7 @@ export async function openMailbox(server: Server, path: string, options: { reado
   }
 }
 
-async function connectImap(server: Server): Promise<ImapFlow> {
+async function connectImap(server: Server, signal: AbortSignal | undefined): Promise<ImapFlow> {
   const credential = await server.credential()
   const { ImapFlow: Client } = await import('imapflow')
   const options: ImapFlowOptions = {
@@ -90,6 +101,9 @@ async function connectImap(server: Server): Promise<ImapFlow> {
   const client = new Client(options)
   // It is told by the command that was under way; without a listener it would end the process.
   client.on('error', () => undefined)
+  const close = () => client.close()
+  if (signal?.aborted) throw new DeliveryError('transient', 'IMAP: stopped')
+  signal?.addEventListener('abort', close, { once: true })
   try {
     await client.connect()
     return client
@@ -97,6 +111,8 @@ async function connectImap(server: Server): Promise<ImapFlow> {
     client.close()
     const { authenticationFailed, serverResponseCode } = error as { authenticationFailed?: boolean; serverResponseCode?: string }
     throw imapError(error, authenticationFailed && serverResponseCode !== 'UNAVAILABLE' ? 'auth' : 'transient')
+  } finally {
+    signal?.removeEventListener('abort', close)
   }
 }
 
@@ -141,7 +157,7 @@ function mailboxOn(client: ImapFlow, path: string, validity: string): Mailbox {
     validity,
     async waiting(flag, since) {
       news = false
-      const unseen: SearchObject = flag === '\\Seen' ? { seen: false } : { unKeyword: flag }
+      const unseen: SearchObject = flag === '\\Seen' ? { seen: false } : flag === '\\Answered' ? { answered: false } : { unKeyword: flag }
       // A day earlier: the date of a SEARCH has no zone.
       return await search({ ...unseen, deleted: false, draft: false, since: new Date(since - 86_400_000) })
     },
@@ -316,8 +332,11 @@ async function connectSmtp(server: Server, signal: AbortSignal): Promise<SMTPCon
     'token' in credential
       ? { method: 'XOAUTH2', user: server.user, pass: credential.token }
       : { user: server.user, pass: credential.password }
+  // An error that comes when nothing is under way has nobody to tell.
+  connection.on('error', () => undefined)
   await call(connection, signal, (done) => {
-    connection.connect((error) => (error ? done(error) : connection.login(auth, done)))
+    // A relay on this machine may ask nobody who he is.
+    connection.connect((error) => (error || !connection.allowsAuth ? done(error) : connection.login(auth, done)))
   })
   return connection
 }
@@ -359,8 +378,6 @@ function call(connection: SMTPConnection, signal: AbortSignal, make: (done: (err
     const end = (error?: Error | null) => {
       connection.removeListener('error', end)
       signal.removeEventListener('abort', abort)
-      // An error that comes later has nobody to tell.
-      connection.on('error', () => undefined)
       if (!error) return resolve()
       connection.close()
       const { responseCode: code, command, code: type } = error as { responseCode?: number; command?: string; code?: string }

@@ -89,6 +89,24 @@ describe('mails that break mail programs', options, () => {
     )
   })
 
+  test('a mail that breaks the connection each time is given up', async () => {
+    await using world = await startWorld(servers)
+    // Longer than a line of the protocol may be.
+    const name = `name=a; filename="${'x'.repeat(9_000_000)}"`
+    world.mail(
+      [`From: ${PERSON}`, 'MIME-Version: 1.0', 'Content-Type: multipart/mixed; boundary=b'],
+      `--b\nContent-Disposition: attachment; ${name}\n\nx\n--b--\n`,
+    )
+    world.platform.say('behind it')
+    await using _connection = await world.open()
+    await until(() => said(world).includes('behind it'), 'the mail behind it', 30_000)
+    await until(() => world.platform.unacknowledged() === 0, 'both are marked')
+    assert.ok(
+      world.host.said.some((line) => line.includes('the connection broke each time')),
+      world.host.said.join('\n'),
+    )
+  })
+
   test('mails of programs are marked and not answered', async () => {
     await using world = await startWorld(servers)
     world.mail([`From: ${PERSON}`, 'Auto-Submitted: auto-replied', 'Message-ID: <1@a>'], 'out of office')
@@ -149,7 +167,7 @@ describe('the mailbox', options, () => {
     await until(() => said(world).includes('meanwhile') && world.platform.unacknowledged() === 0, 'all is read again')
     assert.equal(world.host.inbox.length, 3)
     assert.ok(world.host.reports.some(({ state }) => state === 'degraded'))
-    assert.equal(world.host.reports.at(-1)?.state, 'connected')
+    await until(() => world.host.reports.at(-1)?.state === 'connected', 'health is told')
     assert.ok(file?.type === 'file')
     assert.equal((await readWhole(connection, file.file)).trim(), 'the file')
   })

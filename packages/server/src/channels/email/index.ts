@@ -61,7 +61,7 @@ export function createEmail(clock: Clock = systemClock): Channel<EmailSettings> 
     open: async (settings, host, signal) => await open(settings, host, signal, clock),
     async probe(settings, { fetch }, signal) {
       const { imap, smtp } = serversOf(settings, fetch, clock)
-      await using _mailbox = await openMailbox(imap, settings.mailbox, { readOnly: true })
+      await using _mailbox = await openMailbox(imap, settings.mailbox, { readOnly: true, signal })
       await createSmtp(smtp)
         .check(signal)
         .catch((error: unknown) => {
@@ -261,7 +261,7 @@ async function keepOn(account: Account): Promise<void> {
   let failures = 0
   while (!stop.aborted) {
     try {
-      await using mailbox = await openMailbox(imap, settings.mailbox)
+      await using mailbox = await openMailbox(imap, settings.mailbox, { signal: stop })
       const left = new Set<number>()
       while (!stop.aborted) {
         const pause = await takeNew(account, mailbox, left)
@@ -298,7 +298,7 @@ function detail({ turnedAway: { refused, unproven }, settings }: Account): strin
 const BATCH = 25
 const MOST_STRIKES = 3
 
-type Outcome = 'taken' | 'left' | 'refused'
+type Outcome = 'taken' | 'left' | 'refused' | 'unproven'
 
 /** Takes what waits, in the order of arrival. Answers how long to wait because the gateway took no more, else 0. */
 async function takeNew(account: Account, mailbox: Mailbox, left: Set<number>): Promise<number> {
@@ -306,7 +306,7 @@ async function takeNew(account: Account, mailbox: Mailbox, left: Set<number>): P
   const waiting = (await mailbox.waiting(settings.processed_flag, since)).filter((uid) => !left.has(uid))
   host.received()
   for (let at = 0; at < waiting.length && !stop.aborted; at += BATCH) {
-    const ended: Record<Outcome, number[]> = { taken: [], left: [], refused: [] }
+    const ended: Record<Outcome, number[]> = { taken: [], left: [], refused: [], unproven: [] }
     let refusal: unknown
     for (const head of await mailbox.heads(waiting.slice(at, at + BATCH))) {
       if (stop.aborted) break
@@ -330,9 +330,13 @@ async function takeNew(account: Account, mailbox: Mailbox, left: Set<number>): P
 }
 
 /** P1: only what is committed is marked. What could not be read is flagged, too, so that a person sees it and it is not read for ever. */
-async function settle({ settings, host }: Account, mailbox: Mailbox, { taken, refused }: Record<Outcome, number[]>): Promise<void> {
+async function settle({ settings, host, turnedAway }: Account, mailbox: Mailbox, ended: Record<Outcome, number[]>): Promise<void> {
+  const { taken, refused, unproven } = ended
   if (taken.length > 0) await mailbox.flag(taken, [settings.processed_flag])
-  if (refused.length > 0) await mailbox.flag(refused, [settings.processed_flag, '\\Flagged'])
+  const away = [...refused, ...unproven]
+  if (away.length > 0) await mailbox.flag(away, [settings.processed_flag, '\\Flagged'])
+  turnedAway.refused += refused.length
+  turnedAway.unproven += unproven.length
   if (taken.length === 0 || settings.move_to === undefined) return
   await mailbox.move(taken, settings.move_to).catch((error: Error) => {
     host.log.warn({ problem: error.message }, 'mails were taken, but could not be moved')
@@ -341,21 +345,19 @@ async function settle({ settings, host }: Account, mailbox: Mailbox, { taken, re
 
 /** Resolves when the mail needs no repetition. @throws PosthouseError when the gateway takes no more, DeliveryError when the connection broke */
 async function take(account: Account, mailbox: Mailbox, head: Head): Promise<Outcome> {
-  const { settings, host, strikes, turnedAway } = account
+  const { settings, host, strikes } = account
   if (head.arrivedAt < account.since) return 'left'
   const id = `${mailbox.validity}:${head.uid}`
   const begun = (strikes.get(id) ?? 0) + 1
-  const turnAway = (count: 'refused' | 'unproven', why: string): Outcome => {
-    turnedAway[count]++
-    strikes.delete(id)
+  const turnAway = (outcome: 'refused' | 'unproven', why: string): Outcome => {
     host.log.warn({ uid: head.uid, why }, 'a mail was not taken; it is flagged in the mailbox')
-    return 'refused'
+    return outcome
   }
   if (begun > MOST_STRIKES) return turnAway('refused', 'the connection broke each time that it was read')
   strikes.set(id, begun)
   const read = await readMail(settings, mailbox, head)
-  if (read.kind === 'refused' || read.kind === 'unproven') return turnAway(read.kind, read.why)
   strikes.delete(id)
+  if (read.kind === 'refused' || read.kind === 'unproven') return turnAway(read.kind, read.why)
   if (read.kind === 'gone') return 'left'
   if (read.kind === 'automatic') {
     host.log.info({ uid: head.uid, why: read.why }, 'a mail of a program is not answered')

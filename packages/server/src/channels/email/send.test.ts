@@ -127,6 +127,8 @@ describe('failures', () => {
     ['452 4.2.2 mailbox full', { code: 452, command: 'RCPT TO' }, 'transient'],
     ['421 4.7.28 unusual rate of mail', { code: 421, command: 'DATA' }, 'rate-limited'],
     ['450 4.4.2 too many messages', { code: 450, command: 'MAIL FROM' }, 'rate-limited'],
+    ['502 5.5.1 no STARTTLS here', { code: 502, command: 'STARTTLS' }, 'transient'],
+    ['554 no service', { code: 554, command: 'CONN' }, 'transient'],
     ['535 5.7.8 bad credentials', { code: 535, command: 'AUTH' }, 'auth'],
     ['530 authentication required', { code: 530, command: 'MAIL FROM' }, 'auth'],
     ['550 5.1.1 user unknown', { code: 550, command: 'RCPT TO' }, 'not-found'],

@@ -193,6 +193,8 @@ function kindOf({ code, command, complete, message }: SmtpError): DeliveryFailur
   const status = /\b[245]\.\d{1,3}\.\d{1,3}\b/.exec(message)?.[0] ?? ''
   if (code < 500) return /^4\.7\.28$|\brate\b|too (?:many|fast)|throttl|exceeded/i.test(status + message) ? 'rate-limited' : 'transient'
   if (code === 530 || code === 534 || code === 535 || code === 538 || /^5\.7\.(?:8|9|11|14)$/.test(status)) return 'auth'
+  // Nothing was said of the mail yet: no TLS, no service.
+  if (!/^(?:MAIL FROM|RCPT TO|DATA)$/.test(command)) return 'transient'
   if (/^5\.1\.[0-36]$|^5\.2\.1$/.test(status)) return 'not-found'
   if (/^5\.(?:3\.4|2\.3|6\.\d+)$/.test(status) || code === 552) return 'invalid'
   if (/^5\.7\./.test(status) || command === 'MAIL FROM') return 'permission'

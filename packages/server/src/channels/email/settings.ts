@@ -138,7 +138,7 @@ export const settings: Schema<EmailSettings> = {
     processed_flag: text(
       'Flag of mails that were taken. With "$Posthouse" people may read the mailbox, too, without hiding mails from the assistant.',
       '已受理邮件的标记。设为 "$Posthouse" 时，人工阅读邮箱也不会使助手漏掉邮件。',
-      { default: '\\Seen', pattern: '^(\\\\Seen|\\\\Answered|\\\\Flagged|[A-Za-z0-9$_.-]{1,60})$' },
+      { default: '\\Seen', pattern: '^(\\\\Seen|\\\\Answered|[A-Za-z0-9$_.-]{1,60})$' },
     ),
     move_to: text('Mailbox into which taken mails are moved.', '受理后邮件移入的文件夹。'),
     sent_mailbox: text(

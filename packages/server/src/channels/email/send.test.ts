@@ -117,6 +117,21 @@ describe('HTML', () => {
     })
 })
 
+test('an address of a kind that does harm is no link, whoever made the document', () => {
+  for (const href of [
+    'javascript:alert(1)',
+    'data:text/html,x',
+    'vbscript:x',
+    'file:///etc/passwd',
+    '//evil.example',
+    'https://',
+    ' javascript:x',
+  ]) {
+    const html = toHtml([{ type: 'paragraph', children: [{ type: 'link', href, children: [{ type: 'text', text: 'x' }] }] }])
+    assert.doesNotMatch(html, /href/, href)
+  }
+})
+
 describe('failures', () => {
   const cases: readonly (readonly [string, ConstructorParameters<typeof SmtpError>[1], string])[] = [
     ['connect ECONNREFUSED', { command: 'CONN' }, 'transient'],

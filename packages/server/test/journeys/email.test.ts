@@ -1,6 +1,6 @@
 /** E-mail as people use it: a real gateway process between a real SMTP server and a real IMAP server. People's mailboxes are the judges. */
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { pathToFileURL } from 'node:url'
@@ -167,4 +167,20 @@ describe('e-mail', { skip: ci ? false : (noMailServers ?? false), timeout: 120_0
     it(`notices the mutant "${name}"`, async () => assert.equal(await crashRun('before', name), 0))
   }
   it('notices the mutant "dedupe in memory"', async () => assert.equal(await crashRun('after', 'dedupe in memory'), 2))
+})
+
+it('a gateway without a mailbox loads nothing of it', async () => {
+  await using posthouse = createPosthouse({})
+  const ledger = join(posthouse.folder, 'loaded')
+  await posthouse.start({
+    NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, '../cli/loaded.ts')).href}`,
+    POSTHOUSE_LOADED: ledger,
+  })
+  await posthouse.stop()
+  const loaded = JSON.parse(readFileSync(ledger, 'utf8')) as string[]
+  assert.ok(loaded.some((url) => url.endsWith('/channels/email/index.ts')))
+  assert.deepEqual(
+    loaded.filter((url) => /node_modules\/(imapflow|nodemailer|postal-mime|iconv-lite|libmime)\//.test(url)),
+    [],
+  )
 })

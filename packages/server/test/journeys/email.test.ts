@@ -122,6 +122,10 @@ describe('e-mail', { skip: ci ? false : (noMailServers ?? false), timeout: 120_0
       assert.equal(second?.text?.trim(), 'You said: And back?')
       assert.ok(second?.references?.startsWith(question))
       await until(() => mail.unseen(BOT) === 0, 'all is marked')
+      await posthouse.cli('send', 'desk', ANN, 'The ferry is late.')
+      const [, , third] = await hears(ANN, 3)
+      assert.equal(third?.subject, 'The ferry is late.')
+      assert.equal(third?.inReplyTo, undefined)
       const probed = await posthouse.cli('channel', 'test', 'desk')
       assert.equal(probed.code, 0, probed.stderr)
       assert.match(probed.stdout, /bot@mail\.test/)
@@ -176,6 +180,8 @@ it('a gateway without a mailbox loads nothing of it', async () => {
     NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, '../cli/loaded.ts')).href}`,
     POSTHOUSE_LOADED: ledger,
   })
+  // It listens a moment before it can be told to stop.
+  await fetch(`${posthouse.url}/healthz`)
   await posthouse.stop()
   const loaded = JSON.parse(readFileSync(ledger, 'utf8')) as string[]
   assert.ok(loaded.some((url) => url.endsWith('/channels/email/index.ts')))

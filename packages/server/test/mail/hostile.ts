@@ -155,6 +155,14 @@ export const hostileMails: readonly HostileMail[] = [
   { name: 'not a mail', raw: Buffer.from(Array.from({ length: 5000 }, (_, index) => (index * 31) % 256)) },
   { name: 'a text of 3 MB', raw: mail([], 'a long line of words, and on it goes\n'.repeat(80_000)), text: /cut here/ },
   {
+    name: 'ten texts of 300 KB',
+    raw: multipart(
+      'multipart/mixed',
+      Array.from({ length: 10 }, () => part('text/plain', 'words, and on it goes\n'.repeat(15_000))),
+    ),
+    text: /^[\s\S]{500000,530000}cut here/,
+  },
+  {
     name: 'line breaks in the subject',
     raw: ['From: ann@example.com', 'Subject: =?utf-8?B?aGkNCkJjYzogZXZl?=', '', 'words'].join('\n'),
     text: /^hi Bcc: eve\n\nwords$/,

@@ -182,9 +182,12 @@ function mailboxOn(client: ImapFlow, path: string, validity: string): Mailbox {
       const bodyParts = parts.map((key) => ({ key, start: 0, maxLength: MOST_TEXT }))
       return (await one(uid, { uid: true, bodyParts }))?.bodyParts ?? new Map()
     },
-    flag: (uids, flags) =>
-      done('setting the flag', client.messageFlagsAdd(uids.join(','), [...flags], { uid: true })).then(() => undefined),
-    move: (uids, to) => done(`moving to ${to}`, client.messageMove(uids.join(','), to, { uid: true })).then(() => undefined),
+    async flag(uids, flags) {
+      await done(`setting ${flags.join(' ')} (does the server keep it?)`, client.messageFlagsAdd(uids.join(','), [...flags], { uid: true }))
+    },
+    async move(uids, to) {
+      await done(`moving to ${to}`, client.messageMove(uids.join(','), to, { uid: true }))
+    },
     find: async (messageId) => (await search({ header: { 'message-id': messageId } })).at(-1),
     async download(uid, part) {
       const { content } = await client.download(String(uid), part, { uid: true, chunkSize: CHUNK }).catch((error: unknown) => {
@@ -192,7 +195,9 @@ function mailboxOn(client: ImapFlow, path: string, validity: string): Mailbox {
       })
       return content
     },
-    append: (mail) => done('the append', client.append(path, mail, ['\\Seen'])).then(() => undefined),
+    async append(mail) {
+      await done('the append', client.append(path, mail, ['\\Seen']))
+    },
     async wait({ idle, poll }, signal) {
       if (!news && !signal.aborted && client.usable) {
         const idles = idle !== undefined && client.capabilities.has('IDLE')

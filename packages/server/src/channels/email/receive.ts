@@ -47,7 +47,7 @@ export type Judged =
   | { readonly kind: 'unproven'; readonly why: string }
 
 export const MOST_HEADER = 128 * 1024
-/** Encoded bytes of a text part that are read. */
+/** Encoded bytes of a text part that are read, and characters of all of them that are kept. */
 export const MOST_TEXT = 512 * 1024
 const MOST_FILES = 30
 const MOST_TEXTS = 20
@@ -293,9 +293,13 @@ export async function decode(
     const decoded = await textOf(text, raw.get(text.part) ?? new Uint8Array())
     if (decoded.trim() === '') continue
     const fresh = text.forwarded ? `---------- Forwarded message ----------\n${decoded.trim()}` : newText(decoded, letter.reply)
-    written.push(text.cut ? `${fresh}\n[cut here: the mail's text is longer than ${MOST_TEXT / 1024} KB]` : fresh)
+    written.push(fresh)
   }
-  const body = written.join('\n\n')
+  const whole = written.join('\n\n')
+  const cut = whole.length > MOST_TEXT || texts.some((part) => part.cut)
+  const body = cut
+    ? `${whole.slice(0, MOST_TEXT).toWellFormed()}\n[cut here: the mail's text is longer than ${MOST_TEXT / 1024} KB]`
+    : whole
   const command = parseCommand(body)
   const said = command || letter.reply || letter.subject === '' || body.startsWith(letter.subject) ? body : `${letter.subject}\n\n${body}`
   const parts: Part[] = said.trim() === '' ? [] : [{ type: 'text', text: said.trim() }]

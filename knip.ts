@@ -13,10 +13,12 @@ export default {
     'packages/server': {
       entry: [
         'src/main.ts',
-        'test/journeys/{mutants,crash-on-word,end-badly,ledger-tool}.ts',
+        'test/journeys/{mutants,crash-on-word,crash-in-mail,end-badly,ledger-tool}.ts',
         'test/cli/loaded.ts',
         '{src,test}/**/*.test.ts',
       ],
+      // Debian's, for tests with real mail servers.
+      ignoreBinaries: ['doveadm', 'openssl'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
     },
     'packages/web': {

@@ -25,6 +25,8 @@ export interface Capabilities {
   readonly replyWindow?: number
   /** Whether the platform refuses a second send with the same key. */
   readonly idempotentSend: boolean
+  /** Whether each answer names the message that it answers also in a direct place, because people find it by that (mail threads). */
+  readonly answersRefer?: boolean
   /** How long the platform waits for an acknowledgement, and how long it repeats an unacknowledged message, in milliseconds. */
   readonly ackDeadline: number
   readonly retryWindow: number

@@ -172,6 +172,8 @@ export function createAccounts(parts: {
   /** A channel that hears nothing may be deaf: it is asked. */
   const probe = async (entry: Open) => {
     if (!entry.connection || clock.now() - (entry.lastReceived ?? 0) < SILENCE) return
+    // Each question would be one more refused sign-in, for which some platforms lock accounts; the channel itself tries, and less often.
+    if (entry.state === 'needs-auth') return
     try {
       await entry.config.channel.probe(entry.config.settings, { fetch }, AbortSignal.timeout(PROBE_TIMEOUT))
       entry.lastReceived = clock.now()

@@ -9,7 +9,7 @@ import type { Call, Options } from './call.ts'
 import { probeAccount } from './channel.ts'
 import { copyName, SCHEMA_FILE, writeFiles } from './init/files.ts'
 import { missingFlags, planFromFlags } from './init/flags.ts'
-import { type ModelPlan, type Plan, renderPlan, type TelegramPlan } from './init/plan.ts'
+import { type EmailPlan, type ModelPlan, type Plan, renderPlan, type TelegramPlan } from './init/plan.ts'
 import { createPrompts, type Prompts } from './init/prompts.ts'
 import { askPlan } from './init/questions.ts'
 import { type Trial, trial } from './init/rules.ts'
@@ -60,6 +60,7 @@ export async function setUp(
         account: needsAccount ? given.account : undefined,
         model: given.model,
         telegram: given.telegram,
+        email: undefined,
       }
   const terminal = createTerminal(plan.language, call.terminal.json)
   const config = checkPlan(plan, path, terminal)
@@ -86,7 +87,7 @@ async function allowReplacing(path: string, options: Options, prompts: Prompts |
 }
 
 const parse = (plan: Plan, path: string) => parseConfig(renderPlan(plan, SCHEMA_FILE), path, catalog, process.env, dirname(path))
-const EMPTY: Omit<Plan, 'language'> = { account: undefined, model: undefined, telegram: undefined }
+const EMPTY: Omit<Plan, 'language'> = { account: undefined, model: undefined, telegram: undefined, email: undefined }
 
 /** Whether somebody can sign in already, in the data that the new file will name. */
 async function hasAccount(path: string, terminal: Terminal): Promise<boolean> {
@@ -125,6 +126,13 @@ function attemptsAt(path: string) {
         const { name, id } = await probeAccount(account)
         return { en: `Telegram knows us as ${name} (${id})`, zh: `Telegram 识别我们为 ${name}（${id}）` }
       }),
+    tryEmail: (email: EmailPlan): Promise<Trial> =>
+      trial(async () => {
+        const [account] = configOf({ email }).accounts
+        if (!account) throw new Error('no account')
+        const { id } = await probeAccount(account)
+        return { en: `Both servers know us as ${id}`, zh: `两台服务器均识别我们为 ${id}` }
+      }),
   }
 }
 
@@ -147,7 +155,7 @@ async function addAccount(config: Config, { name, password }: NonNullable<Plan['
   await opened.store.users.add({ id: newId(), name, role: 'admin', passwordHash })
 }
 
-function whoMay({ allowedUsers }: TelegramPlan, t: Terminal['t']): string {
+function whoMay({ allowedUsers }: Pick<TelegramPlan, 'allowedUsers'>, t: Terminal['t']): string {
   if (allowedUsers === undefined) return t({ en: 'everybody may talk to it', zh: '所有人都可以与其对话' })
   if (allowedUsers.length > 0) return allowedUsers.join(', ')
   return t({ en: 'nobody yet: it tells everybody their id', zh: '暂无人：它会告知对方其 ID' })
@@ -169,7 +177,7 @@ async function summarize(
   const { t } = terminal
   const running = (await askGateway({ config }, '/healthz')) !== undefined
   const row = (name: { en: string; zh: string }, value: string) => `${t(name)}: ${value}`
-  const { account, model, telegram } = plan
+  const { account, model, telegram, email } = plan
   const lines = [
     ...trials,
     row({ en: 'Configuration', zh: '配置文件' }, path),
@@ -177,6 +185,7 @@ async function summarize(
     ...(account ? [row({ en: 'Account', zh: '账户' }, account.name)] : []),
     row({ en: 'Model', zh: '模型' }, model ? `${model.id} (${model.model})` : t({ en: 'the built-in demo', zh: '内置演示模型' })),
     ...(telegram ? [row({ en: 'Channel', zh: '渠道' }, `telegram (${whoMay(telegram, t)})`)] : []),
+    ...(email ? [row({ en: 'Channel', zh: '渠道' }, `email (${whoMay(email, t)})`)] : []),
     row({ en: 'Web chat', zh: '网页聊天' }, addressOf(config)),
     t({
       en: `Keep a copy of ${config.keyFile} apart from the data: without it the data cannot be read.`,
@@ -185,6 +194,13 @@ async function summarize(
   ]
   if (running) lines.push(t({ en: 'The gateway runs and takes the change over by itself.', zh: '网关正在运行，会自动采用更改。' }))
   if (prompts) prompts.tell(lines.join('\n'))
-  const data = { path, copy, account: account?.name, model: model?.id ?? 'demo', channels: telegram ? ['telegram'] : [], running }
+  const data = {
+    path,
+    copy,
+    account: account?.name,
+    model: model?.id ?? 'demo',
+    channels: telegram ? ['telegram'] : email ? ['email'] : [],
+    running,
+  }
   terminal.result(data, prompts ? t({ en: 'Done.', zh: '完成。' }) : lines.join('\n'), running ? 'posthouse doctor' : 'posthouse start')
 }

@@ -23,7 +23,7 @@ import {
 import { viewConversation, viewMessage } from '../ports/views.ts'
 import { languageIn, noticeText } from './converse/notices.ts'
 import { runTurn } from './converse/turn.ts'
-import { type Interruption, LeftInDoubt, type Timing, type TurnParts } from './converse/work.ts'
+import { type Interruption, LeftInDoubt, replyTarget, type Timing, type TurnParts } from './converse/work.ts'
 import { createLanes } from './queue/lanes.ts'
 import { type AcceptLimits, createAccept, laneKey, type Origin } from './receive/accept.ts'
 import { createDeliver } from './reply/deliver.ts'
@@ -121,11 +121,12 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     floods.set(conversationId, now)
     const text = noticeText('flooded', languageIn(textOf(message.parts), 'en'))
     const id = parts.newId()
+    const replyTo = replyTarget(parts.accounts.find(account), message.place, message.id)
     store.outbox
       .stage(
         { id: conversationId, account },
         { id, role: 'system', parts: [{ type: 'text', text }], status: 'failed' },
-        { id, begun: false },
+        { id, begun: false, ...(replyTo ? { replyTo } : {}) },
       )
       .catch(failed)
   }

@@ -268,6 +268,42 @@ export const broken: readonly BrokenConfiguration[] = [
     starts: true,
   },
   {
+    name: 'a mailbox that believes every sender',
+    text: 'channels: { email: { address: a@x.org, password: horse, imap: { host: i }, smtp: { host: s } } }',
+    problems: [/channels\.email\.authserv_id: is required, since anybody can write any sender/],
+    starts: true,
+  },
+  {
+    name: 'a mailbox without all that it needs',
+    text: 'channels: { email: { addres: a@x.org, smtp: { hst: s } } }',
+    problems: [
+      /^1:\d+ channels\.email\.addres: unknown key\. Did you mean "address"\?$/,
+      /channels\.email\.address: missing/,
+      /channels\.email\.imap: missing/,
+      /channels\.email\.imap\.host: missing/,
+      /channels\.email\.smtp\.hst: unknown key\. Did you mean "host"/,
+      /channels\.email\.smtp\.host: missing/,
+    ],
+    starts: true,
+  },
+  {
+    name: 'a mail password in the clear, two ways to sign in, and names in capitals',
+    text: 'channels: { email: { address: a@x.org, password: horse, oauth: { token_url: "https://x.org", client_id: c, refresh_token: r }, imap: { host: i, security: none }, smtp: { host: s }, trust_sender: true, allowed_users: [Ann@x.org], save_sent: true } }',
+    problems: [
+      /channels\.email\.password: give either password or oauth/,
+      /channels\.email\.imap: security "none" would send the password in the clear/,
+      /channels\.email\.allowed_users: write addresses in lower case/,
+      /channels\.email\.sent_mailbox: is required with save_sent/,
+    ],
+    starts: true,
+  },
+  {
+    name: 'half of an OAuth2 sign-in',
+    text: 'channels: { email: { address: a@x.org, oauth: { client_id: c }, imap: { host: i }, smtp: { host: s }, trust_sender: true } }',
+    problems: [/channels\.email\.oauth: needs token_url, client_id and refresh_token/],
+    starts: true,
+  },
+  {
     name: 'users as a text',
     text: `channels: { telegram: { token: "${SECRET}", allowed_users: "12" } }`,
     problems: [/allowed_users: expected a list, found a text$/],

@@ -5,7 +5,7 @@ import { registerHooks } from 'node:module'
 export interface Mutant {
   readonly name: string
   /** The journey that must notice. */
-  readonly journey: 'crash' | 'tools' | 'secrets'
+  readonly journey: 'crash' | 'tools' | 'email' | 'secrets'
   /** For `secrets`: the sink in which a canary must be found. */
   readonly sink?: RegExp
   /** End of the path of the file. */
@@ -141,6 +141,13 @@ export const mutants: readonly Mutant[] = [
     file: 'src/cli/crash.ts',
     find: 'excludeEnv: true',
     replace: 'excludeEnv: false',
+  },
+  {
+    name: 'mark a mail before it is committed',
+    journey: 'email',
+    file: 'src/channels/email/index.ts',
+    find: '  await rememberSubject(host.state, read.message.place)',
+    replace: '  await mailbox.flag([head.uid], [settings.processed_flag])',
   },
 ]
 

@@ -10,11 +10,13 @@
 import assert from 'node:assert/strict'
 import {
   type Block,
+  type Capabilities,
   type Connection,
   DeliveryError,
   type DeliveryFailure,
   type Identity,
   type Inline,
+  measure,
   type OutboundMessage,
   type Place,
   PosthouseError,
@@ -59,6 +61,7 @@ export interface ChannelWorld extends AsyncDisposable {
 }
 
 export interface ChannelHarness {
+  readonly capabilities: Capabilities
   /** Verbs of the platform that can't be played, with the reason. */
   readonly cannot?: Partial<Readonly<Record<keyof PlatformVerbs, string>>>
   /** Kinds of failure that the platform doesn't know. */
@@ -209,11 +212,13 @@ export const channelBehaviours: readonly ChannelBehaviour[] = [
     }
   }),
 
-  behaviour('100 KB arrive whole, in order, in several pieces', ['posted'], async (world, connection) => {
+  behaviour('100 KB arrive whole, in order, in as many pieces as the platform needs', ['posted'], async (world, connection, harness) => {
     const words = Array.from({ length: 12_500 }, (_, index) => `w${index.toString(36).padStart(4, '0')}. `)
     const document = Array.from({ length: 25 }, (_, index) => paragraph(text(words.slice(index * 500, index * 500 + 500).join(''))))
     const { pieces } = await sendAll(world, connection, document)
-    assert.ok(pieces.length > 1)
+    const { limit, unit } = harness.capabilities.maxText
+    assert.equal(pieces.length > 1, measure(words.join(''), unit) > limit)
+    for (const piece of pieces) assert.ok(measure(piece.text, unit) <= limit, 'a piece is longer than the platform takes')
     assert.deepEqual(
       world.platform.posted().join(' ').split(/\s+/).filter(Boolean),
       words.map((word) => word.trim()),

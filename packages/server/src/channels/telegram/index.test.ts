@@ -103,8 +103,8 @@ async function start(mode: 'polling' | 'webhook' = 'polling'): Promise<World> {
 }
 
 const harnesses: Readonly<Record<string, ChannelHarness>> = {
-  polling: { start: () => start('polling') },
-  webhook: { start: () => start('webhook') },
+  polling: { capabilities: telegram.capabilities, start: () => start('polling') },
+  webhook: { capabilities: telegram.capabilities, start: () => start('webhook') },
 }
 
 for (const [mode, harness] of Object.entries(harnesses)) {

@@ -18,6 +18,17 @@ export interface TelegramPlan {
   readonly allowedUsers: readonly string[] | undefined
 }
 
+export interface EmailPlan {
+  readonly address: string
+  readonly password: string
+  readonly imap: string
+  readonly smtp: string
+  /** The mail server whose word on a sender is believed. */
+  readonly authservId: string
+  /** Undefined: everybody. */
+  readonly allowedUsers: readonly string[] | undefined
+}
+
 export interface Plan {
   readonly language: Language
   /** Undefined: there is one already. */
@@ -25,6 +36,7 @@ export interface Plan {
   /** Undefined: the built-in demo. */
   readonly model: ModelPlan | undefined
   readonly telegram: TelegramPlan | undefined
+  readonly email: EmailPlan | undefined
 }
 
 export interface Preset {
@@ -95,8 +107,8 @@ export function idsOf(text: string): readonly string[] | undefined {
 }
 
 /** Whether the file will hold a secret in plain. */
-export function holdsSecret({ model, telegram }: Plan): boolean {
-  return [model?.apiKey, telegram?.token].some((secret) => secret !== undefined && secretValue(secret) === secret)
+export function holdsSecret({ model, telegram, email }: Plan): boolean {
+  return [model?.apiKey, telegram?.token, email?.password].some((secret) => secret !== undefined && secretValue(secret) === secret)
 }
 
 const quoted = (text: string): string => JSON.stringify(text)
@@ -152,7 +164,8 @@ function modelLines({ model }: Plan, t: (words: Words) => string): string[] {
   ]
 }
 
-function channelLines({ telegram }: Plan, t: (words: Words) => string): string[] {
+function channelLines({ telegram, email }: Plan, t: (words: Words) => string): string[] {
+  if (email) return ['channels:', ...emailLines(email, t)]
   if (!telegram)
     return [
       `# ${t(w('Chat tools, by account name. The web chat is always there.', '聊天工具，以账号名为键。网页聊天始终可用。'))}`,
@@ -168,5 +181,19 @@ function channelLines({ telegram }: Plan, t: (words: Words) => string): string[]
     telegram.allowedUsers === undefined
       ? '    # allowed_users: [12345678]'
       : `    allowed_users: [${telegram.allowedUsers.map((id) => (/^\d{1,15}$/.test(id) ? id : quoted(id))).join(', ')}]`,
+  ]
+}
+
+function emailLines({ address, password, imap, smtp, authservId, allowedUsers }: EmailPlan, t: (words: Words) => string): string[] {
+  return [
+    '  email:',
+    `    address: ${quoted(address)}`,
+    `    password: ${quoted(secretValue(password))}`,
+    `    imap: { host: ${quoted(imap)} }`,
+    `    smtp: { host: ${quoted(smtp)} }`,
+    `    # ${t(w('Your mail server as it signs Authentication-Results; only its word proves a sender.', '邮件服务器在 Authentication-Results 中的名称；仅据此认定发件人身份。'))}`,
+    `    authserv_id: ${quoted(authservId)}`,
+    `    # ${t(w('Addresses that may write. Without this key: everybody, at your cost.', '允许来信的地址。不写此键：所有人都可以，费用由你承担。'))}`,
+    allowedUsers === undefined ? '    # allowed_users: [ann@example.com]' : `    allowed_users: [${allowedUsers.map(quoted).join(', ')}]`,
   ]
 }

@@ -1,7 +1,7 @@
 /** The set-up as a talk: what was given by flags is not asked again, and nothing that failed is passed over silently. */
 import type { Language } from '../language.ts'
 import type { Words } from '../terminal.ts'
-import { idsOf, type ModelPlan, type Plan, type Preset, presets, type TelegramPlan } from './plan.ts'
+import { type EmailPlan, idsOf, type ModelPlan, type Plan, type Preset, presets, type TelegramPlan } from './plan.ts'
 import type { Prompts } from './prompts.ts'
 import { nameProblem, passwordProblem, type Trial } from './rules.ts'
 
@@ -15,6 +15,7 @@ export interface Talk {
   readonly tests: boolean
   tryModel(plan: ModelPlan): Promise<Trial>
   tryTelegram(plan: TelegramPlan): Promise<Trial>
+  tryEmail(plan: EmailPlan): Promise<Trial>
   /** The language was chosen: questions go on in it. */
   speak(language: Language): void
 }
@@ -35,8 +36,8 @@ export async function askPlan(talk: Talk): Promise<Plan> {
   const t = (words: Words) => words[language]
   const account = needsAccount ? (given.account ?? (await askAccount(prompts, t))) : undefined
   const model = 'model' in given ? given.model : await askForModel(talk, t)
-  const telegram = 'telegram' in given ? given.telegram : await askForChannel(talk, t)
-  return { language, account, model, telegram }
+  if ('telegram' in given) return { language, account, model, telegram: given.telegram, email: undefined }
+  return { language, account, model, ...(await askForChannel(talk, t)) }
 }
 
 type Translate = (words: Words) => string
@@ -106,17 +107,56 @@ function urlProblem(value: string): Words | undefined {
   return { en: 'It begins with http:// or https://', zh: '应以 http:// 或 https:// 开头' }
 }
 
-async function askForChannel(talk: Talk, t: Translate): Promise<TelegramPlan | undefined> {
+async function askForChannel(talk: Talk, t: Translate): Promise<Pick<Plan, 'telegram' | 'email'>> {
   const { prompts } = talk
   const chosen = await prompts.select(
     t({ en: 'A first chat tool? The web chat is there in any case.', zh: '接入第一个聊天工具？网页聊天始终可用。' }),
     [
       { value: 'telegram', label: 'Telegram' },
+      { value: 'email', label: t({ en: 'E-mail', zh: '电子邮件' }) },
       { value: 'none', label: t({ en: 'Later', zh: '以后再说' }) },
     ],
     'telegram',
   )
-  if (chosen === 'none') return undefined
+  if (chosen === 'telegram') return { telegram: await askForTelegram(talk, t), email: undefined }
+  return { telegram: undefined, email: chosen === 'email' ? await askForEmail(talk, t) : undefined }
+}
+
+async function askForEmail(talk: Talk, t: Translate): Promise<EmailPlan> {
+  const { prompts } = talk
+  const needed = (value: string) => (value === '' ? t({ en: 'It is needed.', zh: '必填。' }) : undefined)
+  const ask = (en: string, zh: string, initial?: string) =>
+    prompts.text(t({ en, zh }), { check: needed, ...(initial === undefined ? {} : { initial }) })
+  for (;;) {
+    const address = await prompts.text(t({ en: 'The mail address of the assistant', zh: '助手的邮箱地址' }), {
+      placeholder: 'assistant@example.com',
+      check: (value) =>
+        /^[^\s<>@,;:"]+@[^\s<>@,;:"]+$/.test(value) ? undefined : t({ en: 'Like name@example.com', zh: '形如 name@example.com' }),
+    })
+    const domain = address.slice(address.indexOf('@') + 1)
+    const password = await prompts.secret(
+      t({ en: 'Its password (at most providers an app password), or env:NAME', zh: '密码（多数服务商为授权码），或 env:名称' }),
+      needed,
+    )
+    const imap = await ask('IMAP server, with TLS', 'IMAP 服务器（TLS）', `imap.${domain}`)
+    const smtp = await ask('SMTP server, with TLS', 'SMTP 服务器（TLS）', `smtp.${domain}`)
+    prompts.tell(
+      t({
+        en: 'Anybody can write any sender into a mail, so only a sender that your own mail server vouches for is believed.\nOpen a mail that you received, look at its source: behind "Authentication-Results:" stands the name, like mx.google.com.\n"-" if there is none (Microsoft 365).',
+        zh: '任何人都能伪造发件人，因此只相信你自己的邮件服务器验证过的发件人。\n打开一封收到的邮件，查看源代码：“Authentication-Results:” 之后即为该名称，例如 mx.google.com。\n没有名称（Microsoft 365）则填 "-"。',
+      }),
+    )
+    const authservId = await ask('That name', '该名称')
+    const plan = { address, password, imap, smtp, authservId, allowedUsers: undefined }
+    const outcome = await tryUntil(talk, t, t({ en: 'Signing in at both servers', zh: '正在登录两台服务器' }), () => talk.tryEmail(plan))
+    if (outcome === 'change') continue
+    const allowed = await ask('Addresses that may write, separated by commas (*: everybody)', '允许来信的地址，用逗号分隔（*：所有人）')
+    return { ...plan, allowedUsers: idsOf(allowed.toLowerCase()) }
+  }
+}
+
+async function askForTelegram(talk: Talk, t: Translate): Promise<TelegramPlan> {
+  const { prompts } = talk
   prompts.tell(
     t({
       en: 'In Telegram, open a chat with @BotFather, send /newbot and choose a name.\nIt answers with a token like 123456789:AAE...; copy all of it.',

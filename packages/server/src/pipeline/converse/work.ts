@@ -72,7 +72,7 @@ export function notice(work: TurnWork, name: NoticeName, outcome: Outcome, text:
 
 /** A result with one message, and its delivery if there is anything to show. */
 export function result(
-  { turn, parts }: TurnWork,
+  { turn, account, parts }: TurnWork,
   outcome: Outcome,
   said: {
     role: NewMessage['role']
@@ -94,7 +94,7 @@ export function result(
     ...(said.usage ? { usage: said.usage } : {}),
   }
   const draft = said.draft ?? turn.draft
-  const replyTo = replyTarget(turn.conversation.place, last?.body.platformId)
+  const replyTo = last && replyTarget(account, turn.conversation.place, last.body.platformId)
   const delivery: NewDelivery = {
     id: message.id,
     begun: false,
@@ -112,7 +112,7 @@ export function result(
   }
 }
 
-/** In a group an answer refers to its question; in a direct conversation that would only be noise. */
-function replyTarget(place: Place, platformId: string | undefined): string | undefined {
-  return place.type === 'group' ? platformId : undefined
+/** In a group an answer refers to its question; in a direct conversation that would only be noise, unless the platform sorts by it. */
+export function replyTarget(account: Account | undefined, place: Place, platformId: string | undefined): string | undefined {
+  return place.type === 'group' || account?.capabilities.answersRefer ? platformId : undefined
 }

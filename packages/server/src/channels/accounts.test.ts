@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Channel, type ChannelHost, DeliveryError } from '@posthouse/contract'
+import type { Clock } from '../base/clock.ts'
+import { createAccounts } from './accounts.ts'
+
+/** A channel that is asked who it is, and a clock whose minutes pass when the test says so. */
+async function start() {
+  let now = 1_000_000
+  let tick = () => {}
+  let host: ChannelHost | undefined
+  const probes: number[] = []
+  const clock = {
+    now: () => now,
+    elapsed: () => now,
+    sleep: () => new Promise<void>(() => {}),
+    every: (_: number, work: () => void) => {
+      tick = work
+      return { [Symbol.dispose]: () => undefined }
+    },
+  } as unknown as Clock
+  const channel = {
+    id: 'test',
+    settings: { fields: {}, required: [] },
+    capabilities: {},
+    async probe() {
+      probes.push(now)
+      throw new DeliveryError('auth', 'refused')
+    },
+    async open(_: unknown, given: ChannelHost) {
+      host = given
+      return { render: () => [], send: async () => ({ id: '', room: '' }), [Symbol.asyncDispose]: async () => undefined }
+    },
+  } as unknown as Channel
+  const quiet = { debug() {}, info() {}, warn() {}, error() {} }
+  const accounts = createAccounts({
+    state: { get: async () => undefined, set: async () => undefined },
+    fetch: async () => {
+      throw new Error('not used')
+    },
+    clock,
+    log: { ...quiet, child: () => quiet },
+    publicUrl: undefined,
+    receive: async () => ({ status: 'admitted', messageId: '', conversationId: '' }),
+  })
+  await accounts.update([{ id: 'a', channel, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} }])
+  while (!accounts.find('a')?.connection) await new Promise((resolve) => setImmediate(resolve))
+  assert.ok(host)
+  const pass = async (ms: number) => {
+    now += ms
+    tick()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return { accounts, host, probes, pass }
+}
+
+test('who is silent for a minute is asked, and what comes of it is seen', async () => {
+  const { accounts, host, probes, pass } = await start()
+  host.received()
+  await pass(59_000)
+  assert.equal(probes.length, 0)
+  await pass(2_000)
+  assert.equal(probes.length, 1)
+  assert.equal(accounts.status()[0]?.state, 'needs-auth')
+})
+
+test('who refuses our credentials is not asked again and again', async () => {
+  const { host, probes, pass } = await start()
+  host.report('needs-auth', 'wrong password')
+  for (let minute = 0; minute < 10; minute++) await pass(60_000)
+  assert.equal(probes.length, 0)
+  host.received()
+  await pass(61_000)
+  assert.equal(probes.length, 1)
+})

@@ -11,7 +11,7 @@ export default {
     'packages/contract': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/testkit': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/server': {
-      entry: ['src/main.ts', 'test/journeys/{mutants,crash-on-word,ledger-tool}.ts', 'test/cli/loaded.ts', '{src,test}/**/*.test.ts'],
+      entry: ['src/main.ts', 'test/chaos/{run,soak}.ts', 'test/chaos/preload/*.ts', 'test/cli/loaded.ts', '{src,test}/**/*.test.ts'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
     },
     'packages/web': {

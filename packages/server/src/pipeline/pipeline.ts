@@ -284,6 +284,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       ending.abort()
       for (const work of running.values()) work.abort.abort('shutdown' satisfies Interruption)
       await turns.idle(2000)
+      deliver.rest()
       await sends.idle(Math.min(grace, 5000))
       deliver.stop()
       await sends.idle(2000)

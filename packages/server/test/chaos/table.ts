@@ -19,10 +19,10 @@ const END = '<!-- end -->'
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`
 
 /** One outcome on a line. */
-export function summary({ admitted, answered, told, dead, lost, doubled, marked, strays, recoveries }: Outcome): string {
+export function summary({ admitted, answered, told, dead, lost, doubled, marked, strays, recoveries, figures }: Outcome): string {
   const away = recoveries.length > 0 ? `, serving again in ${seconds(Math.max(...recoveries))}` : ''
   const left = strays.length > 0 ? `, ${strays.length} previews left` : ''
-  return `${admitted} admitted, ${answered} answered, ${told} told, ${dead} dead, ${lost.length} lost, ${doubled.length} doubled, ${marked} marked${left}${away}`
+  return `${admitted} admitted, ${answered} answered, ${told} told, ${dead} dead, ${lost.length} lost, ${doubled.length} doubled, ${marked} marked${left}${away}${figures && `; ${figures}`}`
 }
 
 function line({ row, skipped, outcomes, problems }: Result): string {
@@ -38,6 +38,7 @@ function line({ row, skipped, outcomes, problems }: Result): string {
     sum(({ doubled }) => doubled.length),
     sum(({ marked }) => marked),
     recoveries.length > 0 ? seconds(Math.max(...recoveries)) : '',
+    outcomes.at(-1)?.figures ?? '',
   ]
   return `| ${cells.join(' | ')} |`
 }
@@ -49,7 +50,7 @@ export function writeTable(results: readonly Result[]): void {
   const [old = '', tail = ''] = rest.split(END)
   const kept = new Map([...old.matchAll(/^\| (F\d+) \| .*$/gm)].map(([whole, id]) => [id, whole]))
   for (const result of results) kept.set(result.row.id, line(result))
-  for (const { id, notYet } of missingRows) kept.set(id, `| ${id} | not yet: ${notYet} | | | | | | |`)
+  for (const { id, notYet } of missingRows) kept.set(id, `| ${id} | not yet: ${notYet} | | | | | | | |`)
   const ids = [...kept.keys()].filter((id) => [...rows, ...missingRows].some((row) => row.id === id)).toSorted()
   const table = [
     '| Row | State | Runs | Admitted | Lost | Doubled | Marked | Serving again, worst |',

@@ -1,9 +1,12 @@
 /** One gateway process between an emulated platform and an emulated model; people who ask; and the auditor at the end. */
 import { existsSync, readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import {
+  createFaultProxy,
   createModelEmulator,
   createTelegramEmulator,
+  type FaultProxy,
   type ModelEmulator,
   type ModelQuestion,
   type ModelReply,
@@ -22,11 +25,16 @@ export interface Asking {
   readonly more?: Parameters<TelegramEmulator['say']>[0] & object
 }
 
+/** A question with what the platform hands over. */
+export type Question = Asked & { readonly said: ReturnType<TelegramEmulator['say']> }
+
 /** Findings, and how long each start after the first took until the gateway served, in milliseconds. */
 export interface Outcome extends Findings {
   readonly recoveries: readonly number[]
   /** What else the row found to be wrong. */
   readonly broken: readonly string[]
+  /** What was measured, in words. */
+  readonly figures: string
 }
 
 export interface World extends AsyncDisposable {
@@ -37,19 +45,25 @@ export interface World extends AsyncDisposable {
   readonly model: ModelEmulator
   readonly posthouse: Posthouse
   readonly asked: readonly Asked[]
-  ask(asking: Asking): Asked
+  ask(asking: Asking): Question
+  /** What stands between the platform and the webhook, if anything. */
+  readonly front: FaultProxy | undefined
   /** Starts the gateway, or the mutant; each start but the first counts as a recovery. */
   start(env?: NodeJS.ProcessEnv, prefix?: readonly string[]): Promise<void>
   /** Starts it again whenever it ends, until disposed. */
   keepUp(env?: NodeJS.ProcessEnv): AsyncDisposable
+  /** Writes another configuration: with these sections, and these keys of the Telegram account. */
+  reconfigure(change: { readonly channels?: { readonly telegram?: object }; readonly [section: string]: unknown }): void
   /** An administrator's question to the running gateway. */
   admin<T>(path: string): Promise<T>
+  /** Of an administrator who may chat, too. */
+  token(): Promise<string>
   /** The whole answer to a question is there. */
   isAnswered(asked: Asked): boolean
   /** Waits until every question has its outcome and nothing is left to do, at most `patience` milliseconds. */
   settle(patience?: number): Promise<void>
   /** The end: what came of it all. `broken` is what the row itself found. */
-  outcome(broken?: readonly (string | false | undefined)[]): Promise<Outcome>
+  outcome(broken?: readonly (string | false | undefined)[], figures?: string): Promise<Outcome>
 }
 
 export interface WorldOptions {
@@ -60,14 +74,17 @@ export interface WorldOptions {
   /** Of the Telegram account. */
   readonly account?: object
   /** Of the whole configuration. */
-  readonly config?: object
+  readonly config?: { readonly channels?: object; readonly [section: string]: unknown }
+  /** A proxy before the webhook. */
+  readonly front?: boolean
   /** Where the gateway finds the platform; the emulator's own address unless something stands in between. */
   readonly apiRoot?: (telegram: TelegramEmulator) => string
   /** How long lost messages are waited for; mutants lose them for sure. */
   readonly patience?: number
 }
 
-const SECRET = 'chaos-secret'
+/** What the platform sends with every webhook call. */
+export const SECRET = 'chaos-secret'
 
 /** A small generator of numbers: the same seed, the same run. */
 function randomFrom(seed: number): () => number {
@@ -80,6 +97,14 @@ function randomFrom(seed: number): () => number {
   }
 }
 
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
 /** Makes the world; the gateway does not run yet. */
 export async function createWorld(options: WorldOptions): Promise<World> {
   const { seed, mutant, mode = 'polling' } = options
@@ -88,26 +113,24 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   const model = parts.use(
     await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 30, interval: 10, chunks: 6 }, reply: answerOf }),
   )
-  const port = 20_000 + (Math.floor(process.hrtime()[1] / 1000) % 20_000)
-  const posthouse = parts.use(
-    createPosthouse({
-      server: { port, public_url: `http://127.0.0.1:${port}` },
-      models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } },
-      assistant: { burst: 'one-by-one' },
-      ...options.config,
-      channels: {
-        telegram: {
-          token: telegram.token,
-          api_root: options.apiRoot?.(telegram) ?? telegram.url,
-          send_rate: 1000,
-          room_send_rate: 1000,
-          ...(mode === 'webhook' ? { mode, secret_token: SECRET } : {}),
-          ...options.account,
-        },
-        ...(options.config as { channels?: object } | undefined)?.channels,
-      },
-    }),
-  )
+  const port = await freePort()
+  const front = options.front ? parts.use(await createFaultProxy(`http://127.0.0.1:${port}`)) : undefined
+  let account: object = {
+    token: telegram.token,
+    api_root: options.apiRoot?.(telegram) ?? telegram.url,
+    send_rate: 1000,
+    room_send_rate: 1000,
+    ...(mode === 'webhook' ? { mode, secret_token: SECRET } : {}),
+    ...options.account,
+  }
+  let config: object = {
+    server: { port, public_url: front?.url ?? `http://127.0.0.1:${port}` },
+    models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } },
+    assistant: { burst: 'one-by-one' },
+    ...options.config,
+  }
+  const configured = () => ({ ...config, channels: { ...options.config?.channels, telegram: account } })
+  const posthouse = parts.use(createPosthouse(configured()))
   const asked: Asked[] = []
   const recoveries: number[] = []
   let started = false
@@ -128,11 +151,14 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     if (started) recoveries.push(performance.now() - began)
     started = true
   }
+  const tokenOf = async () => {
+    const scopes = ['token', 'create', '--name', 'auditor', '--scopes', 'admin,chat,metrics', '--json']
+    token ??= JSON.parse((await posthouse.cli(...scopes)).stdout).token as string
+    return token
+  }
   const admin = async <T>(path: string): Promise<T> => {
-    token ??= JSON.parse((await posthouse.cli('token', 'create', '--name', 'auditor', '--scopes', 'admin,chat,metrics', '--json')).stdout)
-      .token as string
     const response = await fetch(`${posthouse.url}${path}`, {
-      headers: { authorization: `Bearer ${token}` },
+      headers: { authorization: `Bearer ${await tokenOf()}` },
       signal: AbortSignal.timeout(10_000),
     })
     if (!response.ok) throw new Error(`${path} answered ${response.status}`)
@@ -164,17 +190,18 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     telegram,
     model,
     posthouse,
+    front,
     asked,
     ask({ chat, wish = '', parts: count = 1, more = {} }) {
       const number = asked.length + 1
       const text = `m${number}p1 ${wish}`.trim()
-      const { update_id: update } = telegram.say({
+      const said = telegram.say({
         ...(more.document || more.photo ? { caption: text } : { text }),
         chat,
         from: Math.abs(chat),
         ...more,
       })
-      const question = { number, chat, update, text, parts: count }
+      const question = { number, chat, update: said.update_id, text, parts: count, said }
       asked.push(question)
       return question
     },
@@ -197,7 +224,13 @@ export async function createWorld(options: WorldOptions): Promise<World> {
         },
       }
     },
+    reconfigure({ channels, ...sections }) {
+      account = { ...account, ...channels?.telegram }
+      config = { ...config, ...sections }
+      posthouse.configure(configured())
+    },
     admin,
+    token: tokenOf,
     isAnswered,
     async settle(patience = options.patience ?? 30_000) {
       const end = performance.now() + patience
@@ -214,10 +247,10 @@ export async function createWorld(options: WorldOptions): Promise<World> {
         await new Promise((resolve) => setTimeout(resolve, 100))
       }
     },
-    async outcome(broken = []) {
+    async outcome(broken = [], figures = '') {
       const findings = audit(await ledgers())
       const late = recoveries.filter((took) => took > 5000).map((took) => `serving again only after ${Math.round(took)} ms`)
-      return { ...findings, recoveries, broken: [...broken.filter((problem) => typeof problem === 'string'), ...late] }
+      return { ...findings, recoveries, figures, broken: [...broken.filter((problem) => typeof problem === 'string'), ...late] }
     },
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   }

@@ -41,7 +41,7 @@ export const telegramFloods: FloodLimits = {
   group: { amount: 20, per: 60_000 },
 }
 
-export interface TelegramEmulator extends Verbs, Pick<Faults, 'failNext' | 'dropReplyOf' | 'delay'>, AsyncDisposable {
+export interface TelegramEmulator extends Verbs, Pick<Faults, 'failNext' | 'heal' | 'dropReplyOf' | 'delay'>, AsyncDisposable {
   /** The `api_root` to configure. */
   readonly url: string
   readonly token: string
@@ -98,6 +98,7 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
   return {
     ...verbs,
     failNext: faults.failNext,
+    heal: faults.heal,
     dropReplyOf: faults.dropReplyOf,
     delay: faults.delay,
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,

@@ -34,8 +34,11 @@ const lostReplies: Row = {
       world.ask({ chat: 1001 + Math.floor(world.random() * 12) })
       await new Promise((resolve) => setTimeout(resolve, 30))
       if (n === 20) {
+        // Committed, and its acknowledgement is lost: the process dies before the repeat.
+        const before = proxy.hit
         proxy.set({ dropReply: true })
-        await new Promise((resolve) => setTimeout(resolve, 100))
+        world.ask({ chat: 1020 })
+        await until(() => proxy.hit > before, 'a reply is dropped')
         await world.posthouse.kill()
         proxy.set({})
         await world.start()

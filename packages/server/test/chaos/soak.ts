@@ -1,0 +1,134 @@
+/**
+ * `npm run soak -- --minutes 10`: 20 messages a second over 200 conversations, half of them web chats, half Telegram. Nothing may be lost, and
+ * nothing may grow: memory, descriptors, threads, and the database beyond what was said.
+ */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { parseArgs } from 'node:util'
+import { until } from '../journeys/posthouse.ts'
+import { type Asked, audit } from './auditor.ts'
+import { descriptorsOf, memoryOf } from './machine.ts'
+import { openPage, type Seen } from './pages.ts'
+import { preloading } from './preload/edit.ts'
+import { createWorld } from './world.ts'
+
+const { values: given } = parseArgs({ options: { minutes: { type: 'string', default: '10' } } })
+const MINUTES = Number(given.minutes)
+/** Each kind has half of the conversations and half of the messages. */
+const KIND = { conversations: 100, every: 100 }
+const SAMPLE = 1000
+/** Caches of busy conversations are full after this part of the run. */
+const WARM_UP = 0.5
+/** In a short run a few MB of noise are many an hour. */
+const MOST_GROWTH = { memory: MINUTES >= 120 ? 1 : 60 / Math.sqrt(MINUTES), descriptors: 5, threads: 2, bytesPerMessage: 4096 }
+
+interface Sample {
+  readonly at: number
+  readonly memory: number
+  readonly descriptors: number
+  readonly threads: number
+}
+
+/** Rise of a straight line through the values, per hour. */
+function slope(samples: readonly Sample[], of: (sample: Sample) => number): number {
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
+  const at = mean(samples.map((sample) => sample.at))
+  const value = mean(samples.map(of))
+  const over = samples.reduce((sum, sample) => sum + (sample.at - at) * (of(sample) - value), 0)
+  const under = samples.reduce((sum, sample) => sum + (sample.at - at) ** 2, 0)
+  return (over / under) * 3_600_000
+}
+
+const say = (line: string) => process.stdout.write(`${line}\n`)
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+await using world = await createWorld({
+  seed: 1,
+  mode: 'webhook',
+  telegram: { keep: 50_000 },
+  config: { resources: { requests_per_minute: 1_000_000 } },
+})
+const { posthouse, telegram } = world
+await world.start()
+const database = join(posthouse.folder, 'data/posthouse.db')
+const sizes = () => ['', '-wal'].reduce((sum, end) => sum + (statSync(`${database}${end}`, { throwIfNoEntry: false })?.size ?? 0), 0)
+const token = await world.token()
+const seen: Seen = { accepted: new Set(), posted: [] }
+const pages = await Promise.all(Array.from({ length: KIND.conversations }, (_, n) => openPage(posthouse.url, token, n, seen)))
+await until(() => telegram.webhook !== undefined, 'the webhook is set')
+
+const onPages: Asked[] = []
+const samples: Sample[] = []
+const began = performance.now()
+const end = began + MINUTES * 60_000
+const first = sizes()
+let next = began
+let sampled = 0
+while (performance.now() < end) {
+  const chat = Math.floor(world.random() * KIND.conversations)
+  const number = onPages.length + 1
+  onPages.push({ number, chat, update: number, text: `m${number}p1`, parts: 1 })
+  pages[chat]?.say(number)
+  world.ask({ chat: 1001 + Math.floor(world.random() * KIND.conversations) })
+  if (performance.now() - sampled > SAMPLE) {
+    sampled = performance.now()
+    const { all: descriptors, threads } = descriptorsOf(posthouse.pid)
+    samples.push({ at: sampled, memory: memoryOf(posthouse.pid).now, descriptors, threads })
+    if (samples.length % 60 === 0)
+      say(`${samples.length / 60} min: ${Math.round(samples.at(-1)?.memory ?? 0)} MB, ${descriptors} descriptors, ${threads} threads`)
+  }
+  next += KIND.every
+  await pause(Math.max(0, next - performance.now()))
+}
+await world.settle(30_000)
+await until(() => seen.posted.length >= onPages.length, 'the pages have all answers', 30_000).catch(() => {})
+const outcome = await world.outcome()
+const web = audit({ asked: onPages, confirmed: seen.accepted, posted: seen.posted, toolRuns: [], dead: [], maybe: [] })
+const bytes = (sizes() - first) / (outcome.asked + web.asked)
+for (const page of pages) page.close()
+await posthouse.stop()
+
+// Three weeks later the rows that have served their time are gone, and what was said is still there.
+await world.start(preloading({ CHAOS_DAYS: '21' }, 'crash'))
+const count = (table: string) => {
+  const opened = new DatabaseSync(database, { readOnly: true, timeout: 5000 })
+  try {
+    return Number(Object.values(opened.prepare(`SELECT count(*) FROM ${table}`).get() ?? {})[0])
+  } finally {
+    opened.close()
+  }
+}
+await until(() => count('inbox') + count('outbox') === 0, 'the rows of inbox and outbox are pruned', 60_000).catch(() => {})
+const left = count('inbox') + count('outbox')
+const kept = count('messages')
+
+const late = samples.slice(Math.floor(samples.length * WARM_UP))
+const growth = {
+  memory: slope(late, ({ memory }) => memory),
+  descriptors: (late.at(-1)?.descriptors ?? 0) - (late[0]?.descriptors ?? 0),
+  threads: (late.at(-1)?.threads ?? 0) - (late[0]?.threads ?? 0),
+}
+const problems = [
+  ...[outcome, web].flatMap(({ lost, doubled, outOfOrder, asked, admitted }) => [
+    ...lost,
+    ...doubled,
+    ...outOfOrder,
+    ...(asked > admitted ? [`${asked - admitted} never admitted`] : []),
+  ]),
+  growth.memory > MOST_GROWTH.memory && `memory grows by ${growth.memory.toFixed(1)} MB an hour`,
+  growth.descriptors > MOST_GROWTH.descriptors && `${growth.descriptors} more descriptors`,
+  growth.threads > MOST_GROWTH.threads && `${growth.threads} more threads`,
+  bytes > MOST_GROWTH.bytesPerMessage && `${Math.round(bytes)} bytes for each message`,
+  left > 0 && `${left} rows of inbox and outbox outlived their time`,
+  kept < (outcome.asked + web.asked) * 2 && `only ${kept} messages are kept`,
+].filter((problem) => typeof problem === 'string')
+say(
+  `${outcome.asked} on Telegram, ${web.asked} on pages; lost ${outcome.lost.length + web.lost.length}, doubled ${outcome.doubled.length + web.doubled.length}`,
+)
+say(
+  `memory ${Math.round(late[0]?.memory ?? 0)} MB, at the end ${Math.round(late.at(-1)?.memory ?? 0)} MB, ${growth.memory.toFixed(1)} MB an hour; descriptors ${growth.descriptors >= 0 ? '+' : ''}${growth.descriptors}, threads ${growth.threads >= 0 ? '+' : ''}${growth.threads}`,
+)
+say(`database ${Math.round(bytes)} bytes for each message; after retention ${left} rows of inbox and outbox, ${kept} messages`)
+say(problems.length > 0 ? `red:\n  ${problems.join('\n  ')}` : 'green')
+process.exitCode = problems.length > 0 ? 1 : 0

@@ -16,7 +16,7 @@ import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import * as security from './security/index.ts'
-import { createBlobs, holdFolder, openStore } from './storage/index.ts'
+import { createBlobs, holdFolder, openStore, tellAddress } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
 import { version } from './version.ts'
 
@@ -221,6 +221,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       webFolder,
     }),
   )
+  opened.use(tellAddress(config.dataFolder, http.url))
   opened.use(accounts)
   // Before any turn: who may write, and how old a message may be, stands in the accounts.
   await accounts.update(withWeb(config.accounts))

@@ -1,5 +1,5 @@
 /** Storage: the only place that knows SQL. */
 export { createBlobs } from './blobs.ts'
 export { folderHolder, inspectDatabase, keyFits } from './inspect.ts'
-export { holdFolder } from './lock.ts'
+export { holdFolder, tellAddress, toldAddress } from './lock.ts'
 export { openStore } from './store.ts'

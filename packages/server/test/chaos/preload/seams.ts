@@ -24,7 +24,7 @@ function told<T extends object>(part: T, name: string, methods: readonly (keyof 
 
 // ---- Storage ----------------------------------------------------------------------------------------------------------
 
-export const { holdFolder } = storage
+export const { holdFolder, tellAddress } = storage
 
 export const openStore: typeof storage.openStore = async (options) => {
   const store = await around('openStore', storage.openStore)(options)

@@ -372,6 +372,7 @@ export interface UserStore {
 
 export interface StoredFile {
   readonly id: string
+  /** The conversation that it was sent in; until then the person who uploaded it. */
   readonly owner: string
   readonly kind: FileKind
   readonly name: string
@@ -382,6 +383,12 @@ export interface StoredFile {
 export interface FileStore {
   add(file: StoredFile): Promise<void>
   find(id: string): Promise<StoredFile | undefined>
+  /** The file of `owner` is the conversation's from now on. */
+  adopt(id: string, owner: string, conversation: string): Promise<void>
+  /** Of a batch of files, those of that time that no conversation has: nobody finds them any more, and their bytes are to be removed. */
+  abandon(from: number, until: number): Promise<readonly string[]>
+  /** Forgets abandoned files. */
+  remove(ids: readonly string[]): Promise<void>
 }
 
 export interface Store extends AsyncDisposable {

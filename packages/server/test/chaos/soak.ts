@@ -2,7 +2,7 @@
  * `npm run soak -- --minutes 10`: 20 messages a second over 200 conversations, half of them web chats, half Telegram. Nothing may be lost, and
  * nothing may grow: memory, descriptors, threads, and the database beyond what was said.
  */
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { parseArgs } from 'node:util'
@@ -17,14 +17,16 @@ const { values: given } = parseArgs({ options: { minutes: { type: 'string', defa
 const MINUTES = Number(given.minutes)
 /** Each kind has half of the conversations and half of the messages. */
 const KIND = { conversations: 100, every: 100 }
-const SAMPLE = 1000
+const SAMPLE = 4000
 /** Caches of busy conversations are full after this part of the run. */
 const WARM_UP = 0.5
-/** In a short run a few MB of noise are many an hour. */
-const MOST_GROWTH = { memory: MINUTES >= 120 ? 1 : 60 / Math.sqrt(MINUTES), descriptors: 5, threads: 2, bytesPerMessage: 4096 }
+/** In a short run a few MB of noise, and caches that fill, are many an hour. */
+const MOST_GROWTH = { held: MINUTES >= 120 ? 1 : 20, memory: MINUTES >= 120 ? 5 : 120, descriptors: 5, threads: 2, bytesPerMessage: 4096 }
 
 interface Sample {
   readonly at: number
+  /** MB: what is held after a collection, and what the system sees. */
+  readonly held: number
   readonly memory: number
   readonly descriptors: number
   readonly threads: number
@@ -50,7 +52,7 @@ await using world = await createWorld({
   config: { resources: { requests_per_minute: 1_000_000 } },
 })
 const { posthouse, telegram } = world
-await world.start()
+await world.start(preloading({}, 'collect'))
 const database = join(posthouse.folder, 'data/posthouse.db')
 const sizes = () => ['', '-wal'].reduce((sum, end) => sum + (statSync(`${database}${end}`, { throwIfNoEntry: false })?.size ?? 0), 0)
 const token = await world.token()
@@ -58,6 +60,15 @@ const seen: Seen = { accepted: new Set(), posted: [] }
 const pages = await Promise.all(Array.from({ length: KIND.conversations }, (_, n) => openPage(posthouse.url, token, n, seen)))
 await until(() => telegram.webhook !== undefined, 'the webhook is set')
 
+/** As the process wrote it down after its last collection. */
+const heldMemory = () => {
+  try {
+    const { heapUsed, external } = JSON.parse(readFileSync(join(posthouse.folder, 'memory'), 'utf8')) as NodeJS.MemoryUsage
+    return (heapUsed + external) / 1024 / 1024
+  } catch {
+    return Number.NaN
+  }
+}
 const onPages: Asked[] = []
 const samples: Sample[] = []
 const began = performance.now()
@@ -74,9 +85,11 @@ while (performance.now() < end) {
   if (performance.now() - sampled > SAMPLE) {
     sampled = performance.now()
     const { all: descriptors, threads } = descriptorsOf(posthouse.pid)
-    samples.push({ at: sampled, memory: memoryOf(posthouse.pid).now, descriptors, threads })
-    if (samples.length % 60 === 0)
-      say(`${samples.length / 60} min: ${Math.round(samples.at(-1)?.memory ?? 0)} MB, ${descriptors} descriptors, ${threads} threads`)
+    samples.push({ at: sampled, held: heldMemory(), memory: memoryOf(posthouse.pid).now, descriptors, threads })
+    if (samples.length % 15 === 0)
+      say(
+        `${samples.length / 15} min: ${samples.at(-1)?.held.toFixed(1)} MB held, ${Math.round(samples.at(-1)?.memory ?? 0)} MB in all, ${descriptors} descriptors, ${threads} threads`,
+      )
   }
   next += KIND.every
   await pause(Math.max(0, next - performance.now()))
@@ -103,8 +116,9 @@ await until(() => count('inbox') + count('outbox') === 0, 'the rows of inbox and
 const left = count('inbox') + count('outbox')
 const kept = count('messages')
 
-const late = samples.slice(Math.floor(samples.length * WARM_UP))
+const late = samples.slice(Math.floor(samples.length * WARM_UP)).filter(({ held }) => !Number.isNaN(held))
 const growth = {
+  held: slope(late, ({ held }) => held),
   memory: slope(late, ({ memory }) => memory),
   descriptors: (late.at(-1)?.descriptors ?? 0) - (late[0]?.descriptors ?? 0),
   threads: (late.at(-1)?.threads ?? 0) - (late[0]?.threads ?? 0),
@@ -116,6 +130,7 @@ const problems = [
     ...outOfOrder,
     ...(asked > admitted ? [`${asked - admitted} never admitted`] : []),
   ]),
+  growth.held > MOST_GROWTH.held && `held memory grows by ${growth.held.toFixed(1)} MB an hour`,
   growth.memory > MOST_GROWTH.memory && `memory grows by ${growth.memory.toFixed(1)} MB an hour`,
   growth.descriptors > MOST_GROWTH.descriptors && `${growth.descriptors} more descriptors`,
   growth.threads > MOST_GROWTH.threads && `${growth.threads} more threads`,
@@ -127,7 +142,7 @@ say(
   `${outcome.asked} on Telegram, ${web.asked} on pages; lost ${outcome.lost.length + web.lost.length}, doubled ${outcome.doubled.length + web.doubled.length}`,
 )
 say(
-  `memory ${Math.round(late[0]?.memory ?? 0)} MB, at the end ${Math.round(late.at(-1)?.memory ?? 0)} MB, ${growth.memory.toFixed(1)} MB an hour; descriptors ${growth.descriptors >= 0 ? '+' : ''}${growth.descriptors}, threads ${growth.threads >= 0 ? '+' : ''}${growth.threads}`,
+  `held ${Math.round(late[0]?.held ?? 0)} MB, at the end ${Math.round(late.at(-1)?.held ?? 0)} MB, ${growth.held.toFixed(1)} MB an hour; memory ${Math.round(late[0]?.memory ?? 0)} MB, at the end ${Math.round(late.at(-1)?.memory ?? 0)} MB, ${growth.memory.toFixed(1)} MB an hour; descriptors ${growth.descriptors >= 0 ? '+' : ''}${growth.descriptors}, threads ${growth.threads >= 0 ? '+' : ''}${growth.threads}`,
 )
 say(`database ${Math.round(bytes)} bytes for each message; after retention ${left} rows of inbox and outbox, ${kept} messages`)
 say(problems.length > 0 ? `red:\n  ${problems.join('\n  ')}` : 'green')

@@ -268,6 +268,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const drain = () => {
     drained ??= (async () => {
       http.drain()
+      // Before the accounts close: a turn without its account would be set aside.
+      pipeline.rest()
       await accounts[Symbol.asyncDispose]()
       await pipeline.drain(GRACE)
     })()

@@ -53,6 +53,15 @@ describe('the fault matrix', () => {
         assert.ok(part === undefined || rowOf(id).parts?.includes(part), `${name} names ${spot}`)
       }
     }
+    const page = readFileSync(join(server, '../../docs/reliability.md'), 'utf8')
+    for (const { id, title, injection, bound } of rows) {
+      assert.ok(page.includes(`| ${id} |`) && page.includes(`### ${id} ${title}`), `${id} is not on the page: npm run chaos -- --write`)
+      assert.ok(
+        page.includes(injection) && page.includes(bound),
+        `${id} stands on the page in other words: npm run chaos -- --row ${id} --write`,
+      )
+    }
+    for (const { id, notYet } of missingRows) assert.ok(page.includes(`| ${id} | not yet: ${notYet} |`), id)
     const ids = [...rows, ...missingRows].map(({ id }) => id)
     assert.equal(new Set(ids).size, ids.length, 'a row stands twice')
     const promised = [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 25, 27, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 46]

@@ -43,7 +43,18 @@ function line({ row, skipped, outcomes, problems }: Result): string {
   return `| ${cells.join(' | ')} |`
 }
 
-/** Writes the two tables of the page: what the rows are, and what came of them. Rows that were not played keep their line. */
+const described = ({ id, title, injection, invariant, bound, parts, needs }: Row) =>
+  [
+    `### ${id} ${title}`,
+    '',
+    `- Injected: ${injection}.`,
+    `- Must hold: ${invariant}.`,
+    `- Bound: ${bound}.`,
+    ...(parts && parts.length < 10 ? [`- Parts: ${parts.join('; ')}.`] : []),
+    ...(needs ? [`- Needs: ${needs.join(', ')}.`] : []),
+  ].join('\n')
+
+/** Writes what came of the rows, and what they are, into the page. Rows that were not played keep their line. */
 export function writeTable(results: readonly Result[]): void {
   const text = readFileSync(page, 'utf8')
   const [head = '', rest = ''] = text.split(BEGIN)
@@ -52,9 +63,8 @@ export function writeTable(results: readonly Result[]): void {
   for (const result of results) kept.set(result.row.id, line(result))
   for (const { id, notYet } of missingRows) kept.set(id, `| ${id} | not yet: ${notYet} | | | | | | | |`)
   const ids = [...kept.keys()].filter((id) => [...rows, ...missingRows].some((row) => row.id === id)).toSorted()
-  const table = [
-    '| Row | State | Runs | Admitted | Lost | Doubled | Marked | Serving again, worst |',
-    '| --- | --- | --- | --- | --- | --- | --- | --- |',
-  ]
-  writeFileSync(page, `${head}${BEGIN}\n\n${[...table, ...ids.map((id) => kept.get(id))].join('\n')}\n\n${END}${tail}`)
+  const columns = ['Row', 'State', 'Runs', 'Admitted', 'Lost', 'Doubled', 'Marked', 'Serving again, worst', 'Figures of the last run']
+  const table = [`| ${columns.join(' | ')} |`, `| ${columns.map(() => '---').join(' | ')} |`, ...ids.map((id) => kept.get(id))]
+  const parts = [BEGIN, table.join('\n'), '## The rows', ...rows.map(described), END]
+  writeFileSync(page, `${head}${parts.join('\n\n')}${tail}`)
 }

@@ -40,7 +40,7 @@ export const openStore: typeof storage.openStore = async (options) => {
   return {
     ...store,
     inbox: told(store.inbox, 'inbox', ['record']),
-    turns: told(store.turns, 'turns', ['claim', 'finish', 'noteDraft']),
+    turns: told(withLateClaims(store.turns), 'turns', ['claim', 'finish', 'noteDraft']),
     toolCalls: told(store.toolCalls, 'toolCalls', ['intend', 'settle', 'takeOver']),
     outbox: Object.defineProperty(told(outbox, 'outbox', ['begin', 'retry', 'bury']), 'confirm', { value: confirm }),
     conversations: told(store.conversations, 'conversations', ['rewrite']),
@@ -49,6 +49,18 @@ export const openStore: typeof storage.openStore = async (options) => {
     prune: around('prune', store.prune),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   } satisfies Store
+}
+
+/** Claims whose answer is CHAOS_LATE_CLAIM milliseconds on its way. */
+function withLateClaims(turns: Store['turns']): Store['turns'] {
+  const late = Number(process.env.CHAOS_LATE_CLAIM ?? 0)
+  if (late === 0) return turns
+  const claim: Store['turns']['claim'] = async (...args) => {
+    const turn = await turns.claim(...args)
+    await clocks.systemClock.sleep(late)
+    return turn
+  }
+  return Object.create(turns, { claim: { value: claim } })
 }
 
 export const createBlobs: typeof storage.createBlobs = (folder, key) => told<Blobs>(storage.createBlobs(folder, key), 'blobs', ['put'])

@@ -147,13 +147,17 @@ const drain: Row = {
     'kill -TERM with 20 answers being written, 12 of them endless, an open web chat, and an answer that waits for its next attempt',
   invariant: 'sockets are closed with 1012, nothing new is begun, exit code 0; the next start answers what was left',
   bound: 'ended in 20 s; in 3 s when only an attempt of later is waited for',
-  parts: ['answers in hand', 'an attempt of later'],
+  parts: ['answers in hand', 'an attempt of later', 'claims on their way'],
   async run({ seed, mutant, part, patience }) {
     await using world = await createWorld({ seed, mutant })
     const { telegram, model, posthouse } = world
     const broken: (string | false)[] = []
-    await world.start()
-    if (part === 'an attempt of later') {
+    let endless = true
+    await world.start(part === 'claims on their way' ? preloading({ CHAOS_LATE_CLAIM: '300' }, 'crash') : {})
+    if (part === 'claims on their way') {
+      for (let chat = 1; chat <= 20; chat++) world.ask({ chat: 1000 + chat })
+      await until(() => telegram.pending === 0, 'all are admitted')
+    } else if (part === 'an attempt of later') {
       telegram.failNext('sendMessage', { status: 429, description: 'Too Many Requests: retry after 60', retryAfter: 60 })
       world.ask({ chat: 1001 })
       await until(() => telegram.ledger.some(({ outcome }) => outcome.code === 429), 'the platform asks to wait')
@@ -161,7 +165,7 @@ const drain: Row = {
       const { status } = (await world.admin<{ status?: string }>('/readyz')) as { status?: string }
       broken.push(status !== 'ready' && 'not ready before')
       model.reply((question) =>
-        /endless/.test(question.text) && telegram.posted(9).length === 0
+        endless && /endless/.test(question.text)
           ? { text: `m${/m(\d+)p1/.exec(question.text)?.[1]}p1 ${'on '.repeat(400)}`, firstToken: 50, interval: 500 }
           : `You said: ${question.text}`,
       )
@@ -182,8 +186,7 @@ const drain: Row = {
       broken.push(closed !== 1012 && `the socket was closed with ${closed}`)
     }
     model.setPace({})
-    telegram.know(9)
-    model.reply(({ text }) => `You said: ${text}`)
+    endless = false
     const again = performance.now()
     await world.start()
     if (part === 'an attempt of later') {
@@ -194,7 +197,8 @@ const drain: Row = {
     }
     await world.settle(patience ?? 20_000)
     broken.push(performance.now() - again > 25_000 && 'what was left took too long')
-    return await world.outcome(broken)
+    const outcome = await world.outcome(broken)
+    return { ...outcome, broken: [...outcome.broken, ...(outcome.dead > 0 ? [`${outcome.dead} became dead letters`] : [])] }
   },
 }
 

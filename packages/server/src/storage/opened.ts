@@ -8,8 +8,10 @@ export interface Opened {
 }
 
 const TAG = 16
+/** What a kept body costs beside its bytes: short messages are mostly this. */
+const OVERHEAD = 2000
 
-/** `limit`: sealed bytes that all kept bodies together may have. */
+/** `limit`: bytes that all kept bodies together may cost. */
 export function createOpened(limit: number): Opened {
   const kept = new Map<string, { readonly sealed: Uint8Array; readonly body: MessageBody }>()
   let total = 0
@@ -20,12 +22,13 @@ export function createOpened(limit: number): Opened {
     },
     set(id, sealed, body) {
       if (sealed.length > limit / 4) return body
-      total += sealed.length - (kept.get(id)?.sealed.length ?? 0)
+      const before = kept.get(id)
+      total += sealed.length + OVERHEAD - (before ? before.sealed.length + OVERHEAD : 0)
       kept.delete(id)
       kept.set(id, { sealed, body })
       for (const [oldest, entry] of kept) {
         if (total <= limit) break
-        total -= entry.sealed.length
+        total -= entry.sealed.length + OVERHEAD
         kept.delete(oldest)
       }
       return body

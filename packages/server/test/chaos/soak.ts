@@ -18,8 +18,8 @@ const MINUTES = Number(given.minutes)
 /** Each kind has half of the conversations and half of the messages. */
 const KIND = { conversations: 100, every: 100 }
 const SAMPLE = 4000
-/** Caches of busy conversations are full after this part of the run. */
-const WARM_UP = 0.5
+/** Minutes until the caches of so many conversations are full; what grows behind that is judged. */
+const WARM_UP = Math.max(7, MINUTES / 4)
 /** In a short run a few MB of noise, and caches that fill, are many an hour. */
 const MOST_GROWTH = { held: MINUTES >= 120 ? 1 : 20, memory: MINUTES >= 120 ? 5 : 120, descriptors: 5, threads: 2, bytesPerMessage: 4096 }
 
@@ -116,7 +116,11 @@ await until(() => count('inbox') + count('outbox') === 0, 'the rows of inbox and
 const left = count('inbox') + count('outbox')
 const kept = count('messages')
 
-const late = samples.slice(Math.floor(samples.length * WARM_UP)).filter(({ held }) => !Number.isNaN(held))
+const known = samples.filter(({ held }) => !Number.isNaN(held))
+const warm = known.filter(({ at }) => at > began + WARM_UP * 60_000)
+/** A run that ended before is shown, and not judged by its memory. */
+const judged = warm.length >= 20
+const late = judged ? warm : known
 const growth = {
   held: slope(late, ({ held }) => held),
   memory: slope(late, ({ memory }) => memory),
@@ -130,8 +134,8 @@ const problems = [
     ...outOfOrder,
     ...(asked > admitted ? [`${asked - admitted} never admitted`] : []),
   ]),
-  growth.held > MOST_GROWTH.held && `held memory grows by ${growth.held.toFixed(1)} MB an hour`,
-  growth.memory > MOST_GROWTH.memory && `memory grows by ${growth.memory.toFixed(1)} MB an hour`,
+  judged && growth.held > MOST_GROWTH.held && `held memory grows by ${growth.held.toFixed(1)} MB an hour`,
+  judged && growth.memory > MOST_GROWTH.memory && `memory grows by ${growth.memory.toFixed(1)} MB an hour`,
   growth.descriptors > MOST_GROWTH.descriptors && `${growth.descriptors} more descriptors`,
   growth.threads > MOST_GROWTH.threads && `${growth.threads} more threads`,
   bytes > MOST_GROWTH.bytesPerMessage && `${Math.round(bytes)} bytes for each message`,
@@ -142,7 +146,7 @@ say(
   `${outcome.asked} on Telegram, ${web.asked} on pages; lost ${outcome.lost.length + web.lost.length}, doubled ${outcome.doubled.length + web.doubled.length}`,
 )
 say(
-  `held ${Math.round(late[0]?.held ?? 0)} MB, at the end ${Math.round(late.at(-1)?.held ?? 0)} MB, ${growth.held.toFixed(1)} MB an hour; memory ${Math.round(late[0]?.memory ?? 0)} MB, at the end ${Math.round(late.at(-1)?.memory ?? 0)} MB, ${growth.memory.toFixed(1)} MB an hour; descriptors ${growth.descriptors >= 0 ? '+' : ''}${growth.descriptors}, threads ${growth.threads >= 0 ? '+' : ''}${growth.threads}`,
+  `${judged ? '' : `(memory is judged after ${WARM_UP} minutes) `}held ${Math.round(late[0]?.held ?? 0)} MB, at the end ${Math.round(late.at(-1)?.held ?? 0)} MB, ${growth.held.toFixed(1)} MB an hour; memory ${Math.round(late[0]?.memory ?? 0)} MB, at the end ${Math.round(late.at(-1)?.memory ?? 0)} MB, ${growth.memory.toFixed(1)} MB an hour; descriptors ${growth.descriptors >= 0 ? '+' : ''}${growth.descriptors}, threads ${growth.threads >= 0 ? '+' : ''}${growth.threads}`,
 )
 say(`database ${Math.round(bytes)} bytes for each message; after retention ${left} rows of inbox and outbox, ${kept} messages`)
 say(problems.length > 0 ? `red:\n  ${problems.join('\n  ')}` : 'green')

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { until } from '../../journeys/posthouse.ts'
+import { marksIn } from '../auditor.ts'
 import { memoryOf } from '../machine.ts'
 import { faketimeLibrary } from '../needs.ts'
 import type { Row } from '../row.ts'
@@ -56,10 +57,10 @@ const littleMemory: Row = {
       await world.settle(patience ?? 60_000)
       const { peak } = memoryOf(posthouse.pid)
       const refused = statuses.filter((status) => status !== 200)
-      return await world.outcome([
-        peak > 300 && `${Math.round(peak)} MB at the peak`,
-        refused.length > 0 && `uploads ended with ${refused.join(', ')}`,
-      ])
+      return await world.outcome(
+        [peak > 300 && `${Math.round(peak)} MB at the peak`, refused.length > 0 && `uploads ended with ${refused.join(', ')}`],
+        `peak ${Math.round(peak)} MB, ${group ? 'in a memory group of 256 MB' : 'without a memory group'}`,
+      )
     } finally {
       await posthouse.kill()
       group?.remove()
@@ -105,6 +106,8 @@ const otherTimes: Row = {
   needs: ['linux', 'faketime'],
   async run({ seed, mutant, patience }) {
     await using world = await createWorld({ seed, mutant })
+    // Earlier questions stand in the history; only the last one is answered.
+    world.model.reply(({ text }) => `You said: m${marksIn(text).at(-1)?.number}p1`)
     const clock = join(world.posthouse.folder, 'clock')
     const jump = (to: string) => writeFileSync(clock, `${to}\n`)
     jump('+0')

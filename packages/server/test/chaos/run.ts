@@ -1,6 +1,6 @@
 /**
  * `npm run chaos`: plays the fault matrix. `--row F01 --seed 42` replays one row with one seed, `--part "sent"` one of its cases, `--seeds 3`
- * bounds the seeds, `--mutants` plays the broken versions, `--list` names the rows, `--write` writes the table of docs/reliability.md.
+ * bounds the seeds, `--mutants` plays the broken versions (or the one of `--mutant NAME`), `--list` names the rows, `--write` writes the table of docs/reliability.md.
  */
 import { parseArgs } from 'node:util'
 import { mutants } from './mutants.ts'
@@ -78,7 +78,7 @@ async function playRow(row: Row): Promise<Result> {
 async function playMutants(): Promise<readonly string[]> {
   const alive: string[] = []
   const known = new Map<string, readonly string[]>()
-  for (const { name, rows: wanted, notYet } of mutants) {
+  for (const { name, rows: wanted, notYet } of mutants.filter((mutant) => !given.mutant || mutant.name === given.mutant)) {
     if (notYet) say(`mutant "${name}" skipped: ${notYet}`)
     for (const spot of notYet ? [] : wanted) {
       const [id, part] = spot.split(':')

@@ -145,9 +145,16 @@ const problems = [
 say(
   `${outcome.asked} on Telegram, ${web.asked} on pages; lost ${outcome.lost.length + web.lost.length}, doubled ${outcome.doubled.length + web.doubled.length}`,
 )
-say(
-  `${judged ? '' : `(memory is judged after ${WARM_UP} minutes) `}held ${Math.round(late[0]?.held ?? 0)} MB, at the end ${Math.round(late.at(-1)?.held ?? 0)} MB, ${growth.held.toFixed(1)} MB an hour; memory ${Math.round(late[0]?.memory ?? 0)} MB, at the end ${Math.round(late.at(-1)?.memory ?? 0)} MB, ${growth.memory.toFixed(1)} MB an hour; descriptors ${growth.descriptors >= 0 ? '+' : ''}${growth.descriptors}, threads ${growth.threads >= 0 ? '+' : ''}${growth.threads}`,
-)
+const signed = (value: number) => (value >= 0 ? `+${value}` : String(value))
+const risen = (of: (sample: Sample) => number, perHour: number) =>
+  `${late
+    .slice(0, 1)
+    .concat(late.slice(-1))
+    .map((sample) => Math.round(of(sample)))
+    .join(' MB, at the end ')} MB (${signed(Math.round(perHour))} MB an hour)`
+if (!judged) say(`memory is judged after ${WARM_UP} minutes`)
+say(`held after a collection ${risen(({ held }) => held, growth.held)}; in all ${risen(({ memory }) => memory, growth.memory)}`)
+say(`descriptors ${signed(growth.descriptors)}, threads ${signed(growth.threads)}`)
 say(`database ${Math.round(bytes)} bytes for each message; after retention ${left} rows of inbox and outbox, ${kept} messages`)
 say(problems.length > 0 ? `red:\n  ${problems.join('\n  ')}` : 'green')
 process.exitCode = problems.length > 0 ? 1 : 0

@@ -1,4 +1,4 @@
-/** A short walk through the fault matrix, with every commit. `npm run chaos` plays all of it. */
+/** A short walk through the fault matrix, with every commit, without limits of time. `npm run chaos` plays all of it, with them. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { missing } from './needs.ts'
@@ -18,7 +18,7 @@ const short: readonly (readonly [id: string, seeds: readonly number[], part?: st
   ['F02', [1], 'preview noted'],
   ['F02', [1], 'calls taken over'],
   ['F03', [1]],
-  ['F04', [1], 'an attempt of later'],
+  ['F04', [1], 'claims on their way'],
   ['F12', [1]],
   ['F13', [1], 'a flipped byte in the log'],
   ['F25', [1]],

@@ -40,7 +40,7 @@ async function play(
 ): Promise<{ problems: readonly string[]; outcome: Outcome | undefined }> {
   try {
     const outcome = await row.run({ seed, part, mutant, ...(patience ? { patience } : {}) })
-    return { problems: problemsOf(row, outcome), outcome }
+    return { problems: [...problemsOf(row, outcome), ...outcome.slow], outcome }
   } catch (error) {
     return { problems: [error instanceof Error ? error.message : String(error)], outcome: undefined }
   }
@@ -108,7 +108,7 @@ if (given.list) {
   for (const { id, title, notYet } of missingRows) say(`${id}  ${title} (not yet: ${notYet})`)
 } else if (given.mutants) {
   const alive = await playMutants()
-  say(alive.length > 0 ? `not noticed: ${alive.join(', ')}` : 'every mutant was noticed')
+  say(alive.length > 0 ? `not noticed: ${alive.join(', ')}` : 'every mutant that was played was noticed')
   process.exitCode = alive.length > 0 ? 1 : 0
 } else {
   const unknown = given.row?.filter((id) => !rows.some((row) => row.id === id)) ?? []

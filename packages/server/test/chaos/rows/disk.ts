@@ -276,7 +276,7 @@ function damage(path: string, part: string, random: () => number): void {
 /** An outcome without people of the platform. */
 function quiet(broken: readonly (string | false | undefined)[], figures: string) {
   const none = { asked: 0, admitted: 0, answered: 0, told: 0, dead: 0, marked: 0 }
-  const empty = { lost: [], doubled: [], outOfOrder: [], rerun: [], strays: [], recoveries: [] }
+  const empty = { lost: [], doubled: [], outOfOrder: [], rerun: [], strays: [], recoveries: [], slow: [] }
   return { ...none, ...empty, broken: broken.filter((problem) => typeof problem === 'string'), figures }
 }
 

@@ -15,7 +15,7 @@ import { createWorld } from './world.ts'
 
 const { values: given } = parseArgs({ options: { minutes: { type: 'string', default: '10' } } })
 const MINUTES = Number(given.minutes)
-/** Each kind has half of the conversations and half of the messages. */
+/** Web chat and Telegram have half of the conversations and of the messages each; a third kind (e-mail) joins in the loop below. */
 const KIND = { conversations: 100, every: 100 }
 const SAMPLE = 4000
 /** Minutes until the caches of so many conversations are full; what grows behind that is judged. */

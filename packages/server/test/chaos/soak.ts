@@ -21,7 +21,7 @@ const SAMPLE = 4000
 /** Minutes until the caches of so many conversations are full; what grows behind that is judged. */
 const WARM_UP = Math.max(7, MINUTES / 4)
 /** In a short run a few MB of noise, and caches that fill, are many an hour. */
-const MOST_GROWTH = { held: MINUTES >= 120 ? 1 : 20, memory: MINUTES >= 120 ? 5 : 120, descriptors: 5, threads: 2, bytesPerMessage: 4096 }
+const MOST_GROWTH = { held: MINUTES >= 120 ? 1 : 20, memory: MINUTES >= 120 ? 5 : 120, descriptors: 15, threads: 2, bytesPerMessage: 4096 }
 
 interface Sample {
   readonly at: number
@@ -121,11 +121,17 @@ const warm = known.filter(({ at }) => at > began + WARM_UP * 60_000)
 /** A run that ended before is shown, and not judged by its memory. */
 const judged = warm.length >= 20
 const late = judged ? warm : known
+/** What comes and goes with each connection is compared as the means of two halves. */
+const risenBy = (of: (sample: Sample) => number) => {
+  const mean = (part: readonly Sample[]) => part.reduce((sum, sample) => sum + of(sample), 0) / part.length
+  const middle = Math.floor(late.length / 2)
+  return Math.round(mean(late.slice(middle)) - mean(late.slice(0, middle)))
+}
 const growth = {
   held: slope(late, ({ held }) => held),
   memory: slope(late, ({ memory }) => memory),
-  descriptors: (late.at(-1)?.descriptors ?? 0) - (late[0]?.descriptors ?? 0),
-  threads: (late.at(-1)?.threads ?? 0) - (late[0]?.threads ?? 0),
+  descriptors: risenBy(({ descriptors }) => descriptors),
+  threads: risenBy(({ threads }) => threads),
 }
 const problems = [
   ...[outcome, web].flatMap(({ lost, doubled, outOfOrder, asked, admitted }) => [
@@ -136,8 +142,8 @@ const problems = [
   ]),
   judged && growth.held > MOST_GROWTH.held && `held memory grows by ${growth.held.toFixed(1)} MB an hour`,
   judged && growth.memory > MOST_GROWTH.memory && `memory grows by ${growth.memory.toFixed(1)} MB an hour`,
-  growth.descriptors > MOST_GROWTH.descriptors && `${growth.descriptors} more descriptors`,
-  growth.threads > MOST_GROWTH.threads && `${growth.threads} more threads`,
+  judged && growth.descriptors > MOST_GROWTH.descriptors && `${growth.descriptors} more descriptors`,
+  judged && growth.threads > MOST_GROWTH.threads && `${growth.threads} more threads`,
   bytes > MOST_GROWTH.bytesPerMessage && `${Math.round(bytes)} bytes for each message`,
   left > 0 && `${left} rows of inbox and outbox outlived their time`,
   kept < (outcome.asked + web.asked) * 2 && `only ${kept} messages are kept`,

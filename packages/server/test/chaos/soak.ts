@@ -144,7 +144,7 @@ const problems = [
   judged && growth.memory > MOST_GROWTH.memory && `memory grows by ${growth.memory.toFixed(1)} MB an hour`,
   judged && growth.descriptors > MOST_GROWTH.descriptors && `${growth.descriptors} more descriptors`,
   judged && growth.threads > MOST_GROWTH.threads && `${growth.threads} more threads`,
-  bytes > MOST_GROWTH.bytesPerMessage && `${Math.round(bytes)} bytes for each message`,
+  judged && bytes > MOST_GROWTH.bytesPerMessage && `${Math.round(bytes)} bytes for each message`,
   left > 0 && `${left} rows of inbox and outbox outlived their time`,
   kept < (outcome.asked + web.asked) * 2 && `only ${kept} messages are kept`,
 ].filter((problem) => typeof problem === 'string')
@@ -158,7 +158,7 @@ const risen = (of: (sample: Sample) => number, perHour: number) =>
     .concat(late.slice(-1))
     .map((sample) => Math.round(of(sample)))
     .join(' MB, at the end ')} MB (${signed(Math.round(perHour))} MB an hour)`
-if (!judged) say(`memory is judged after ${WARM_UP} minutes`)
+if (!judged) say(`memory and growth are judged after ${WARM_UP} minutes`)
 say(`held after a collection ${risen(({ held }) => held, growth.held)}; in all ${risen(({ memory }) => memory, growth.memory)}`)
 say(`descriptors ${signed(growth.descriptors)}, threads ${signed(growth.threads)}`)
 say(`database ${Math.round(bytes)} bytes for each message; after retention ${left} rows of inbox and outbox, ${kept} messages`)

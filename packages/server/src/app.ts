@@ -16,7 +16,7 @@ import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import * as security from './security/index.ts'
-import { createBlobs, createQuota, holdFolder, openStore } from './storage/index.ts'
+import { createBlobs, createQuota, holdFolder, openStore, tellAddress } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
 import { version } from './version.ts'
 
@@ -39,6 +39,10 @@ const SETUP_LIFETIME = 24 * 3_600_000
 /** P10: a drain takes at most 20 s; this part of it is for the turns that run. */
 const GRACE = 12_000
 const PRUNE_EVERY = 3_600_000
+/** A file that was uploaded and never sent is kept for this long. */
+const KEEP_UNSENT = 86_400_000
+/** Setting: since when a file that was sent belongs to its conversation. */
+const ADOPTING_SINCE = 'files_adopted_since'
 /** Below this part of free disk no message is taken: deleting needs room, too. */
 const LEAST_FREE = 0.02
 
@@ -154,7 +158,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   }
 
   async function receiveSent(sent: SentMessage) {
-    const files = await Promise.all(sent.files.map((id) => ownFile(id, sent.owner)))
+    const files = await Promise.all(sent.files.map((id) => ownFile(id, sent)))
     if (sent.text.trim() === '' && files.length === 0) throw new PosthouseError('invalid', 'text: empty')
     const message = decodeWeb({ ...sent, files, now: clock.now() })
     const admission = await pipeline.receive(message, {
@@ -167,9 +171,13 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     return { messageId: admission.messageId, conversationId: admission.conversationId, duplicate: admission.status === 'duplicate' }
   }
 
-  async function ownFile(id: string, owner: string): Promise<FileRef> {
+  /** The person's own file, which belongs to the conversation from now on; one that was sent before may be sent again. */
+  async function ownFile(id: string, { owner, conversationId }: SentMessage): Promise<FileRef> {
     const file = await store.files.find(id)
-    if (!file || file.owner !== owner) throw new PosthouseError('invalid', `files: there is no file ${id}`)
+    const known = file && file.owner !== owner ? await store.conversations.find(file.owner) : undefined
+    const own = file?.owner === owner || (known ? known.owner === owner : file?.owner === conversationId)
+    if (!file || !own) throw new PosthouseError('invalid', `files: there is no file ${id}`)
+    await store.files.adopt(id, owner, conversationId)
     return { kind: file.kind, name: file.name, mime: file.mime, size: file.size, id }
   }
 
@@ -226,19 +234,31 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       webFolder,
     }),
   )
+  opened.use(tellAddress(config.dataFolder, http.url))
   opened.use(accounts)
   // Before any turn: who may write, and how old a message may be, stands in the accounts.
   await accounts.update(withWeb(config.accounts))
   await pipeline.start()
+  await removeUnsent()
   opened.use(clock.every(PRUNE_EVERY, () => void prune()))
   models.warmUp()
 
   async function prune() {
     try {
       for (let rows = 1; rows > 0; ) rows = await store.prune(clock.now())
+      await removeUnsent()
     } catch (error) {
       log.warn({ err: error }, 'old rows could not be deleted; it is tried again in an hour')
     }
+  }
+
+  async function removeUnsent() {
+    // What was sent before conversations took their files over cannot be told from what never was: it stays.
+    const since = await store.settings.get(ADOPTING_SINCE)
+    if (since === undefined) return await store.settings.set(ADOPTING_SINCE, String(clock.now()))
+    const unsent = await store.files.abandon(Number(since), clock.now() - KEEP_UNSENT)
+    for (const id of unsent) await blobs.remove(id)
+    await store.files.remove(unsent)
   }
 
   let setupUrl: string | undefined
@@ -253,6 +273,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const drain = () => {
     drained ??= (async () => {
       http.drain()
+      // Before the accounts close: a turn without its account would be set aside.
+      pipeline.rest()
       await accounts[Symbol.asyncDispose]()
       await pipeline.drain(GRACE)
     })()

@@ -2,6 +2,7 @@
 
 export * from './emulators/model/index.ts'
 export * from './emulators/telegram/index.ts'
+export * from './proxy.ts'
 export * from './story.ts'
 export * from './suites/channel.ts'
 export * from './suites/host.ts'

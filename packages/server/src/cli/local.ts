@@ -6,7 +6,7 @@ import { catalog } from '../catalog.ts'
 import { type Config, findConfig, type Loaded, loadConfig } from '../config/index.ts'
 import type { Store } from '../ports/store.ts'
 import { createSealer, loadKey, type MasterKey } from '../security/index.ts'
-import { openStore } from '../storage/index.ts'
+import { openStore, toldAddress } from '../storage/index.ts'
 import type { Call } from './call.ts'
 import { explainFailure } from './remedy.ts'
 import { CliError, type Terminal } from './terminal.ts'
@@ -59,8 +59,10 @@ export async function openLocal({ config, terminal: { t } }: Local, options: { c
 
 const PATIENCE = 3000
 
-/** Address under which this machine reaches the gateway. */
-export function addressOf({ server: { host, port } }: Config): string {
+/** Address under which this machine reaches the gateway: as it told, else as it is configured. */
+export function addressOf({ server: { host, port }, dataFolder }: Config): string {
+  const told = toldAddress(dataFolder)
+  if (told !== undefined) return told
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
 }

@@ -66,6 +66,11 @@ export function explainFailure(error: unknown, { server, databasePath, dataFolde
       `${keyFile} is not a Posthouse key file. Put the right one back; nothing was changed.`,
       `${keyFile} 不是 Posthouse 密钥文件。请放回正确的文件；未作任何更改。`,
     )
+  if (name === 'DamagedLog')
+    return say(
+      `${message}. Restore a backup. Or, to go on without those commits, start again after moving ${databasePath}-wal and ${databasePath}-shm away. Nothing was changed.`,
+      `${databasePath} 的日志已损坏（${message}）。请从备份恢复；若要放弃这些提交继续运行，请移走 ${databasePath}-wal 和 ${databasePath}-shm 后重新启动。未作任何更改。`,
+    )
   if (errcode === SQLITE.notADatabase || message.includes('is damaged'))
     return say(
       `${databasePath} is damaged or no database. Restore it from a backup; nothing was changed.`,

@@ -49,6 +49,8 @@ export interface Pipeline {
   inFlight(conversationId: string): TurnView | undefined
   /** Takes up what an earlier process left, and begins to work. */
   start(): Promise<void>
+  /** Begins no turn any more; those that run go on. */
+  rest(): void
   /** Ends: no new turns, `grace` milliseconds for those that run; what is left is given back to the database. */
   drain(grace: number): Promise<void>
   readonly depth: { readonly waiting: number; readonly running: number; readonly sending: number }
@@ -81,6 +83,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   const deliver = createDeliver({ ...parts, outbox: store.outbox, rates: createRates(clock), tasks: sends })
   const lanes = createLanes({ run: runLane, concurrency: parts.concurrency, tasks: turns, log })
   let sweeping = false
+  let resting = false
   let timer: Disposable | undefined
 
   const receive = createAccept({
@@ -156,6 +159,11 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   async function runLane(lane: string): Promise<boolean> {
     const turn = await store.turns.claim(lane, node, parts.coalesce)
     if (!turn) return false
+    if (resting) {
+      // Claimed while the end was announced: the next process does it, with its accounts open.
+      await store.turns.release(node, turn, false)
+      return false
+    }
     const started = clock.elapsed()
     const timing: Timing = { model: 0, firstToken: undefined }
     const work: Running = { turn, abort: new AbortController(), draft: { text: '' } }
@@ -262,6 +270,12 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     }
   }
 
+  function rest(): void {
+    resting = true
+    timer?.[Symbol.dispose]()
+    lanes.stop()
+  }
+
   return {
     receive,
     stop,
@@ -278,13 +292,14 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       await sweep()
       timer = clock.every(SWEEP_EVERY, () => void sweep())
     },
+    rest,
     async drain(grace) {
-      timer?.[Symbol.dispose]()
-      lanes.stop()
+      rest()
       await turns.idle(grace)
       ending.abort()
       for (const work of running.values()) work.abort.abort('shutdown' satisfies Interruption)
       await turns.idle(2000)
+      deliver.rest()
       await sends.idle(Math.min(grace, 5000))
       deliver.stop()
       await sends.idle(2000)

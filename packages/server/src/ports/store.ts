@@ -377,6 +377,7 @@ export interface UserStore {
 
 export interface StoredFile {
   readonly id: string
+  /** The conversation that it was sent in; until then the person who uploaded it. */
   readonly owner: string
   readonly kind: FileKind
   readonly name: string
@@ -389,6 +390,12 @@ export interface FileStore {
   find(id: string): Promise<StoredFile | undefined>
   /** Bytes of all files, and of those of an owner. */
   used(owner: string): Promise<{ readonly all: number; readonly own: number }>
+  /** The file of `owner` is the conversation's from now on. */
+  adopt(id: string, owner: string, conversation: string): Promise<void>
+  /** Of a batch of files, those of that time that no conversation has: nobody finds them any more, and their bytes are to be removed. */
+  abandon(from: number, until: number): Promise<readonly string[]>
+  /** Forgets abandoned files. */
+  remove(ids: readonly string[]): Promise<void>
 }
 
 export interface Store extends AsyncDisposable {

@@ -8,6 +8,10 @@ import type { Database } from './dialects/dialect.ts'
 import { first, prepare } from './query.ts'
 import type { Schema } from './schema.ts'
 
+/** The owner of a file whose bytes are about to go: who looks for it finds none. */
+const NOBODY = ''
+const BATCH = 500
+
 export function createFiles(builder: Kysely<Schema>, database: Database, sealer: Sealer, { clock }: { clock: Clock }): FileStore {
   const insert = prepare<{ id: string; owner: string; kind: string; name: Uint8Array; mime: string; size: number; at: number }>()((p) =>
     builder
@@ -24,14 +28,46 @@ export function createFiles(builder: Kysely<Schema>, database: Database, sealer:
         sql<number>`coalesce(sum(case when owner = ${p.owner} then size end), 0)`.as('own'),
       ]),
   )
+  const adopt = prepare<{ id: string; owner: string; conversation: string }>()((p) =>
+    builder.updateTable('files').set({ owner: p.conversation }).where('id', '=', p.id).where('owner', '=', p.owner),
+  )
+  // Ids rise with time: a pass goes on where the last one ended, so none reads more than a batch.
+  const next = prepare<{ after: string; limit: number }>()((p) =>
+    builder.selectFrom('files').select(['id', 'created_at']).where('id', '>', p.after).orderBy('id').limit(p.limit),
+  )
+  const abandon = prepare<{ id: string }>()((p) =>
+    builder
+      .updateTable('files')
+      .set({ owner: NOBODY })
+      .where('id', '=', p.id)
+      .where('owner', 'not in', (e) => e.selectFrom('conversations').select('id')),
+  )
+  const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('files').where('id', '=', p.id).where('owner', '=', sql.lit(NOBODY)))
+  let reached = ''
   return {
+    adopt: (id, owner, conversation) =>
+      database.write(async (transaction) => void (await transaction.run(adopt, { id, owner, conversation }))),
+    async abandon(from, until) {
+      const batch = await database.read.all(next, { after: reached, limit: BATCH })
+      const old = batch.filter((row) => Number(row.created_at) >= from && Number(row.created_at) < until)
+      reached = batch.length === BATCH ? (batch.at(-1)?.id ?? '') : ''
+      return await database.write(async (transaction) => {
+        const abandoned: string[] = []
+        for (const { id } of old) if ((await transaction.run(abandon, { id })) === 1) abandoned.push(id)
+        return abandoned
+      })
+    },
+    remove: (ids) =>
+      database.write(async (transaction) => {
+        for (const id of ids) await transaction.run(remove, { id })
+      }),
     add: (file) =>
       database.write(async (transaction) => {
         await transaction.run(insert, { ...file, name: sealer.seal(file.name, `files.name|${file.id}`), at: clock.now() })
       }),
     async find(id) {
       const row = await first(database.read, find, { id })
-      if (!row) return undefined
+      if (!row || row.owner === NOBODY) return undefined
       const name = sealer.open(row.name, `files.name|${id}`).toString()
       return { id, owner: row.owner, kind: row.kind as FileKind, name, mime: row.mime, size: Number(row.size) }
     },

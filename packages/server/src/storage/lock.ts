@@ -1,5 +1,5 @@
 /** One process for one data folder: an operating system's lock, which also a killed process gives back at once. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
@@ -37,4 +37,18 @@ export function holdFolder(folder: string, database = 'posthouse.db'): HeldFolde
       if (lock.isOpen) lock.close()
     },
   }
+}
+
+const addressIn = (folder: string) => join(folder, 'posthouse.url')
+
+/** Writes down under which address this process serves, for commands on this machine; until disposed. */
+export function tellAddress(folder: string, url: string): Disposable {
+  writeFileSync(addressIn(folder), `${url}\n`)
+  return { [Symbol.dispose]: () => rmSync(addressIn(folder), { force: true }) }
+}
+
+/** Where the last process of this folder served, or serves. */
+export function toldAddress(folder: string): string | undefined {
+  const path = addressIn(folder)
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined
 }

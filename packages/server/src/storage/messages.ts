@@ -19,7 +19,7 @@ export interface Messages {
 }
 
 /** Bodies that were sealed or opened last stay open: most of them are read again within their turn. */
-const KEPT = 2_000_000
+const KEPT = 12_000_000
 
 export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Messages {
   const insert = prepare<{

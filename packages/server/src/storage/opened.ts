@@ -9,8 +9,10 @@ export interface Opened {
 }
 
 const TAG = 16
+/** What a kept body costs beside its bytes: short messages are mostly this. */
+const OVERHEAD = 2000
 
-/** `limit`: sealed bytes that all kept bodies together may have. */
+/** `limit`: bytes that all kept bodies together may cost. */
 export function createOpened(limit: number): Opened {
   // The tag alone: a sealed value would keep the whole slab alive that it was cut from.
   const kept = createGenerations<{ readonly tag: string; readonly body: MessageBody }>(limit)
@@ -20,7 +22,7 @@ export function createOpened(limit: number): Opened {
       return entry && entry.tag === tagOf(sealed) ? entry.body : undefined
     },
     set(id, sealed, body) {
-      kept.set(id, { tag: tagOf(sealed), body }, sealed.length)
+      kept.set(id, { tag: tagOf(sealed), body }, sealed.length + OVERHEAD)
       return body
     },
   }

@@ -10,6 +10,8 @@ const DAY = 86_400_000
 const KEEP_KEYS = 14 * DAY
 const KEEP_SENT = 14 * DAY
 const KEEP_CALLS = 14 * DAY
+/** Who was refused is told so once in this time. */
+const KEEP_REFUSALS = 30 * DAY
 const BATCH = 500
 
 /** Answers a function that prunes one batch of each kind and tells how many rows went. */
@@ -47,12 +49,27 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
     ),
   )
   const oldLogins = prepare<{ until: number }>()((p) => builder.deleteFrom('logins').where('expires_at', '<', p.until))
+  // Keys that begin with `denied:`; strangers are many, and each leaves one.
+  const oldRefusals = prepare<{ until: number }>()((p) =>
+    builder
+      .deleteFrom('settings')
+      .where('key', 'in', (e) =>
+        e
+          .selectFrom('settings')
+          .select('key')
+          .where('key', '>=', sql.lit('denied:'))
+          .where('key', '<', sql.lit('denied;'))
+          .where('updated_at', '<', p.until)
+          .limit(sql.lit(BATCH)),
+      ),
+  )
   return (now) =>
     database.write(async (transaction) => {
       let rows = 0
       rows += await transaction.run(oldInbox, { until: now - KEEP_KEYS })
       rows += await transaction.run(oldOutbox, { until: now - KEEP_SENT })
       rows += await transaction.run(oldToolCalls, { until: now - KEEP_CALLS })
+      rows += await transaction.run(oldRefusals, { until: now - KEEP_REFUSALS })
       rows += await transaction.run(oldLogins, { until: now })
       return rows
     })

@@ -11,6 +11,7 @@ import type { Database } from './dialects/dialect.ts'
 import { sqlite } from './dialects/sqlite.ts'
 import { createFiles } from './files.ts'
 import { createInbox } from './inbox.ts'
+import { checkLog } from './log-check.ts'
 import { createMessages } from './messages.ts'
 import { migrate } from './migrations/index.ts'
 import { createOutbox } from './outbox.ts'
@@ -39,10 +40,12 @@ export interface StoreOptions {
 
 /**
  * Opens the store.
- * @throws {WrongKey} when the data was sealed with another key; nothing is changed then.
+ * @throws {WrongKey} when the data was sealed with another key, {DamagedLog} when commits would be lost; nothing is changed then.
  */
 export async function openStore({ path, sealer, clock, newId }: StoreOptions): Promise<Store> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  // Before SQLite looks: it would cut a damaged log off without a word.
+  await checkLog(path)
   const dialect = sqlite
   const { builder } = dialect
   const database = await dialect.open(path)

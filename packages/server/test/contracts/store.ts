@@ -469,6 +469,29 @@ export const storeBehaviours: readonly Behaviour[] = [
     },
   },
   {
+    name: 'a file belongs to the conversation that it was sent in; one that was never sent is nobody’s after its time',
+    async run({ store, newId, advance }) {
+      const { conversationId } = await admit(store)
+      const file = () => ({ id: newId(), owner: 'ann', kind: 'file' as const, name: 'a.txt', mime: 'text/plain', size: 1 })
+      const [old, sent, forgotten] = [file(), file(), file()]
+      await store.files.add(old)
+      advance(1000)
+      await store.files.add(sent)
+      await store.files.add(forgotten)
+      await store.files.adopt(sent.id, 'bob', conversationId)
+      assert.equal((await store.files.find(sent.id))?.owner, 'ann', 'only its owner gives it away')
+      await store.files.adopt(sent.id, 'ann', conversationId)
+      assert.equal((await store.files.find(sent.id))?.owner, conversationId)
+      assert.deepEqual(await store.files.abandon(1_000_500, 1_000_500), [], 'too young')
+      assert.deepEqual(await store.files.abandon(1_000_500, 9_000_000), [forgotten.id])
+      assert.equal(await store.files.find(forgotten.id), undefined)
+      assert.deepEqual(await store.files.abandon(1_000_500, 9_000_000), [forgotten.id], 'found again until its bytes are gone')
+      await store.files.remove([forgotten.id, sent.id])
+      assert.deepEqual(await store.files.abandon(1_000_500, 9_000_000), [])
+      assert.ok((await store.files.find(sent.id)) && (await store.files.find(old.id)))
+    },
+  },
+  {
     name: 'the set-up link makes one account, once, in time',
     async run({ store, newId, advance }) {
       const user = () => ({ id: newId(), name: 'ann', role: 'admin' as const, passwordHash: 'x' })
@@ -520,6 +543,18 @@ export const storeBehaviours: readonly Behaviour[] = [
       await store.prune(1_000_000 + 40 * 86_400_000)
       assert.equal((await store.inbox.outcome(waiting.messageId))?.state, 'pending')
       assert.equal(await store.inbox.outcome(done.messageId), undefined)
+    },
+  },
+  {
+    name: 'who was refused is remembered for a month, and other settings for ever',
+    async run({ store, advance }) {
+      const keys = ['denied:bot:7', 'denied;', 'model']
+      for (const key of keys) assert.equal(await store.settings.once(key), true)
+      await store.prune(1_000_000 + 29 * 86_400_000)
+      assert.equal(await store.settings.once('denied:bot:7'), false)
+      advance(1)
+      await store.prune(1_000_000 + 31 * 86_400_000)
+      assert.deepEqual(await Promise.all(keys.map((key) => store.settings.once(key))), [true, false, false])
     },
   },
 ]

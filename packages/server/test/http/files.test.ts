@@ -4,6 +4,8 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { filesBelow } from '../chaos/machine.ts'
+import { preloading } from '../chaos/preload/edit.ts'
 import { until } from '../journeys/posthouse.ts'
 import { type Caller, type Gateway, raw, refusal, startGateway } from './gateway.ts'
 
@@ -215,4 +217,28 @@ describe('what is refused', () => {
     const { message } = await mine.wait('accepted')
     assert.deepEqual(message.files, [{ id: body.id, kind: 'file', name: 'mine.txt', mime: 'text/plain', size: 4 }])
   })
+})
+
+it('an upload that was never sent is gone after a day; what was sent stays', async () => {
+  await using own = await startGateway()
+  const { token } = await own.token(own.admin.id, ['chat'], 30 * 86_400_000)
+  const send = async (name: string) => {
+    const form = new FormData()
+    form.append('file', new Blob([Buffer.from(name)]), name)
+    return String((await own.call('/api/v1/files', { token, body: form })).body.id)
+  }
+  const [sent, forgotten] = [await send('sent.txt'), await send('forgotten.txt')]
+  const socket = await own.socket({ token })
+  const conversation = randomUUID()
+  socket.send({ type: 'subscribe', conversation_id: conversation, after: 0 })
+  socket.send({ type: 'send', id: randomUUID(), conversation_id: conversation, text: 'look', files: [sent] })
+  await socket.wait('accepted')
+  socket[Symbol.dispose]()
+  await own.posthouse.stop()
+  await own.posthouse.start(preloading({ CHAOS_DAYS: '2' }, 'crash'))
+  const folder = join(own.posthouse.folder, 'data/files')
+  await until(() => filesBelow(folder).length === 1, 'one file is left')
+  const down = await own.call(`/api/v1/files/${sent}`, { token })
+  assert.deepEqual([down.status, down.text], [200, 'sent.txt'])
+  assert.equal(refusal(await own.call(`/api/v1/files/${forgotten}`, { token }), 'not-found'), '')
 })

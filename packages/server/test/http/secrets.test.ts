@@ -6,10 +6,12 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { createTelegramEmulator } from '@posthouse/testkit'
-import { mutants } from '../journeys/mutants.ts'
+import { withMutant } from '../chaos/mutants.ts'
+import { preloading } from '../chaos/preload/edit.ts'
 import { until } from '../journeys/posthouse.ts'
 import { createCanaries, filesIn, findCanaries } from './canaries.ts'
 import { raw, startGateway } from './gateway.ts'
+import { leaks } from './leaks.ts'
 
 const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64')
 
@@ -19,13 +21,7 @@ async function findLeaks(mutant?: string): Promise<readonly string[]> {
   const [modelKey, otherKey, hook, crash] = ['model', 'other-model', 'webhook', 'crash'].map(canary) as [string, string, string, string]
   await using telegram = await createTelegramEmulator({ token: `123456:${canary('telegram')}` })
   await using gateway = await startGateway({
-    env: {
-      AI_DEBUG: 'true',
-      MODEL_KEY: modelKey,
-      POSTHOUSE_SAID: crash,
-      POSTHOUSE_PRELOAD: join(import.meta.dirname, '../journeys/end-badly.ts'),
-      ...(mutant === undefined ? {} : { POSTHOUSE_MUTANT: mutant }),
-    },
+    env: withMutant(mutant, preloading({ AI_DEBUG: 'true', MODEL_KEY: modelKey, POSTHOUSE_SAID: crash }, 'end-badly')),
     prepare: (folder) => {
       mkdirSync(join(folder, 'tmp'))
       writeFileSync(join(folder, 'hook.secret'), hook)
@@ -227,12 +223,12 @@ describe('secrets', () => {
     assert.deepEqual(await findLeaks(), [])
   })
 
-  for (const { name, sink } of mutants.filter(({ journey }) => journey === 'secrets')) {
+  for (const { name, sink } of leaks) {
     it(`are found when a mutant leaks them: ${name}`, async () => {
-      const leaks = await findLeaks(name)
+      const found = await findLeaks(name)
       assert.ok(
-        leaks.some((leak) => sink?.test(leak)),
-        `${sink} is not in: ${leaks.join('; ')}`,
+        found.some((leak) => sink.test(leak)),
+        `${sink} is not in: ${found.join('; ')}`,
       )
     })
   }

@@ -59,3 +59,13 @@ it('P3: what waits for an account that is gone is kept for the operator, and ans
   assert.equal((await posthouse.cli('dead', 'retry', (await dead())[0]?.id ?? '')).code, 0)
   await telegram.waitForPosted(({ text }) => text === 'You said: are you there?', 10_000)
 })
+
+it('a gateway on a port that it chose itself is found by the commands', async () => {
+  await using posthouse = createPosthouse({ server: { port: 0 } })
+  await posthouse.start()
+  posthouse.configure({ server: { port: 0 } })
+  const status = async () => JSON.parse((await posthouse.cli('status', '--json')).stdout) as { running: boolean }
+  assert.equal((await status()).running, true)
+  await posthouse.stop()
+  assert.equal((await status()).running, false)
+})

@@ -1,7 +1,7 @@
 /** A real gateway as a process of its own, in a folder of its own: what a person starts, and what can be killed. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -19,12 +19,15 @@ export interface Posthouse extends AsyncDisposable {
   /** What was said beside the log, of all runs. */
   readonly said: string
   configure(config: object): void
-  start(env?: NodeJS.ProcessEnv): Promise<void>
+  /** Process id of the gateway itself. */
+  readonly pid: number
+  /** `prefix`: words before the command, of a program that runs it (`strace -f ...`). */
+  start(env?: NodeJS.ProcessEnv, prefix?: readonly string[]): Promise<void>
   /** kill -9. */
   kill(): Promise<void>
-  signal(name: NodeJS.Signals): void
   /** SIGTERM; answers the exit code. */
   stop(): Promise<number | null>
+  signal(name: NodeJS.Signals): void
   /** Resolves with the exit code when the process ends by itself. */
   exited(): Promise<number | null>
   /** Runs a command in the same folder. */
@@ -46,6 +49,10 @@ export function createPosthouse(config: object): Posthouse {
   configure(config)
   let current = config
   let everything = ''
+  let pid = 0
+  const signal = (name: NodeJS.Signals) => {
+    if (child && child.exitCode === null && child.signalCode === null) process.kill(pid, name)
+  }
   const ended = async (process: ChildProcess) => {
     if (process.exitCode === null && process.signalCode === null) await once(process, 'exit')
     return process.exitCode
@@ -66,17 +73,18 @@ export function createPosthouse(config: object): Posthouse {
       current = wanted
       configure(wanted)
     },
-    async start(env = {}) {
-      const preload = [
-        ...(env.POSTHOUSE_MUTANT === undefined ? [] : [join(import.meta.dirname, 'mutants.ts')]),
-        ...(env.POSTHOUSE_PRELOAD === undefined ? [] : [env.POSTHOUSE_PRELOAD]),
-      ].flatMap((file) => ['--import', file])
-      const started = spawn(process.execPath, [...flags, ...preload, main, 'start'], {
+    get pid() {
+      return pid
+    },
+    async start(env = {}, prefix = []) {
+      const [program = '', ...args] = [...prefix, process.execPath, ...flags, main, 'start']
+      const started = spawn(program, args, {
         cwd: folder,
         env: { ...process.env, ...words, ...env },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       child = started
+      pid = started.pid ?? 0
       let said = ''
       started.stderr?.on('data', (data: Buffer) => {
         everything += data.toString()
@@ -93,16 +101,15 @@ export function createPosthouse(config: object): Posthouse {
       })
       port = Number(new URL(url).port)
       configure(current)
+      if (prefix.length > 0) pid = Number(readFileSync(join(folder, 'data/posthouse.pid'), 'utf8'))
     },
+    signal,
     async kill() {
-      child?.kill('SIGKILL')
+      signal('SIGKILL')
       if (child) await ended(child)
     },
-    signal(name) {
-      child?.kill(name)
-    },
     async stop() {
-      child?.kill('SIGTERM')
+      signal('SIGTERM')
       return child ? await ended(child) : null
     },
     exited: async () => (child ? await ended(child) : null),
@@ -124,8 +131,9 @@ export function createPosthouse(config: object): Posthouse {
       return { code: command.exitCode, stdout, stderr }
     },
     async [Symbol.asyncDispose]() {
-      if (child && child.exitCode === null) {
-        child.kill('SIGKILL')
+      if (child && child.exitCode === null && child.signalCode === null) {
+        if (pid > 0) signal('SIGKILL')
+        else child.kill('SIGKILL')
         await ended(child)
       }
       rmSync(folder, { recursive: true, force: true })

@@ -2,9 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { pathToFileURL } from 'node:url'
 import {
   createModelEmulator,
   createStory,
@@ -16,6 +14,7 @@ import {
   type TelegramEmulator,
   telegramStage,
 } from '@posthouse/testkit'
+import { preloading } from '../chaos/preload/edit.ts'
 import { createPosthouse, type Posthouse, until } from './posthouse.ts'
 
 interface Scene {
@@ -500,7 +499,7 @@ describe('Telegram', () => {
     }))
 })
 
-const killer = { NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, 'crash-on-word.ts')).href}` }
+const killer = preloading({}, 'poison')
 
 /** A port that is free now: a webhook's address must be known before the start. */
 async function freePort(): Promise<number> {

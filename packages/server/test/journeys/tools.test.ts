@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { pathToFileURL } from 'node:url'
 import {
   createModelEmulator,
   createTelegramEmulator,
@@ -12,7 +11,8 @@ import {
   type ModelReply,
   type TelegramEmulator,
 } from '@posthouse/testkit'
-import { mutants } from './mutants.ts'
+import { mutants, withMutant } from '../chaos/mutants.ts'
+import { preloading } from '../chaos/preload/edit.ts'
 import { createPosthouse, type Posthouse, until } from './posthouse.ts'
 
 const CHAT = 1001
@@ -30,7 +30,7 @@ interface Scene {
   runs(): readonly string[]
 }
 
-const withTool = { NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, 'ledger-tool.ts')).href}` }
+const withTool = preloading({}, 'ledger-tool')
 
 async function inScene(env: NodeJS.ProcessEnv, play: (scene: Scene) => Promise<void>): Promise<void> {
   await using telegram = await createTelegramEmulator()
@@ -175,13 +175,13 @@ describe('tools', () => {
       assert.deepEqual([runs().length, said().length], [1, 1])
     }))
 
-  for (const { name } of mutants.filter(({ journey }) => journey === 'tools')) {
+  for (const { name } of mutants.filter(({ rows }) => rows.includes('F39'))) {
     it(`turns red for the mutant "${name}"`, () =>
-      inScene({ ...withTool, POSTHOUSE_MUTANT: name }, async ({ posthouse, model, ask, hears, runs }) => {
+      inScene(withMutant(name, withTool), async ({ posthouse, model, ask, hears, runs }) => {
         model.reply(books('crash'))
         ask('Book a seat.')
         await posthouse.exited()
-        await posthouse.start({ ...withTool, POSTHOUSE_MUTANT: name })
+        await posthouse.start(withMutant(name, withTool))
         await hears('It says')
         assert.equal(runs().length, 2, 'the journey does not notice')
       }))

@@ -34,6 +34,8 @@ export interface Deliver {
   ready(account: Account, conversationId: string, place: Delivery['place']): boolean
   /** Takes what the database has and memory has not; `recovered` also what an earlier process was sending. */
   sweep(recovered: boolean): Promise<void>
+  /** No waiting any more: what has to wait stays in the database; what may go at once still goes. */
+  rest(): void
   stop(): void
   readonly size: number
 }
@@ -69,6 +71,7 @@ export function createDeliver(parts: {
   const { outbox, blobs, accounts, rates, tasks, observer, clock, log } = parts
   const chains = new Map<string, InHand[]>()
   const held = new Set<string>()
+  const resting = new AbortController()
   const stopping = new AbortController()
   const write = <T>(work: () => Promise<T>) => persist(work, { clock, log, signal: stopping.signal })
 
@@ -89,7 +92,8 @@ export function createDeliver(parts: {
     const chain = chains.get(conversationId) ?? []
     try {
       while (chain[0] && !stopping.signal.aborted) {
-        await settle(chain[0])
+        // What waits holds what is behind it.
+        if (!(await settle(chain[0]))) break
         const settled = chain.shift()
         if (settled) held.delete(settled.id)
       }
@@ -101,22 +105,34 @@ export function createDeliver(parts: {
     }
   }
 
-  const settle = async (delivery: InHand) => {
+  /** Waits, and answers whether there may be done more after it. */
+  const wait = async (ms: number) => {
+    if (ms > 0) await clock.sleep(ms, resting.signal)
+    return !stopping.signal.aborted && (ms <= 0 || !resting.signal.aborted)
+  }
+
+  /** Answers whether the delivery was brought to its end. */
+  const settle = async (delivery: InHand): Promise<boolean> => {
     let current: InHand | undefined = delivery
-    while (current && !stopping.signal.aborted) {
-      if (current.nextAt > clock.now()) await clock.sleep(current.nextAt - clock.now(), stopping.signal)
-      if (stopping.signal.aborted) return
+    while (current) {
+      if (!(await wait(current.nextAt - clock.now()))) return false
       const account = accounts.find(current.account)
       if (isStale(current, account)) {
         const { id } = current
         await write(() => outbox.bury(id, 'stale', 'older than the channel allows to be sent by itself'))
-        return observer.delivered({ channel: account?.channel ?? 'closed', result: 'stale', took: 0 })
+        observer.delivered({ channel: account?.channel ?? 'closed', result: 'stale', took: 0 })
+        return true
       }
       if (!account?.connection) {
         const parked: number = (current.parked ?? 0) + 1
         current = { ...current, parked, nextAt: clock.now() + backoff(parked, PARKED) }
-      } else current = await sendOnce(current, account, account.connection)
+      } else {
+        const next = await sendOnce(current, account, account.connection)
+        if (next === 'waits') return false
+        current = next
+      }
     }
+    return true
   }
 
   const isStale = (delivery: Delivery, account: Account | undefined) => {
@@ -124,8 +140,8 @@ export function createDeliver(parts: {
     return freshness !== undefined && clock.now() - Math.max(delivery.createdAt, delivery.releasedAt ?? 0) > freshness
   }
 
-  /** One attempt at the piece in turn. Answers how the delivery stands, or undefined when it is settled. */
-  const sendOnce = async (delivery: InHand, account: Account, connection: Connection): Promise<InHand | undefined> => {
+  /** One attempt at the piece in turn. Answers how the delivery stands, or undefined when it is settled; `waits`: there is no time left for it. */
+  const sendOnce = async (delivery: InHand, account: Account, connection: Connection): Promise<InHand | 'waits' | undefined> => {
     const pieces = connection.render(toOutbound(delivery, blobs))
     const piece = pieces[delivery.confirmed]
     const confirmed = async (receipt: Receipt): Promise<InHand | undefined> => {
@@ -146,9 +162,7 @@ export function createDeliver(parts: {
     // The first attempt may have been journaled with the message itself.
     const journaled = delivery.state === 'sending' && delivery.attempts > 0
     if (!journaled) {
-      const wait = rates.reserve(account.id, delivery.place, account.rates)
-      if (wait > 0) await clock.sleep(wait, stopping.signal)
-      if (stopping.signal.aborted) return undefined
+      if (!(await wait(rates.reserve(account.id, delivery.place, account.rates)))) return 'waits'
       await write(() => outbox.begin(delivery.id))
     }
     const attempts = journaled ? delivery.attempts : delivery.attempts + 1
@@ -248,7 +262,11 @@ export function createDeliver(parts: {
         }
       }
     },
+    rest() {
+      resting.abort()
+    },
     stop() {
+      resting.abort()
       stopping.abort()
     },
     get size() {

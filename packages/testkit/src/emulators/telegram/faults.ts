@@ -16,6 +16,8 @@ export interface Fault {
 export interface Faults {
   /** The next calls of a method (`*` for any) are refused. */
   failNext(method: string, fault: Fault): void
+  /** Forgets failures that were not played. */
+  heal(): void
   /** The next calls of a method are carried out, but the connection ends without an answer. */
   dropReplyOf(method: string, times?: number): void
   /** Every answer of a method comes this much later; 0 ends it. */
@@ -36,6 +38,7 @@ export function createFaults(): Faults {
       queue.push({ fault, left: fault.times ?? 1 })
       failing.set(key(method), queue)
     },
+    heal: () => failing.clear(),
     dropReplyOf: (method, times = 1) => {
       dropping.set(key(method), times)
     },

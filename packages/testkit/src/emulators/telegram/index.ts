@@ -7,13 +7,13 @@ import { createFaults, createFloods, type Faults, type FloodLimits } from './fau
 import type { World } from './methods.ts'
 import { type Control, createHttpServer } from './server.ts'
 import { createStore, type EmulatedUser, type LedgerEntry, type PostedMessage } from './store.ts'
-import { createUpdateQueue, type Webhook } from './updates.ts'
+import { type Confirmation, createUpdateQueue, type Webhook } from './updates.ts'
 import { createVerbs, type Saying, type Verbs } from './verbs.ts'
 
 export { type FormattedText, parseHtml as parseTelegramHtml } from './entities.ts'
 export type { Fault, FloodLimits } from './faults.ts'
 export type { EmulatedChat, EmulatedFile, EmulatedUser, LedgerEntry, PostedMessage } from './store.ts'
-export type { Webhook } from './updates.ts'
+export type { Confirmation, Webhook } from './updates.ts'
 export type { SaidFile, Saying, Verbs } from './verbs.ts'
 
 export interface TelegramEmulatorOptions {
@@ -41,7 +41,7 @@ export const telegramFloods: FloodLimits = {
   group: { amount: 20, per: 60_000 },
 }
 
-export interface TelegramEmulator extends Verbs, Pick<Faults, 'failNext' | 'dropReplyOf' | 'delay'>, AsyncDisposable {
+export interface TelegramEmulator extends Verbs, Pick<Faults, 'failNext' | 'heal' | 'dropReplyOf' | 'delay'>, AsyncDisposable {
   /** The `api_root` to configure. */
   readonly url: string
   readonly token: string
@@ -50,6 +50,8 @@ export interface TelegramEmulator extends Verbs, Pick<Faults, 'failNext' | 'drop
   readonly ledger: readonly LedgerEntry[]
   /** Updates that were not confirmed yet. */
   readonly pending: number
+  /** What the bot took, in the order in which it did. */
+  readonly confirmations: readonly Confirmation[]
   readonly webhook: Webhook | undefined
   /** What the bot posted and people can see, in order; of one chat or of all. */
   posted(chat?: number): readonly PostedMessage[]
@@ -73,7 +75,7 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
   const watchers = new Set<(message: PostedMessage) => void>()
   const world: World = {
     store,
-    updates: createUpdateQueue(options.retryDelay ?? 1000, options.maxRetryDelay ?? 60_000),
+    updates: createUpdateQueue(options.retryDelay ?? 1000, options.maxRetryDelay ?? 60_000, options.keep ?? 1_000_000),
     floods: createFloods(options.floods),
     callbacks: new Set(),
     changed: (message) => {
@@ -96,12 +98,14 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
   return {
     ...verbs,
     failNext: faults.failNext,
+    heal: faults.heal,
     dropReplyOf: faults.dropReplyOf,
     delay: faults.delay,
     url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
     token,
     me,
     ledger: store.ledger,
+    confirmations: world.updates.confirmations,
     get pending() {
       return world.updates.pending
     },

@@ -103,14 +103,17 @@ function refuse(response: ServerResponse, { code, message, parameters }: Refusal
 
 async function serveFile(response: ServerResponse, file: EmulatedFile | undefined): Promise<void> {
   if (!file) return refuse(response, new Refusal(404, 'Not Found'))
-  response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': file.size })
+  // A length that is not true cannot stand in the header: the body comes in chunks then.
+  const length = file.claims === undefined ? { 'content-length': file.size } : {}
+  response.writeHead(200, { 'content-type': 'application/octet-stream', ...length })
   const zeros = Buffer.alloc(65_536)
-  for (let at = 0; at < file.size && !response.destroyed; at += zeros.length) {
-    const end = Math.min(at + zeros.length, file.size)
+  const last = Math.min(file.size, file.stallsAfter ?? file.size)
+  for (let at = 0; at < last && !response.destroyed; at += zeros.length) {
+    const end = Math.min(at + zeros.length, last)
     const more = response.write(file.bytes ? file.bytes.subarray(at, end) : zeros.subarray(0, end - at))
     if (!more) await new Promise<void>((resolve) => response.once('drain', resolve).once('close', resolve))
   }
-  response.end()
+  if (last === file.size) response.end()
 }
 
 async function serveControl(

@@ -26,6 +26,10 @@ export interface EmulatedFile {
   readonly mime: string
   readonly size: number
   readonly bytes?: Uint8Array
+  /** What getFile tells instead of the size. */
+  readonly claims?: number
+  /** The download stops here, and the connection stays open. */
+  readonly stallsAfter?: number
 }
 
 /** A message of the bot's, as people see it. */

@@ -24,7 +24,17 @@ interface Entry {
   repeated: boolean
 }
 
+/** An update that the bot took: by a 2xx, or by a poll from behind it. */
+export interface Confirmation {
+  readonly update_id: number
+  /** Epoch milliseconds: when it was there, and when it was taken. */
+  readonly said: number
+  readonly at: number
+}
+
 export interface UpdateQueue {
+  /** Every confirmation, oldest first; repeats, too. */
+  readonly confirmations: readonly Confirmation[]
   /** How many updates nobody has confirmed. */
   readonly pending: number
   readonly webhook: Webhook | undefined
@@ -44,16 +54,19 @@ interface Poll {
   fail(error: Error): void
 }
 
-/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to `maxRetryDelay`, which bounds Retry-After too */
-export function createUpdateQueue(retryDelay: number, maxRetryDelay: number): UpdateQueue {
+/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to `maxRetryDelay`, which bounds Retry-After too; `keep`: confirmations that are remembered */
+export function createUpdateQueue(retryDelay: number, maxRetryDelay: number, keep: number): UpdateQueue {
   const entries = new Map<number, Entry>()
   const confirmed = new Map<number, Entry>()
+  const confirmations: Confirmation[] = []
   let allowed: readonly string[] = DEFAULT_UPDATES
   let waiting: Poll | undefined
   let pusher: Pusher | undefined
 
   const confirm = (entry: Entry) => {
     entries.delete(entry.update.update_id)
+    confirmations.push({ update_id: entry.update.update_id, said: entry.at, at: Date.now() })
+    if (confirmations.length > keep) confirmations.splice(0, Math.ceil(keep / 10))
     confirmed.set(entry.update.update_id, entry)
     const oldest = confirmed.size > KEPT_SENT ? confirmed.keys().next().value : undefined
     if (oldest !== undefined) confirmed.delete(oldest)
@@ -80,6 +93,7 @@ export function createUpdateQueue(retryDelay: number, maxRetryDelay: number): Up
     return found.map((entry) => entry.update)
   }
   return {
+    confirmations,
     get pending() {
       return entries.size
     },

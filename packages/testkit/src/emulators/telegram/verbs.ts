@@ -10,6 +10,9 @@ export interface SaidFile {
   readonly mime?: string
   readonly size?: number
   readonly bytes?: Uint8Array
+  /** Told instead of the size; and where the download stops without an end. */
+  readonly claims?: number
+  readonly stallsAfter?: number
 }
 
 export interface Saying {
@@ -150,9 +153,17 @@ function media({ store }: World, saying: Saying): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
   const keep = (said: SaidFile, name: string, mime: string) => {
     const size = said.bytes?.length ?? said.size ?? 1
-    const file: EmulatedFile = { name: said.name ?? name, mime: said.mime ?? mime, size, ...(said.bytes ? { bytes: said.bytes } : {}) }
+    const { bytes, claims, stallsAfter } = said
+    const file: EmulatedFile = {
+      name: said.name ?? name,
+      mime: said.mime ?? mime,
+      size,
+      ...(bytes ? { bytes } : {}),
+      ...(claims === undefined ? {} : { claims }),
+      ...(stallsAfter === undefined ? {} : { stallsAfter }),
+    }
     const id = store.keepFile(file)
-    return { file_id: id, file_unique_id: id, file_size: size, file_name: file.name, mime_type: file.mime }
+    return { file_id: id, file_unique_id: id, file_size: claims ?? size, file_name: file.name, mime_type: file.mime }
   }
   for (const [kind, [name, mime]] of Object.entries(KINDS)) {
     const said = saying[kind as keyof typeof KINDS]

@@ -2,7 +2,7 @@
  * Preloaded into a gateway's process: adds the tool `book`, which cannot be taken back. Each run is a line in a file; at its first run for
  * `crash` the process dies behind the line, and for `wait` it waits for its signal.
  */
-import { registerHooks } from 'node:module'
+import { editSources } from './edit.ts'
 
 const FILE = 'src/tools/index.ts'
 const FIND = '[createCurrentTime(now)]'
@@ -25,12 +25,4 @@ const TOOL = `{
   },
 }`
 
-registerHooks({
-  load(url, context, next) {
-    const loaded = next(url, context)
-    if (!url.endsWith(FILE)) return loaded
-    const source = String(loaded.source)
-    if (!source.includes(FIND)) throw new Error(`the place for the tool is gone from ${FILE}`)
-    return { ...loaded, source: source.replace(FIND, () => `[createCurrentTime(now), ${TOOL}]`) }
-  },
-})
+editSources([{ file: FILE, find: FIND, replace: `[createCurrentTime(now), ${TOOL}]` }])

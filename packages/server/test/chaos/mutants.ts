@@ -1,0 +1,118 @@
+/** Broken versions of the gateway, as data: each must turn its rows red, or the rows prove nothing. */
+import { leaks } from '../http/leaks.ts'
+import { type Edit, preloading } from './preload/edit.ts'
+
+export interface Mutant {
+  readonly name: string
+  /** Rows that must notice, with the case that does where a row has several. */
+  readonly rows: readonly string[]
+  /** Why it cannot be played yet. */
+  readonly notYet?: string
+  readonly edits: readonly Edit[]
+}
+
+const deliver = 'src/pipeline/reply/deliver.ts'
+const toolCalls = 'src/pipeline/converse/tool-calls.ts'
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'acknowledge before commit',
+    rows: ['F01', 'F02:offset kept'],
+    edits: [
+      {
+        file: 'src/pipeline/receive/accept.ts',
+        find: 'const recorded = await inbox.record({',
+        replace: `const recorded = await (async (late: Parameters<typeof inbox.record>[0]): Promise<Recorded> => {
+      setTimeout(() => void inbox.record(late).catch(() => {}), 250)
+      return { status: 'duplicate', messageId: '', conversationId: '', stored: undefined }
+    })({`,
+      },
+    ],
+  },
+  {
+    name: 'synchronous NORMAL',
+    rows: ['F12'],
+    edits: [
+      { file: 'src/storage/dialects/sqlite.ts', find: 'PRAGMA synchronous = FULL', replace: 'PRAGMA synchronous = NORMAL' },
+      { file: 'src/storage/dialects/sqlite.ts', find: 'const SYNCHRONOUS_FULL = 2', replace: 'const SYNCHRONOUS_FULL = 1' },
+    ],
+  },
+  {
+    name: 'dedupe in memory',
+    rows: ['F02:committed', 'F02:mail committed', 'F25'],
+    edits: [
+      {
+        file: 'src/pipeline/receive/accept.ts',
+        find: 'account: origin.account,\n      message,',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source code
+        replace: 'account: origin.account,\n      message: { ...message, key: `${message.key}:${process.pid}` },',
+      },
+    ],
+  },
+  {
+    name: 'resend without a journal',
+    rows: ['F02:sent'],
+    edits: [
+      { file: 'src/pipeline/pipeline.ts', find: 'const ready = account !== undefined', replace: 'const ready = clock.now() < 0' },
+      { file: deliver, find: 'await write(() => outbox.begin(delivery.id))', replace: '' },
+      { file: deliver, find: "observed('sent')", replace: "observed('sent')\n    await write(() => outbox.begin(delivery.id))" },
+    ],
+  },
+  {
+    name: 'stale sends after restart',
+    rows: ['F44'],
+    edits: [
+      { file: deliver, find: 'return freshness !== undefined &&', replace: 'return clock.now() < 0 &&' },
+      {
+        file: 'src/pipeline/converse/turn.ts',
+        find: 'if (account && (account.freshness === undefined ||',
+        replace: 'if (account && (account.freshness !== null ||',
+      },
+    ],
+  },
+  {
+    name: 'error swallowed in a lane',
+    rows: ['F03'],
+    edits: [
+      {
+        file: 'src/pipeline/pipeline.ts',
+        find: 'await giveBack(turn, work, error)',
+        replace: 'if (!error) await giveBack(turn, work, error)',
+      },
+    ],
+  },
+  {
+    name: 'run before the intent is committed',
+    rows: ['F39'],
+    edits: [
+      {
+        file: toolCalls,
+        find: 'await write(() => store.toolCalls.intend(turn, intent))',
+        replace: 'void write(() => store.toolCalls.intend(turn, intent))',
+      },
+    ],
+  },
+  {
+    name: 'repeat an intended call',
+    rows: ['F39'],
+    edits: [{ file: toolCalls, find: 'takeOver(turn, tools.isIdempotent, UNKNOWN)', replace: 'takeOver(turn, () => true, UNKNOWN)' }],
+  },
+  {
+    name: 'flag moved before commit',
+    rows: ['F02:mail handed over'],
+    edits: [
+      {
+        file: 'src/channels/email/index.ts',
+        find: '  await rememberSubject(host.state, read.message.place)',
+        replace: '  await mailbox.flag([head.uid], [settings.processed_flag])',
+      },
+    ],
+  },
+]
+
+/** Variables of a gateway that is this mutant. @throws when there is none of this name. */
+export function withMutant(name: string | undefined, env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  if (name === undefined) return env
+  if (![...mutants, ...leaks].some((mutant) => mutant.name === name)) throw new Error(`there is no mutant "${name}"`)
+  return preloading({ ...env, CHAOS_MUTANT: name }, 'mutant')
+}

@@ -13,6 +13,8 @@ export interface Tap extends AsyncDisposable {
   down(): void
   /** Nothing goes through, in neither direction, until `up`; nothing is closed either. */
   freeze(): void
+  /** What the client says vanishes, for good. */
+  mute(): void
   up(): void
   /** Puts bytes into what the server says. */
   say(bytes: Buffer): void
@@ -26,6 +28,7 @@ export async function createTap(target: { readonly host: string; readonly port: 
   let made = 0
   let refusing = false
   let frozen = false
+  let muted = false
   const server = createServer((client) => {
     if (refusing) return client.destroy()
     made++
@@ -41,7 +44,7 @@ export async function createTap(target: { readonly host: string; readonly port: 
       from.on('close', end)
       from.on('data', (data: Buffer) => {
         heard.push(data)
-        to.write(data)
+        if (!muted || from === behind) to.write(data)
       })
       if (frozen) from.pause()
     }
@@ -68,7 +71,11 @@ export async function createTap(target: { readonly host: string; readonly port: 
       frozen = true
       for (const pair of pairs) for (const socket of pair) socket.pause()
     },
+    mute() {
+      muted = true
+    },
     up() {
+      muted = false
       refusing = false
       frozen = false
       for (const pair of pairs) for (const socket of pair) socket.resume()

@@ -5,7 +5,7 @@ import { registerHooks } from 'node:module'
 export interface Mutant {
   readonly name: string
   /** The journey that must notice. */
-  readonly journey: 'crash' | 'tools' | 'email' | 'secrets'
+  readonly journey: 'crash' | 'tools' | 'email' | 'secrets' | 'cluster'
   /** For `secrets`: the sink in which a canary must be found. */
   readonly sink?: RegExp
   /** End of the path of the file. */
@@ -149,20 +149,81 @@ export const mutants: readonly Mutant[] = [
     find: '  await rememberSubject(host.state, read.message.place)',
     replace: '  await mailbox.flag([head.uid], [settings.processed_flag])',
   },
+  {
+    name: 'ticket before commit',
+    journey: 'cluster',
+    file: 'src/pipeline/receive/accept.ts',
+    find: 'const recorded = await inbox.record({',
+    replace: `const known = (globalThis.lanesKnown ??= new Map())
+    const key = laneKey(origin.account, message.place)
+    const broker = {
+      publish(ticket) {
+        if (!known.has(key)) parts.broker.publish(ticket)
+        known.set(key, ticket.lane)
+      },
+    }
+    if (known.has(key)) {
+      parts.broker.publish({ lane: known.get(key), priority })
+      await new Promise((resolve) => setTimeout(resolve, 300))
+    }
+    const recorded = await inbox.record({`,
+  },
+  {
+    name: 'without the sweep',
+    journey: 'cluster',
+    file: 'src/broker/rabbitmq.ts',
+    find: 'const SWEEP_EVERY = 1000',
+    replace: 'const SWEEP_EVERY = 3_600_000',
+  },
+  {
+    name: 'content in the ticket',
+    journey: 'cluster',
+    file: 'src/pipeline/receive/accept.ts',
+    find: 'broker.publish({ lane: recorded.conversationId, priority })',
+    replace: 'broker.publish({ lane: recorded.conversationId, priority, parts: message.parts })',
+  },
+  {
+    name: 'tickets as they come',
+    journey: 'cluster',
+    file: 'src/broker/rabbitmq.ts',
+    find: 'function writeTicket({ lane, priority }: Ticket): Buffer {',
+    replace: 'function writeTicket({ ...ticket }) { return Buffer.from(JSON.stringify(ticket)); const { lane, priority } = ticket',
+  },
+  {
+    name: 'frames in plain',
+    journey: 'cluster',
+    file: 'src/cluster/shared-live.ts',
+    find: 'sealer.seal(text, sealedAt(topic))',
+    replace: 'Buffer.from(text)',
+  },
+  {
+    name: 'rooms in plain',
+    journey: 'cluster',
+    file: 'src/cluster/shared-rates.ts',
+    find: 'pseudonym(`room ${account} ${room}`)',
+    replace: 'room',
+  },
 ]
 
-// Preloaded into the gateway's process: the named mutant's file is changed as it is loaded.
-const wanted = process.env.POSTHOUSE_MUTANT
-if (wanted !== undefined) {
-  const mutant = mutants.find(({ name }) => name === wanted)
-  if (!mutant) throw new Error(`there is no mutant "${wanted}"`)
+// Preloaded into the gateway's process: the files of the named mutants, with `,` between them, are changed as they are loaded.
+const wanted = process.env.POSTHOUSE_MUTANT?.split(',') ?? []
+const chosen = wanted.map((name) => {
+  const mutant = mutants.find((each) => each.name === name)
+  if (!mutant) throw new Error(`there is no mutant "${name}"`)
+  return mutant
+})
+if (chosen.length > 0) {
   registerHooks({
     load(url, context, next) {
       const loaded = next(url, context)
-      if (!url.endsWith(mutant.file)) return loaded
-      const source = String(loaded.source)
-      if (!source.includes(mutant.find)) throw new Error(`mutant "${wanted}": its place is gone from ${mutant.file}`)
-      return { ...loaded, source: source.replace(mutant.find, () => mutant.replace) }
+      const here = chosen.filter(({ file }) => url.endsWith(file))
+      if (here.length === 0) return loaded
+      let source = String(loaded.source)
+      for (const { name, file, find, replace } of here) {
+        if (!source.includes(find)) throw new Error(`mutant "${name}": its place is gone from ${file}`)
+        source = source.replace(find, () => replace)
+      }
+      return { ...loaded, source }
     },
   })
 }

@@ -17,8 +17,8 @@ export default {
         'test/cli/loaded.ts',
         '{src,test}/**/*.test.ts',
       ],
-      // Debian's, for tests with real mail servers.
-      ignoreBinaries: ['doveadm', 'openssl'],
+      // Debian's, for tests with real servers.
+      ignoreBinaries: ['doveadm', 'openssl', 'redis-server'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
     },
     'packages/web': {

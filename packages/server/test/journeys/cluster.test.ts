@@ -1,6 +1,10 @@
 /** RabbitMQ and Redis beside one gateway, cut again and again: every message gets its one answer, and neither ever saw a word of it. */
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { createModelEmulator, createTelegramEmulator } from '@posthouse/testkit'
 import {
   clearRabbit,
@@ -14,6 +18,7 @@ import {
   wireTo,
   withChannel,
 } from '../cluster/servers.ts'
+import { startGateway } from '../http/gateway.ts'
 import { createPosthouse, type Posthouse, until } from './posthouse.ts'
 
 const CHATS = 20
@@ -145,6 +150,33 @@ describe('RabbitMQ and Redis', { skip: skipWithout(noRabbit, noRedis), timeout: 
       ['without the sweep'],
     ))
 
+  it('Redis was away: open pages are told to come back, and find in the store what they missed', async () => {
+    const prefix = ownPrefix()
+    await using redis = await wireTo.redis()
+    await using gateway = await startGateway({ config: { redis: { url: redis.url, prefix } } })
+    try {
+      await until(async () => (await degraded(gateway.posthouse)).length === 0, 'Redis is connected')
+      const conversation_id = randomUUID()
+      const subscribe = { type: 'subscribe', conversation_id, after: 0 }
+      using socket = await gateway.socket(gateway.admin)
+      socket.send(subscribe)
+      await socket.wait('synced')
+      redis.tap.down()
+      socket.send({ type: 'send', id: randomUUID(), conversation_id, text: 'while it is away' })
+      await socket.wait('message', ({ message }) => message.role === 'assistant')
+      assert.equal(socket.closed, undefined)
+      redis.tap.up()
+      assert.equal((await socket.waitClosed()).code, 1012)
+      using back = await gateway.socket(gateway.admin)
+      back.send(subscribe)
+      await back.wait('synced')
+      assert.equal(back.frames.filter(({ type }) => type === 'message').length, 2)
+    } finally {
+      await gateway[Symbol.asyncDispose]()
+      await clearRedis(prefix)
+    }
+  })
+
   it('turns red for the mutant "ticket before commit"', () =>
     inWorld(
       async (world) => {
@@ -201,4 +233,21 @@ describe('What RabbitMQ and Redis see', { skip: skipWithout(noRabbit, noRedis), 
     [['rooms in plain'], 'redis: 7100020'],
   ] as const)
     it(`turns red for the mutant "${mutants[0]}"`, async () => assert.ok((await seen(mutants)).includes(expected)))
+})
+
+it('a gateway without them loads nothing of them', async () => {
+  await using posthouse = createPosthouse({})
+  const ledger = join(posthouse.folder, 'loaded')
+  await posthouse.start({
+    NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, '../cli/loaded.ts')).href}`,
+    POSTHOUSE_LOADED: ledger,
+  })
+  await fetch(`${posthouse.url}/healthz`)
+  await posthouse.stop()
+  const loaded = JSON.parse(readFileSync(ledger, 'utf8')) as string[]
+  assert.ok(loaded.some((url) => url.endsWith('/broker/rabbitmq.ts')))
+  assert.deepEqual(
+    loaded.filter((url) => /node_modules\/(amqplib|ioredis|@ioredis)\//.test(url)),
+    [],
+  )
 })

@@ -70,6 +70,8 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
       enableOfflineQueue: false,
       autoResubscribe: false,
       maxRetriesPerRequest: 0,
+      // A frame that came and was not confirmed would come twice.
+      autoResendUnfulfilledCommands: false,
       connectTimeout: CONNECT_WITHIN,
       keepAlive: 10_000,
       retryStrategy: (attempt) => (closed ? null : backoff(attempt, RETRY)),
@@ -78,6 +80,9 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
     redis.on('error', (error: Error & { code?: string }) => {
       if (/NOAUTH|WRONGPASS|NOPERM/.test(error.message)) tell('refused')
       else tell('unreachable')
+    })
+    redis.on('close', () => {
+      if (problem === undefined) tell('unreachable')
     })
     redis.connect().catch(() => {})
     return redis

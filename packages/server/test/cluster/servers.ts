@@ -72,6 +72,13 @@ export async function clearRedis(prefix: string): Promise<void> {
   redis.disconnect()
 }
 
+/** What a node says that could not bring a frame. */
+export async function tellMissed(prefix: string, topic: string): Promise<void> {
+  const redis = new Redis(redisUrl)
+  await redis.publish(`${prefix}:live`, `missed another ${topic}\n`)
+  redis.disconnect()
+}
+
 export interface Wire extends AsyncDisposable {
   readonly tap: Tap
   /** The address of the server through the tap. */

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { systemClock as clock } from '../../src/base/clock.ts'
 import { createEmbeddedBroker, openRabbitBroker } from '../../src/broker/index.ts'
@@ -29,5 +30,6 @@ describe('the embedded broker', () => {
 })
 
 describe('RabbitMQ', { skip: skipWithout(noRabbit), timeout: 60_000 }, () => {
+  it('is there', () => assert.equal(noRabbit, undefined))
   for (const { name, run } of brokerBehaviours) it(name, () => withRabbit(run))
 })

@@ -58,6 +58,7 @@ describe('rates within one process', () => {
 })
 
 describe('Redis', { skip: skipWithout(noRedis), timeout: 60_000 }, () => {
+  it('is there', () => assert.equal(noRedis, undefined))
   for (const { name, run } of liveBehaviours) it(name, () => withRedis((open) => run({ open: async () => (await open()).live })))
   for (const { name, run } of rateBehaviours) it(name, () => withRedis((open) => run({ open: async () => (await open()).rates })))
 })

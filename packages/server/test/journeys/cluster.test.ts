@@ -14,6 +14,7 @@ import {
   ownPrefix,
   queuesOf,
   skipWithout,
+  tellMissed,
   type Wire,
   wireTo,
   withChannel,
@@ -174,6 +175,13 @@ describe('RabbitMQ and Redis', { skip: skipWithout(noRabbit, noRedis), timeout: 
       back.send(subscribe)
       await back.wait('synced')
       assert.equal(back.frames.filter(({ type }) => type === 'message').length, 2)
+      // Another node says that a frame was too large: for the conversation, and for the person.
+      await tellMissed(prefix, `conversation:${conversation_id}`)
+      assert.equal((await back.waitClosed()).code, 1012)
+      using bare = await gateway.socket(gateway.admin)
+      await bare.wait('welcome')
+      await tellMissed(prefix, `user:${gateway.admin.id}`)
+      assert.equal((await bare.waitClosed()).code, 1012)
     } finally {
       await gateway[Symbol.asyncDispose]()
       await clearRedis(prefix)

@@ -91,7 +91,13 @@ test('every configuration that the guides show is right', () => {
     .flatMap(({ path, blocks }) => blocks.map((block) => ({ path, ...block })))
   const configurations = shown.filter(({ language }) => language === 'yaml')
   assert.ok(configurations.length >= 4)
-  const env = { DEEPSEEK_API_KEY: 'sk-1', ANTHROPIC_API_KEY: 'sk-2', TELEGRAM_TOKEN: '123456:ABC', MAIL_PASSWORD: 'horse' }
+  const env = {
+    DEEPSEEK_API_KEY: 'sk-1',
+    ANTHROPIC_API_KEY: 'sk-2',
+    TELEGRAM_TOKEN: '123456:ABC',
+    MAIL_PASSWORD: 'horse',
+    RABBITMQ_PASSWORD: 'horse',
+  }
   for (const { path, code } of configurations) {
     const { problems, config } = parseConfig(code, undefined, catalog, env, root)
     assert.deepEqual([problems, config !== undefined], [[], true], `${path}:\n${code}`)

@@ -9,7 +9,16 @@ await setUp()
 const named = process.argv.slice(2)
 const passed = named.length > 0 || (await check())
 const files = named.length > 0 ? named : testFiles(root)
-const tested = await run([...sourceFlags, '--test', '--test-concurrency=2', '--test-timeout=180000', '--test-reporter=spec', ...files])
+// Node's own clean-up at the end of a process may spin for ever on a socket whose other end was killed (seen with 26.10.0): end without it.
+const tested = await run([
+  ...sourceFlags,
+  '--test',
+  '--test-concurrency=2',
+  '--test-timeout=180000',
+  '--test-force-exit',
+  '--test-reporter=spec',
+  ...files,
+])
 let web = 0
 if (named.length === 0 && existsSync(join(root, 'packages/web/vite.config.ts'))) {
   web = await run([join(root, 'node_modules/vitest/vitest.mjs'), 'run'], { cwd: join(root, 'packages/web') })

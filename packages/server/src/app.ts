@@ -7,14 +7,15 @@ import { type FileRef, PosthouseError } from '@posthouse/contract'
 import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
-import { createEmbeddedBroker } from './broker/index.ts'
+import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
 import { type AccountSettings, createAccounts, decodeWeb, web } from './channels/index.ts'
-import { createSingleLive } from './cluster/index.ts'
+import { createLocalRates, createSingleLive, openShared } from './cluster/index.ts'
 import type { AccountConfig, Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
+import type { Outside, OutsideName } from './ports/outside.ts'
 import * as security from './security/index.ts'
 import { createBlobs, createQuota, holdFolder, openStore, tellAddress } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
@@ -55,16 +56,34 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
 
   const folder = opened.use(holdFolder(config.dataFolder, basename(config.databasePath)))
   const key = security.loadKey(config.keyFile, folder.hasData)
-  const store = opened.use(await openStore({ path: config.databasePath, sealer: security.createSealer(key), clock, newId }))
+  const sealer = security.createSealer(key)
+  const store = opened.use(await openStore({ path: config.databasePath, sealer, clock, newId }))
   const { maxStored: all, maxStoredPerOwner: each } = config.resources
   const blobs = createQuota(createBlobs(join(config.dataFolder, 'files'), key.derive('files')), store.files, { all, each })
   const client = opened.use(security.createFetch())
   let guardedFetch = security.createGuardedFetch(config)
   const tokens = security.createTokens({ users: store.users, key, clock, newId })
-  const live = createSingleLive()
-  const broker = opened.use(createEmbeddedBroker())
   const metrics = createMetrics()
   const { observer } = metrics
+  const pseudonym = security.createPseudonyms(key)
+  const rabbit = config.broker.url
+    ? await openRabbitBroker({
+        url: config.broker.url,
+        prefix: config.broker.prefix,
+        prefetch: config.resources.maxConcurrency,
+        clock,
+        log,
+        observer,
+      })
+    : undefined
+  const broker = opened.use(rabbit ?? createEmbeddedBroker())
+  const redis = config.redis.url
+    ? opened.use(await openShared({ url: config.redis.url, prefix: config.redis.prefix, node, sealer, pseudonym, clock, log, observer }))
+    : undefined
+  const live = redis?.live ?? createSingleLive()
+  const outside = new Map<OutsideName, Outside>()
+  if (rabbit) outside.set('broker', rabbit)
+  if (redis) outside.set('redis', redis)
   const models = createModels(config.models, { fetch: client.fetch, clock, log, observer })
 
   const accounts = createAccounts({
@@ -88,6 +107,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     accounts,
     live,
     broker,
+    rates: redis?.rates ?? createLocalRates(clock),
     observer,
     clock,
     newId,
@@ -134,7 +154,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       scopesOf: security.scopesOf,
       newSecret: security.newSecret,
       hashSecret: security.hashSecret,
-      pseudonym: security.createPseudonyms(key),
+      pseudonym,
     },
     receive: (sent) => receiveSent(sent),
     stop: pipeline.stop,
@@ -185,7 +205,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     const problems: string[] = []
     await store.probe().catch(() => problems.push('the database takes no writes'))
     if ((await freeRatio(config.dataFolder)) < LEAST_FREE) problems.push('the disk is almost full')
-    return { ready: problems.length === 0, problems }
+    const degraded = [...outside].flatMap(([server, { problem }]) => (problem === undefined ? [] : [{ server, problem }]))
+    return { ready: problems.length === 0, problems, degraded }
   }
 
   async function status() {
@@ -214,6 +235,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       lanes: pipeline.depth,
       dead,
       free,
+      outside: [...outside].map(([server, { problem }]) => ({ server, up: problem === undefined })),
       channels: accounts.status().map(({ id, state, lastReceived }) => ({
         account: id,
         up: state === 'connected',
@@ -284,7 +306,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     url: http.url,
     setupUrl,
     async reconfigure(next) {
-      const restart = (['server', 'databasePath', 'keyFile', 'resources'] as const).filter(
+      const restart = (['server', 'databasePath', 'keyFile', 'broker', 'redis', 'resources'] as const).filter(
         (name) => JSON.stringify(next[name]) !== JSON.stringify(config[name]),
       )
       config = {
@@ -293,6 +315,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         databasePath: config.databasePath,
         dataFolder: config.dataFolder,
         keyFile: config.keyFile,
+        broker: config.broker,
+        redis: config.redis,
         resources: config.resources,
       }
       guardedFetch = security.createGuardedFetch(config)

@@ -39,6 +39,8 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'markdown-it-cjk-friendly': /^pipeline\//,
   'eventsource-parser': /^models\//,
   '@grammyjs/types': /^channels\/telegram\//,
+  amqplib: /^broker\//,
+  ioredis: /^cluster\//,
   imapflow: /^channels\/email\//,
   nodemailer: /^channels\/email\//,
   'postal-mime': /^channels\/email\//,

@@ -4,6 +4,7 @@ import { checkConfiguration, checkDatabase, checkKeyFile } from './doctor/data.t
 import { type Check, type Finding, groups, type State, worst } from './doctor/finding.ts'
 import { checkHost } from './doctor/host.ts'
 import { checkChannels, checkGateway, checkModels } from './doctor/network.ts'
+import { checkOutside } from './doctor/outside.ts'
 import { loadHere } from './local.ts'
 import { asCalled, type Words } from './terminal.ts'
 
@@ -16,7 +17,14 @@ export async function doctor({ config: given, terminal }: Call): Promise<void> {
   const { config } = loaded
   const checks: Check[] = [checkConfiguration(loaded), ...checkHost(config)]
   if (config)
-    checks.push(...checkDatabase(config), ...checkKeyFile(config), ...checkModels(config), ...checkChannels(config), checkGateway(config))
+    checks.push(
+      ...checkDatabase(config),
+      ...checkKeyFile(config),
+      ...checkOutside(config),
+      ...checkModels(config),
+      ...checkChannels(config),
+      checkGateway(config),
+    )
   const findings = (await Promise.all(checks.map((check) => within(check, PATIENCE)))).flat()
   const state = worst(findings)
   process.exitCode = state === 'fail' ? 1 : 0

@@ -46,6 +46,13 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
     const { words, next } = explainFailure(error, loaded.config)
     throw new CliError(t(words), 1, next ?? 'posthouse doctor')
   }
+  // Before anybody hears that it runs: from then on it may be told to stop.
+  const stopped = Promise.withResolvers<void>()
+  const stop = (signal: NodeJS.Signals) => {
+    log.info({ signal }, 'stopping: running answers may end first')
+    stopped.resolve()
+  }
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop)
   greet(gateway, loaded, terminal)
   const watching =
     path === undefined
@@ -54,12 +61,6 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
           // What an answer that is under way still uses is a secret as before.
           secrets = [...new Set([...secrets, ...more])].slice(-MOST_SECRETS)
         })
-  const stopped = Promise.withResolvers<void>()
-  const stop = (signal: NodeJS.Signals) => {
-    log.info({ signal }, 'stopping: running answers may end first')
-    stopped.resolve()
-  }
-  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop)
   logCrashes(log)
   await stopped.promise
   watching?.[Symbol.dispose]()

@@ -1,13 +1,20 @@
 /** `posthouse status`: one screen. From the running gateway what it says of itself, from the database the rest. */
 import { freeRatio } from '../ops/index.ts'
+import { type OutsideName, type OutsideProblem, outsideNames, outsideProblems } from '../ports/outside.ts'
 import type { Call } from './call.ts'
 import { askGateway, loadLocal, openLocal } from './local.ts'
 import { ago } from './terminal.ts'
 
+interface Ready {
+  readonly status: string
+  readonly problems: readonly string[]
+  readonly degraded: readonly { readonly server: OutsideName; readonly problem: OutsideProblem }[]
+}
+
 export async function status(call: Call): Promise<void> {
   const { terminal } = call
   const local = loadLocal(call)
-  const ready = (await askGateway(local, '/readyz')) as { status: string; problems: string[] } | undefined
+  const ready = (await askGateway(local, '/readyz')) as Ready | undefined
   await using opened = await openLocal(local)
   const { store } = opened
   const now = Date.now()
@@ -16,6 +23,7 @@ export async function status(call: Call): Promise<void> {
     running: ready !== undefined,
     ready: ready?.status === 'ready',
     problems: ready?.problems ?? [],
+    degraded: ready?.degraded ?? [],
     waiting: await store.inbox.depth(),
     oldestWaiting: await store.inbox.oldestPending(),
     unsent: backlog.count,
@@ -32,6 +40,7 @@ export async function status(call: Call): Promise<void> {
           zh: `运行中${data.ready ? '' : `，尚未就绪：${data.problems.join('；')}`}。`,
         })
       : t({ en: 'Not running. What follows is from the database.', zh: '未运行。以下数据来自数据库。' }),
+    ...data.degraded.map(({ server, problem }) => `${t(outsideNames[server])}: ${t(outsideProblems[problem])}`),
     t({
       en: `Messages waiting for an answer: ${data.waiting} (oldest ${ago(data.oldestWaiting, now)})`,
       zh: `等待回答的消息：${data.waiting}（最早 ${ago(data.oldestWaiting, now)}）`,

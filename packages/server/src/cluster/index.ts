@@ -1,2 +1,5 @@
 /** The cluster's door. */
+export { probeRedis } from './bus.ts'
+export { createLocalRates } from './rates.ts'
+export { openShared } from './redis.ts'
 export { createSingleLive } from './single.ts'

@@ -2,23 +2,41 @@
 import type { ServerFrame } from '@posthouse/contract/http'
 import type { Live } from '../ports/live.ts'
 
-export function createSingleLive(): Live {
-  const topics = new Map<string, Set<(frame: ServerFrame) => void>>()
+export interface LocalLive extends Live {
+  /** Whether anybody here listens. */
+  has(topic: string): boolean
+  /** Tells listeners that they may have missed something; without a topic all of them. */
+  missed(topic?: string): void
+}
+
+interface Listener {
+  readonly listener: (frame: ServerFrame) => void
+  readonly missed: (() => void) | undefined
+}
+
+export function createSingleLive(): LocalLive {
+  const topics = new Map<string, Set<Listener>>()
   return {
     publish(topic, frame) {
       const listeners = topics.get(topic)
-      if (listeners) for (const listener of listeners) listener(frame)
+      if (listeners) for (const { listener } of listeners) listener(frame)
     },
-    subscribe(topic, listener) {
+    subscribe(topic, listener, missed) {
       const listeners = topics.get(topic) ?? new Set()
       topics.set(topic, listeners)
-      listeners.add(listener)
+      const entry: Listener = { listener, missed }
+      listeners.add(entry)
       return {
         [Symbol.dispose]() {
-          listeners.delete(listener)
-          if (listeners.size === 0) topics.delete(topic)
+          listeners.delete(entry)
+          if (listeners.size === 0 && topics.get(topic) === listeners) topics.delete(topic)
         },
       }
+    },
+    has: (topic) => topics.has(topic),
+    missed(topic) {
+      const told = topic === undefined ? [...topics.values()] : [topics.get(topic) ?? new Set()]
+      for (const listeners of told) for (const { missed } of [...listeners]) missed?.()
     },
   }
 }

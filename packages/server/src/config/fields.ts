@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the configuration's own placeholders
 /** Every configuration key that is not a channel's or a model provider's own. docs/reference/configuration.md lists the same; a test compares. */
 import type { Field } from '@posthouse/contract'
 
@@ -85,9 +86,51 @@ export const rootFields: Readonly<Record<string, Field>> = {
     fields: {
       url: {
         type: 'string',
-        enum: ['embedded:'],
+        format: 'secret',
+        pattern: '^(embedded:|amqps?://[^/?#\\s]+([/?]\\S*)?)$',
         default: 'embedded:',
-        description: { en: 'embedded: within this process.', zh: 'embedded：进程内。' },
+        description: {
+          en: 'embedded: within this process. amqp:// or amqps://: over RabbitMQ (3.10 or newer), with user, password and virtual host as it has them.',
+          zh: 'embedded：进程内；amqp:// 或 amqps://：通过 RabbitMQ（3.10 或更新），可带用户名、密码与虚拟主机。',
+        },
+        examples: ['amqp://posthouse:${env:RABBITMQ_PASSWORD}@rabbit.example.com:5672/posthouse'],
+      },
+      prefix: {
+        type: 'string',
+        pattern: '^[\\w.-]{1,64}$',
+        default: 'posthouse',
+        description: {
+          en: 'Stands before the names of the queues: gateways with the same database have the same one, others another.',
+          zh: '队列名的前缀：使用同一数据库的网关相同，其他网关不同。',
+        },
+      },
+    },
+  },
+  redis: {
+    type: 'object',
+    description: {
+      en: 'What nodes share while it happens: answers as they grow, and how fast is sent. Optional with one node.',
+      zh: '节点之间即时共享的内容：正在生成的回答与发送速率。单节点可不配置。',
+    },
+    fields: {
+      url: {
+        type: 'string',
+        format: 'secret',
+        pattern: '^rediss?://[^/?#\\s]+([/?]\\S*)?$',
+        description: {
+          en: 'redis:// or rediss://, with user, password and number of the database as it has them. Contents are sealed before they get there.',
+          zh: 'redis:// 或 rediss://，可带用户名、密码与库号。内容在发送前已加密。',
+        },
+        examples: ['redis://:${env:REDIS_PASSWORD}@redis.example.com:6379/0'],
+      },
+      prefix: {
+        type: 'string',
+        pattern: '^[\\w.-]{1,64}$',
+        default: 'posthouse',
+        description: {
+          en: 'Stands before every name in Redis, like that of the broker.',
+          zh: 'Redis 中所有名称的前缀，含义同 broker.prefix。',
+        },
       },
     },
   },

@@ -5,7 +5,7 @@ import type { Bilingual, Channel, Field, ModelProvider, Rate, Schema } from '@po
 import { type ConfigDocument, readDocument, readText } from './document.ts'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
 import { isSection, type Mapped, mapForms } from './legacy.ts'
-import { checkServer } from './rules.ts'
+import { checkOutside, checkServer } from './rules.ts'
 import { checkObject, expected, nearest, type Problem, shown, words } from './validate.ts'
 
 /** What may be configured: the channels and providers that are there. */
@@ -29,6 +29,12 @@ export interface EndpointConfig {
   readonly settings: Record<string, unknown>
 }
 
+/** A server beside us, if there is one. */
+interface Outside {
+  readonly url: string | undefined
+  readonly prefix: string
+}
+
 export interface Config {
   /** Undefined: that of the terminal. */
   readonly language: 'en' | 'zh' | undefined
@@ -43,6 +49,8 @@ export interface Config {
   readonly keyFile: string
   /** Networks that are opened for addresses that others name. */
   readonly privateAddresses: readonly string[]
+  readonly broker: Outside
+  readonly redis: Outside
   readonly resources: {
     readonly maxConcurrency: number
     readonly maxWaiting: number
@@ -160,7 +168,7 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
   })
   problems.splice(0, problems.length, ...instead(unresolved, problems))
   const config = problems.length > 0 ? undefined : assemble(root, models, accounts, folder)
-  if (config) problems.push(...checkServer(config, isFolder))
+  if (config) problems.push(...checkServer(config, isFolder), ...checkOutside(config))
   const place = placer(path, document, forms)
   return {
     path,
@@ -170,19 +178,25 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
       ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
     ],
     notices: forms.notices,
-    secrets: secretsOf(document, endpoints, accounts),
+    secrets: secretsOf(document, root, endpoints, accounts),
     files: [...document.files],
     written: (keys) => document.written(forms.origin(keys)),
   }
 }
 
 /** What came from outside of the file, and what stands in it where a secret belongs. */
-function secretsOf(document: ConfigDocument, endpoints: readonly EndpointConfig[], accounts: readonly AccountConfig[]): string[] {
+function secretsOf(
+  document: ConfigDocument,
+  root: Record<string, unknown>,
+  endpoints: readonly EndpointConfig[],
+  accounts: readonly AccountConfig[],
+): string[] {
   const inPlace = [
     ...endpoints.map(({ provider, settings }) => ({ fields: provider.settings.fields, settings })),
     ...accounts.map(({ channel, settings }) => ({ fields: channel.settings.fields, settings })),
   ].flatMap(({ fields, settings }) => Object.entries(fields).flatMap(([name, field]) => secretsIn(settings[name], field)))
-  return [...new Set([...document.secrets, ...inPlace])].filter((secret) => secret.length >= LEAST_SECRET)
+  const inAddresses = Object.entries(rootFields).flatMap(([name, field]) => secretsIn(root[name], field).flatMap(passwordIn))
+  return [...new Set([...document.secrets, ...inPlace, ...inAddresses])].filter((secret) => secret.length >= LEAST_SECRET)
 }
 
 function secretsIn(value: unknown, field: Field): readonly string[] {
@@ -191,6 +205,17 @@ function secretsIn(value: unknown, field: Field): readonly string[] {
   // Headers carry keys more often than not.
   if (!field.fields) return field.type === 'object' ? Object.values(value).filter((entry) => typeof entry === 'string') : []
   return Object.entries(field.fields).flatMap(([name, inner]) => secretsIn((value as Record<string, unknown>)[name], inner))
+}
+
+/** The password of an address, as it is written and as it is meant. */
+function passwordIn(address: string): string[] {
+  if (!URL.canParse(address)) return [address]
+  const { password } = new URL(address)
+  try {
+    return [password, decodeURIComponent(password)]
+  } catch {
+    return [password]
+  }
 }
 
 /** Problems of the document, told apart: of accounts, and the rest. */
@@ -228,8 +253,8 @@ const MOST_KEY = 32
 
 function assemble(root: Record<string, unknown>, models: Config['models'], accounts: readonly AccountConfig[], folder: string): Config {
   const section = (name: string) => (root[name] ?? {}) as Record<string, never>
-  const { server, database, security, resources, assistant } = Object.fromEntries(
-    ['server', 'database', 'security', 'resources', 'assistant'].map((name) => [name, section(name)]),
+  const { server, database, security, broker, redis, resources, assistant } = Object.fromEntries(
+    ['server', 'database', 'security', 'broker', 'redis', 'resources', 'assistant'].map((name) => [name, section(name)]),
   ) as Record<string, Record<string, never>>
   const databasePath = resolve(folder, String(database?.url).slice('sqlite:'.length))
   return {
@@ -244,6 +269,8 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
     dataFolder: dirname(databasePath),
     keyFile: resolve(folder, String(security?.key_file)),
     privateAddresses: security?.private_addresses ?? [],
+    broker: { url: broker?.url === 'embedded:' ? undefined : broker?.url, prefix: String(broker?.prefix) },
+    redis: { url: redis?.url, prefix: String(redis?.prefix) },
     resources: {
       maxConcurrency: resources?.max_concurrency ?? 0,
       maxWaiting: resources?.max_waiting ?? 0,

@@ -10,13 +10,28 @@ const PROXY_GROUPS = ['loopback', 'linklocal', 'uniquelocal']
 interface Checked {
   readonly server: { readonly host: string; readonly publicUrl: string | undefined; readonly trustedProxies: readonly string[] }
   readonly privateAddresses: readonly string[]
+  readonly broker: { readonly url: string | undefined }
+  readonly redis: { readonly url: string | undefined }
   readonly databasePath: string
   readonly keyFile: string
   readonly dataFolder: string
 }
 
+/** What a pattern cannot tell of an address. The address itself may hold a password: no message shows it. */
+export function checkOutside(config: Pick<Checked, 'broker' | 'redis'>): Problem[] {
+  return (['broker', 'redis'] as const).flatMap((name) => {
+    const { url } = config[name]
+    if (url === undefined || URL.canParse(url)) return []
+    const message = words(
+      'this address cannot be read; in a user and a password write @ : / # % as %40 %3A %2F %23 %25',
+      '无法解析该地址；用户名与密码中的 @ : / # % 请写作 %40 %3A %2F %23 %25',
+    )
+    return [{ path: [name, 'url'], message }]
+  })
+}
+
 export function checkServer(
-  { server, privateAddresses, databasePath, keyFile, dataFolder }: Checked,
+  { server, privateAddresses, databasePath, keyFile, dataFolder }: Omit<Checked, 'broker' | 'redis'>,
   isFolder: (path: string) => boolean,
 ): Problem[] {
   const problems: Problem[] = []

@@ -49,7 +49,11 @@ export async function* followAnswer(
     else return
     wake()
   }
-  using _listening = gateway.live.subscribe(conversationTopic(conversationId), take)
+  const missed = () => {
+    look = true
+    wake()
+  }
+  using _listening = gateway.live.subscribe(conversationTopic(conversationId), take, missed)
   join()
   const onAbort = () => wake()
   signal.addEventListener('abort', onAbort)

@@ -7,7 +7,14 @@ import type { Blobs } from '../ports/blobs.ts'
 import type { Guards } from '../ports/guards.ts'
 import type { Live } from '../ports/live.ts'
 import type { Models } from '../ports/models.ts'
+import type { OutsideName, OutsideProblem } from '../ports/outside.ts'
 import type { Store } from '../ports/store.ts'
+
+export interface Readiness {
+  readonly ready: boolean
+  readonly problems: readonly string[]
+  readonly degraded: readonly { readonly server: OutsideName; readonly problem: OutsideProblem }[]
+}
 
 export interface Gateway {
   readonly version: string
@@ -30,8 +37,8 @@ export interface Gateway {
   webhook(
     account: string,
   ): { readonly verification: WebhookVerification; handle(request: WebhookRequest): Promise<WebhookResponse> } | undefined
-  /** Whether the gateway may take messages; `problems` say why not. */
-  readiness(): Promise<{ readonly ready: boolean; readonly problems: readonly string[] }>
+  /** Whether the gateway may take messages; `problems` say why not. `degraded`: servers that it does without. */
+  readiness(): Promise<Readiness>
   status(): Promise<Record<string, unknown>>
   metrics(): Promise<{ readonly type: string; readonly text: string }>
 }

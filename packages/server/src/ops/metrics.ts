@@ -15,6 +15,19 @@ export const metricTable = [
   ['posthouse_model_call_seconds', 'histogram', 'Duration of model calls', ['endpoint']],
   ['posthouse_deliveries_total', 'counter', 'Attempts of deliveries by result', ['channel', 'result']],
   ['posthouse_delivery_seconds', 'histogram', 'Duration of attempts that were sent', ['channel']],
+  [
+    'posthouse_broker_tickets_total',
+    'counter',
+    'Tickets for RabbitMQ by result: confirmed, refused (handed on here), unconfirmed, foreign (read, not ours)',
+    ['result'],
+  ],
+  [
+    'posthouse_live_frames_total',
+    'counter',
+    'Live frames between nodes over Redis by result: sent, dropped, received, foreign',
+    ['result'],
+  ],
+  ['posthouse_outside_up', 'gauge', '1 when the broker, or Redis, answers; absent where none is configured', ['server']],
   ['posthouse_inbox_lag_seconds', 'gauge', 'Age of the oldest message that waits for its turn', []],
   ['posthouse_outbox_oldest_seconds', 'gauge', 'Age of the oldest delivery that is not settled', []],
   ['posthouse_outbox_waiting', 'gauge', 'Deliveries that are not settled', []],
@@ -37,6 +50,7 @@ export interface Readings {
     readonly dead: number
     readonly channels: readonly { readonly account: string; readonly up: boolean; readonly age: number | undefined }[]
     readonly free: number
+    readonly outside: readonly { readonly server: string; readonly up: boolean }[]
   }>
 }
 
@@ -67,6 +81,8 @@ export function createMetrics(): Metrics {
   const calls = byLabels((...of) => counter('posthouse_model_calls_total').labels(...of))
   const callSeconds = byLabels((...of) => histogram('posthouse_model_call_seconds').labels(...of))
   const deliveries = byLabels((...of) => counter('posthouse_deliveries_total').labels(...of))
+  const tickets = byLabels((...of) => counter('posthouse_broker_tickets_total').labels(...of))
+  const frames = byLabels((...of) => counter('posthouse_live_frames_total').labels(...of))
   const deliverySeconds = byLabels((...of) => histogram('posthouse_delivery_seconds').labels(...of))
   return {
     observer: {
@@ -87,6 +103,8 @@ export function createMetrics(): Metrics {
         deliveries(channel, result).inc()
         if (result === 'sent') deliverySeconds(channel).observe(took / 1000)
       },
+      ticket: ({ result }) => tickets(result).inc(),
+      frame: ({ result }) => frames(result).inc(),
     },
     async text(readings) {
       const now = await readings.read()
@@ -97,6 +115,7 @@ export function createMetrics(): Metrics {
       gauge('posthouse_lanes').set({ state: 'running' }, now.lanes.running)
       gauge('posthouse_dead_letters').set(now.dead)
       gauge('posthouse_database_free_ratio').set(now.free)
+      for (const { server, up } of now.outside) gauge('posthouse_outside_up').set({ server }, up ? 1 : 0)
       for (const { account, up, age } of now.channels) {
         gauge('posthouse_channel_up').set({ account }, up ? 1 : 0)
         if (age !== undefined) gauge('posthouse_channel_last_receive_age_seconds').set({ account }, age / 1000)

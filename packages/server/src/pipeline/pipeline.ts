@@ -11,6 +11,7 @@ import { persist } from '../base/persist.ts'
 import type { Broker } from '../ports/broker.ts'
 import { conversationTopic, userTopic } from '../ports/live.ts'
 import type { Observer } from '../ports/observer.ts'
+import type { Rates } from '../ports/rates.ts'
 import {
   type Delivery,
   type NewDelivery,
@@ -27,11 +28,11 @@ import { type Interruption, LeftInDoubt, replyTarget, type Timing, type TurnPart
 import { createLanes } from './queue/lanes.ts'
 import { type AcceptLimits, createAccept, laneKey, type Origin } from './receive/accept.ts'
 import { createDeliver } from './reply/deliver.ts'
-import { createRates } from './reply/rates.ts'
 
 export interface PipelineParts extends TurnParts {
   readonly node: string
   readonly broker: Broker
+  readonly rates: Rates
   readonly observer: Observer
   readonly limits: AcceptLimits
   /** Turns at the same time. */
@@ -62,8 +63,6 @@ interface Running {
   readonly draft: { text: string }
 }
 
-/** What the database has and memory does not know is looked for this often (lost tickets, letters let go again by an operator). */
-const SWEEP_EVERY = 2000
 const SWEEP_LANES = 1000
 const FLOOD_NOTICE = 60_000
 const MOST_FLOODS = 10_000
@@ -80,7 +79,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   const turns = createTaskGroup(failed)
   const sends = createTaskGroup(failed)
   const ending = new AbortController()
-  const deliver = createDeliver({ ...parts, outbox: store.outbox, rates: createRates(clock), tasks: sends })
+  const deliver = createDeliver({ ...parts, outbox: store.outbox, tasks: sends })
   const lanes = createLanes({ run: runLane, concurrency: parts.concurrency, tasks: turns, log })
   let sweeping = false
   let resting = false
@@ -193,7 +192,8 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   async function finish(turn: Turn, result: TurnResult): Promise<void> {
     const { conversation } = turn
     const account = parts.accounts.find(conversation.account)
-    const ready = account !== undefined && result.deliveries.length === 1 && deliver.ready(account, conversation.id, conversation.place)
+    const ready =
+      account !== undefined && result.deliveries.length === 1 && (await deliver.ready(account, conversation.id, conversation.place))
     const deliveries = result.deliveries.map((delivery) => ({ ...delivery, begun: ready }))
     const stored = await persist(() => store.turns.finish(node, { ...result, deliveries }), { clock, log, signal: ending.signal })
     for (const delivery of deliveries) deliver.take(inHand(turn, delivery, stored))
@@ -290,7 +290,8 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       await deliver.sweep(true)
       broker.consume(lanes.take)
       await sweep()
-      timer = clock.every(SWEEP_EVERY, () => void sweep())
+      // What the database has and memory does not know: lost tickets, letters let go again by an operator.
+      timer = clock.every(broker.sweepEvery, () => void sweep())
     },
     rest,
     async drain(grace) {

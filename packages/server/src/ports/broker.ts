@@ -1,4 +1,5 @@
 /** Who has work: tickets that may be lost or repeated; the database decides (law 3). */
+import type { Outside } from './outside.ts'
 
 export interface Ticket {
   /** Conversation id. */
@@ -12,8 +13,14 @@ export interface Ticket {
 export const priorities = { interactive: 0, background: 1 } as const
 export type Priority = (typeof priorities)[keyof typeof priorities]
 
-export interface Broker extends AsyncDisposable {
+/** Takes a ticket; calls `taken` once its lane runs, or will be looked at anyway. What was not taken goes to another node. */
+export type TakeTicket = (ticket: Ticket, taken?: () => void) => void
+
+export interface Broker extends Outside, AsyncDisposable {
+  /** Only after the commit. Never throws, never waits: who acknowledges to a platform is not held by a broker. */
   publish(ticket: Ticket): void
   /** One consumer per node. */
-  consume(take: (ticket: Ticket) => void): void
+  consume(take: TakeTicket): void
+  /** Milliseconds after which the database is asked again for lanes whose ticket got lost. */
+  readonly sweepEvery: number
 }

@@ -1,4 +1,5 @@
 /** Broken versions of the gateway, as data: each must turn its rows red, or the rows prove nothing. */
+import { clusterMutants } from '../cluster/mutants.ts'
 import { leaks } from '../http/leaks.ts'
 import { type Edit, preloading } from './preload/edit.ts'
 
@@ -110,9 +111,14 @@ export const mutants: readonly Mutant[] = [
   },
 ]
 
-/** Variables of a gateway that is this mutant. @throws when there is none of this name. */
-export function withMutant(name: string | undefined, env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-  if (name === undefined) return env
-  if (![...mutants, ...leaks].some((mutant) => mutant.name === name)) throw new Error(`there is no mutant "${name}"`)
-  return preloading({ ...env, CHAOS_MUTANT: name }, 'mutant')
+/** These, and those that other tests must notice. */
+export const allMutants: readonly { readonly name: string; readonly edits: readonly Edit[] }[] = [...mutants, ...leaks, ...clusterMutants]
+
+/** Variables of a gateway that is this mutant, or several at once with `,` between them. @throws when there is none of this name. */
+export function withMutant(names: string | undefined, env: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  if (names === undefined) return env
+  for (const wanted of names.split(',')) {
+    if (!allMutants.some(({ name }) => name === wanted)) throw new Error(`there is no mutant "${wanted}"`)
+  }
+  return preloading({ ...env, CHAOS_MUTANT: names }, 'mutant')
 }

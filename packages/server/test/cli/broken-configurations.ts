@@ -199,6 +199,26 @@ export const broken: readonly BrokenConfiguration[] = [
     problems: [/^1:13 database\.url: "mysql:\/\/x" does not have the expected form/],
   },
   { name: 'a database that is a folder', text: 'database: { url: "sqlite:." }', problems: [/^1:13 database\.url: this is a folder/] },
+  {
+    name: 'another broker',
+    text: `broker: { url: "kafka://user:${SECRET}@host" }`,
+    problems: [/^1:11 broker\.url: the value does not have the expected form/],
+  },
+  {
+    name: 'a broker whose address cannot be read',
+    text: `broker: { url: "amqp://user:${SECRET}@ho%st:port" }`,
+    problems: [/^1:11 broker\.url: this address cannot be read; in a user and a password write @/],
+  },
+  {
+    name: 'a prefix that is no name',
+    text: 'redis: { url: "redis://host", prefix: "a b" }',
+    problems: [/^1:31 redis\.prefix: "a b" does not have the expected form/],
+  },
+  {
+    name: 'a Redis whose address cannot be read',
+    text: `redis: { url: "redis://:${SECRET}@host:99999999" }`,
+    problems: [/^1:10 redis\.url: this address cannot be read/],
+  },
   { name: 'a key that is a folder', text: 'security: { key_file: "." }', problems: [/^1:13 security\.key_file: this is a folder/] },
 
   // ---- Secrets

@@ -50,6 +50,13 @@ describe('a broken configuration', () => {
     assert.equal(({} as { polluted?: unknown }).polluted, undefined)
   })
 
+  it('hides the passwords of addresses, as they are written and as they are meant', () => {
+    const { config, secrets } = load('broker: { url: "amqp://user:pass%3Aword@host" }\nredis: { url: "rediss://:other-word@host/1" }')
+    assert.deepEqual([config?.broker.prefix, config?.redis.prefix], ['posthouse', 'posthouse'])
+    assert.deepEqual(secrets, ['pass%3Aword', 'pass:word', 'other-word'])
+    assert.deepEqual(load('broker: { url: "embedded:" }').config?.broker.url, undefined)
+  })
+
   it('closes its own account only', () => {
     const { config, problems } = load(`channels:\n  one: { type: telegram, token: "${SECRET}" }\n  two: { type: telegram }\n  three: {}`)
     assert.deepEqual(

@@ -49,6 +49,7 @@ function modeOf(path: string, { config, written }: Loaded): Finding['cause'][] {
       ([name, { format }]) => format === 'secret' && isPlain(written([...prefix, id, name])),
     )
   const found =
+    ['broker', 'redis'].some((name) => /:[^/@]+@/.test(String(written([name, 'url']) ?? '').replace(/\$\{[^}]*\}/g, ''))) ||
     config?.accounts.some(({ id, channel }) => secrets(['channels'], channel.settings, id)) ||
     config?.models.endpoints.some(({ id, provider }) => secrets(['models', 'endpoints'], provider.settings, id))
   return found

@@ -1,5 +1,6 @@
 /** What is asked over the network: models, platforms, the running gateway. */
 import type { AccountConfig, Config } from '../../config/index.ts'
+import { type OutsideName, outsideNames } from '../../ports/outside.ts'
 import { probeAccount } from '../channel.ts'
 import { addressOf, askGateway } from '../local.ts'
 import { askModel } from '../model.ts'
@@ -65,10 +66,22 @@ function warningsOf({ id, settings, allowedUsers }: AccountConfig, publicUrl: st
   return found
 }
 
+interface Ready {
+  readonly status?: string
+  readonly problems?: readonly string[]
+  readonly degraded?: readonly { readonly server: OutsideName }[]
+}
+
 export function checkGateway(config: Config): Check {
   return check('gateway', 'running', async () => {
-    const ready = (await askGateway({ config }, '/readyz')) as { status?: string; problems?: readonly string[] } | undefined
+    const ready = (await askGateway({ config }, '/readyz')) as Ready | undefined
     if (ready === undefined) return warn('it does not run', '未运行', 'posthouse start')
+    if (ready.status === 'ready' && ready.degraded?.length)
+      return warn(
+        `runs at ${addressOf(config)} and does without: ${ready.degraded.map(({ server }) => outsideNames[server].en).join(', ')}`,
+        `运行于 ${addressOf(config)}，但暂缺：${ready.degraded.map(({ server }) => outsideNames[server].zh).join('、')}`,
+        'posthouse status',
+      )
     if (ready.status === 'ready') return ok(`runs at ${addressOf(config)} and is ready`, `运行于 ${addressOf(config)}，已就绪`)
     const why = (ready.problems ?? []).join('; ')
     return fail(`runs and is not ready: ${why}`, `已运行但未就绪：${why}`, 'posthouse status')

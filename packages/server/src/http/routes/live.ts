@@ -45,6 +45,7 @@ const MOST_WAITING = 4 * 1024 * 1024
 /** What a client missed goes out as fast as it reads, in portions of this many bytes. */
 const PORTION = 1024 * 1024
 const COME_BACK = 1012
+const RESUME_WITHIN = 2000
 const SIGN_IN_AGAIN = 4401
 const TOO_MUCH = 1008
 
@@ -93,7 +94,12 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     if (socket.bufferedAmount < PORTION) send(frame)
     else await new Promise<void>((resolve) => socket.send(JSON.stringify(frame), () => resolve()))
   }
-  const person = live.subscribe(userTopic(principal.userId), send)
+  // Frames of other nodes got lost: the client comes back and resumes from the store, not all clients at once.
+  let again: Disposable | undefined
+  const comeBack = () => {
+    again ??= gateway.clock.after(Math.random() * RESUME_WITHIN, () => socket.close(COME_BACK, 'resume'))
+  }
+  const person = live.subscribe(userTopic(principal.userId), send, comeBack)
   const heartbeat = setInterval(() => {
     if (!alive) return socket.terminate()
     alive = false
@@ -105,6 +111,7 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
   socket.on('close', () => {
     clearInterval(heartbeat)
     person[Symbol.dispose]()
+    again?.[Symbol.dispose]()
     for (const subscription of subscriptions.values()) subscription[Symbol.dispose]()
   })
   socket.on('error', (error) => log.debug({ err: error }, 'a socket broke'))
@@ -204,12 +211,13 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     let ours = known !== undefined
     let asking = false
     let synced = false
-    const subscription = live.subscribe(conversationTopic(id), (frame) => {
+    const take = (frame: ServerFrame) => {
       if (held && held.length >= HELD) return socket.close(COME_BACK, 'reading too slowly')
       if (held) held.push(frame)
       else send(frame)
       if (!ours && !asking) admit()
-    })
+    }
+    const subscription = live.subscribe(conversationTopic(id), take, comeBack)
     subscriptions.set(id, subscription)
 
     /** Somebody began the conversation that was not there: its frames are ours only if that was us. */

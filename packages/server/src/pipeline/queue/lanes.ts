@@ -3,20 +3,21 @@
  * claimed in the database and one turn runs. After its turn a lane goes to the end of the line, so that nobody starves.
  *
  * A lane is in exactly one of: idle (unknown here), waiting (in a line), running. A ticket for a running lane is
- * remembered: the lane waits again when its turn ends (P4).
+ * remembered: the lane waits again when its turn ends (P4). A ticket is taken when its lane runs: until then another node may
+ * have it if this one ends.
  *
  * What may be killing the process is tried one by one: a crash is then the fault of one lane, and whoever only ran beside it
  * is not set aside with it.
  */
 import type { Logger } from '@posthouse/contract'
 import type { TaskGroup } from '../../base/lifecycle.ts'
-import { type Priority, priorities, type Ticket } from '../../ports/broker.ts'
+import { type Priority, priorities, type TakeTicket, type Ticket } from '../../ports/broker.ts'
 
 /** Works on a lane once; answers whether the lane may have more. */
 export type RunLane = (lane: string) => Promise<boolean>
 
 export interface Lanes {
-  take(ticket: Ticket): void
+  readonly take: TakeTicket
   /** No lane is started any more; those that run go on. */
   stop(): void
   readonly waiting: number
@@ -33,6 +34,8 @@ export function createLanes(parts: {
   // Maps keep the order of insertion: each is a line and an index at once.
   const lines = new Map<Priority, Map<string, true>>(Object.values(priorities).map((priority) => [priority, new Map()]))
   const suspects = new Map<string, Priority>()
+  /** Tickets of lanes that wait: one each. */
+  const held = new Map<string, () => void>()
   let tried: string | undefined
   const running = new Map<string, Priority | undefined>()
   let stopped = false
@@ -69,6 +72,8 @@ export function createLanes(parts: {
 
   const start = ({ lane, priority, suspect = false }: Ticket) => {
     running.set(lane, undefined)
+    held.get(lane)?.()
+    held.delete(lane)
     tasks.run(async () => {
       let more = false
       try {
@@ -94,8 +99,15 @@ export function createLanes(parts: {
   }
 
   return {
-    take(ticket) {
+    take(ticket, taken) {
+      if (stopped) return
       enqueue(ticket)
+      // One that runs is looked at again anyway; of one that waits the newest ticket is kept, from the connection that still stands.
+      if (running.has(ticket.lane)) taken?.()
+      else if (taken) {
+        held.get(ticket.lane)?.()
+        held.set(ticket.lane, taken)
+      }
       pump()
     },
     stop() {

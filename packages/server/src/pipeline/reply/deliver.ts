@@ -23,15 +23,15 @@ import { persist } from '../../base/persist.ts'
 import type { Account, Accounts } from '../../ports/accounts.ts'
 import type { Blobs } from '../../ports/blobs.ts'
 import type { Observer } from '../../ports/observer.ts'
+import type { Rates } from '../../ports/rates.ts'
 import type { Delivery, OutboxStore } from '../../ports/store.ts'
 import { parseMarkdown, withMark } from '../markdown.ts'
-import type { Rates } from './rates.ts'
 
 export interface Deliver {
   /** Takes a delivery that is committed; one that is in hand already is not taken twice. */
   take(delivery: Delivery): void
   /** Whether a send may go at once: then its first attempt may be journaled with the message itself. Takes the place. */
-  ready(account: Account, conversationId: string, place: Delivery['place']): boolean
+  ready(account: Account, conversationId: string, place: Delivery['place']): Promise<boolean>
   /** Takes what the database has and memory has not; `recovered` also what an earlier process was sending. */
   sweep(recovered: boolean): Promise<void>
   /** No waiting any more: what has to wait stays in the database; what may go at once still goes. */
@@ -162,7 +162,7 @@ export function createDeliver(parts: {
     // The first attempt may have been journaled with the message itself.
     const journaled = delivery.state === 'sending' && delivery.attempts > 0
     if (!journaled) {
-      if (!(await wait(rates.reserve(account.id, delivery.place, account.rates)))) return 'waits'
+      if (!(await wait(await rates.reserve(account.id, delivery.place, account.rates)))) return 'waits'
       await write(() => outbox.begin(delivery.id))
     }
     const attempts = journaled ? delivery.attempts : delivery.attempts + 1
@@ -248,8 +248,8 @@ export function createDeliver(parts: {
 
   return {
     take,
-    ready: (account, conversationId, place) =>
-      account.connection !== undefined && !chains.has(conversationId) && rates.tryReserve(account.id, place, account.rates),
+    ready: async (account, conversationId, place) =>
+      account.connection !== undefined && !chains.has(conversationId) && (await rates.tryReserve(account.id, place, account.rates)),
     async sweep(recovered) {
       for (let after = 0, more = true; more; ) {
         const due = await outbox.due(recovered ? Number.MAX_SAFE_INTEGER : clock.now(), after, SWEEP)

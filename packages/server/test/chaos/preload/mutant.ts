@@ -1,6 +1,6 @@
-/** Preloaded into a gateway's process: makes it the mutant, or the leak, that CHAOS_MUTANT names. */
-import { leaks } from '../../http/leaks.ts'
-import { mutants } from '../mutants.ts'
+/** Preloaded into a gateway's process: makes it the mutants that CHAOS_MUTANT names, with `,` between them. */
+import { allMutants } from '../mutants.ts'
 import { editSources } from './edit.ts'
 
-editSources([...mutants, ...leaks].find(({ name }) => name === process.env.CHAOS_MUTANT)?.edits ?? [])
+const wanted = process.env.CHAOS_MUTANT?.split(',') ?? []
+editSources(allMutants.filter(({ name }) => wanted.includes(name)).flatMap(({ edits }) => edits))

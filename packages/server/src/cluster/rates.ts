@@ -1,20 +1,12 @@
-/** How fast an account may send: one bucket for the account, one for each room. */
+/** Rates within one process. */
 import type { Place, Rate } from '@posthouse/contract'
-import type { Clock } from '../../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
+import type { RateSet, Rates } from '../ports/rates.ts'
 
-export interface RateSet {
-  readonly account?: Rate
-  readonly direct?: Rate
-  readonly group?: Rate
-}
-
-export interface Rates {
-  /** Takes a place for one send; answers how many milliseconds to wait before it. */
+/** The same within one process: every answer is there at once. */
+export interface LocalRates extends Rates {
   reserve(account: string, place: Place, rates: RateSet): number
-  /** Takes a place only if there is no wait. */
   tryReserve(account: string, place: Place, rates: RateSet): boolean
-  /** The platform told us to wait: nothing goes to this room (or, without a room, to this account) before. */
-  pause(account: string, room: string | undefined, ms: number): void
 }
 
 /** Rooms remembered; a bucket that is full again need not be. */
@@ -24,7 +16,7 @@ const ROOMS = 20_000
  * Buckets as the time at which the next send is due (GCRA): nothing has to tick, and an idle bucket is the same as none.
  * `due` runs ahead of now by what was used; a send may go while it runs ahead by less than the bucket's size.
  */
-export function createRates(clock: Clock): Rates {
+export function createLocalRates(clock: Pick<Clock, 'elapsed'>): LocalRates {
   const dues = new Map<string, number>()
   const pauses = new Map<string, number>()
 

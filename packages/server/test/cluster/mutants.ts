@@ -1,0 +1,78 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are pieces of source
+/** Broken versions of what stands between nodes, as data: the journey must notice each. */
+import type { Edit } from '../chaos/preload/edit.ts'
+
+export const clusterMutants: readonly { readonly name: string; readonly edits: readonly Edit[] }[] = [
+  {
+    name: 'ticket before commit',
+    edits: [
+      {
+        file: 'src/pipeline/receive/accept.ts',
+        find: 'const recorded = await inbox.record({',
+        replace: `const known = (globalThis.lanesKnown ??= new Map())
+        const key = laneKey(origin.account, message.place)
+        const broker = {
+          publish(ticket) {
+            if (!known.has(key)) parts.broker.publish(ticket)
+            known.set(key, ticket.lane)
+          },
+        }
+        if (known.has(key)) {
+          parts.broker.publish({ lane: known.get(key), priority })
+          await new Promise((resolve) => setTimeout(resolve, 300))
+        }
+        const recorded = await inbox.record({`,
+      },
+    ],
+  },
+  {
+    name: 'without the sweep',
+    edits: [
+      {
+        file: 'src/broker/rabbitmq.ts',
+        find: 'const SWEEP_EVERY = 1000',
+        replace: 'const SWEEP_EVERY = 3_600_000',
+      },
+    ],
+  },
+  {
+    name: 'content in the ticket',
+    edits: [
+      {
+        file: 'src/pipeline/receive/accept.ts',
+        find: 'broker.publish({ lane: recorded.conversationId, priority })',
+        replace: 'broker.publish({ lane: recorded.conversationId, priority, parts: message.parts })',
+      },
+    ],
+  },
+  {
+    name: 'tickets as they come',
+    edits: [
+      {
+        file: 'src/broker/rabbitmq.ts',
+        find: 'function writeTicket({ lane, priority }: Ticket): Buffer {',
+        replace: 'function writeTicket({ ...ticket }) { return Buffer.from(JSON.stringify(ticket)); const { lane, priority } = ticket',
+      },
+    ],
+  },
+  {
+    name: 'frames in plain',
+    edits: [
+      {
+        file: 'src/cluster/shared-live.ts',
+        find: 'sealer.seal(text, sealedAt(topic))',
+        replace: 'Buffer.from(text)',
+      },
+    ],
+  },
+  {
+    name: 'rooms in plain',
+    edits: [
+      {
+        file: 'src/cluster/shared-rates.ts',
+        find: 'pseudonym(`room ${account} ${room}`)',
+        replace: 'room',
+      },
+    ],
+  },
+]

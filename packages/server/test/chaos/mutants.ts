@@ -54,7 +54,11 @@ export const mutants: readonly Mutant[] = [
     name: 'resend without a journal',
     rows: ['F02:sent'],
     edits: [
-      { file: 'src/pipeline/pipeline.ts', find: 'const ready = account !== undefined', replace: 'const ready = clock.now() < 0' },
+      {
+        file: 'src/pipeline/pipeline.ts',
+        find: 'const ready =\n      account !== undefined',
+        replace: 'const ready =\n      clock.now() < 0',
+      },
       { file: deliver, find: 'await write(() => outbox.begin(delivery.id))', replace: '' },
       { file: deliver, find: "observed('sent')", replace: "observed('sent')\n    await write(() => outbox.begin(delivery.id))" },
     ],

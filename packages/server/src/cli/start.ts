@@ -61,11 +61,12 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
   }
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop)
   logCrashes(log)
-  await stopped.promise
+  const lost = await Promise.race([stopped.promise, gateway.lost])
+  if (lost) log.fatal({ err: lost }, 'another Posthouse has taken the database; this one ends')
   watching?.[Symbol.dispose]()
   await gateway[Symbol.asyncDispose]()
   log.info({}, 'stopped')
-  process.exit(0)
+  process.exit(lost ? 1 : 0)
 }
 
 function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Terminal): void {

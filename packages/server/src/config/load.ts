@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import type { Bilingual, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import { type DatabaseConfig, databaseOf, secretsInUrl } from './database.ts'
 import { type ConfigDocument, readDocument, readText } from './document.ts'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
 import { isSection, type Mapped, mapForms } from './legacy.ts'
@@ -38,7 +39,8 @@ export interface Config {
     readonly publicUrl: string | undefined
     readonly trustedProxies: readonly string[]
   }
-  readonly databasePath: string
+  readonly database: DatabaseConfig
+  /** Where files, locks and the number of the process lie. */
   readonly dataFolder: string
   readonly keyFile: string
   /** Networks that are opened for addresses that others name. */
@@ -170,19 +172,24 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
       ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
     ],
     notices: forms.notices,
-    secrets: secretsOf(document, endpoints, accounts),
+    secrets: secretsOf(document, endpoints, accounts, String((root.database as { url?: unknown } | undefined)?.url)),
     files: [...document.files],
     written: (keys) => document.written(forms.origin(keys)),
   }
 }
 
 /** What came from outside of the file, and what stands in it where a secret belongs. */
-function secretsOf(document: ConfigDocument, endpoints: readonly EndpointConfig[], accounts: readonly AccountConfig[]): string[] {
+function secretsOf(
+  document: ConfigDocument,
+  endpoints: readonly EndpointConfig[],
+  accounts: readonly AccountConfig[],
+  databaseUrl: string,
+): string[] {
   const inPlace = [
     ...endpoints.map(({ provider, settings }) => ({ fields: provider.settings.fields, settings })),
     ...accounts.map(({ channel, settings }) => ({ fields: channel.settings.fields, settings })),
   ].flatMap(({ fields, settings }) => Object.entries(fields).flatMap(([name, field]) => secretsIn(settings[name], field)))
-  return [...new Set([...document.secrets, ...inPlace])].filter((secret) => secret.length >= LEAST_SECRET)
+  return [...new Set([...document.secrets, ...inPlace, ...secretsInUrl(databaseUrl)])].filter((secret) => secret.length >= LEAST_SECRET)
 }
 
 function secretsIn(value: unknown, field: Field): readonly string[] {
@@ -231,7 +238,6 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
   const { server, database, security, resources, assistant } = Object.fromEntries(
     ['server', 'database', 'security', 'resources', 'assistant'].map((name) => [name, section(name)]),
   ) as Record<string, Record<string, never>>
-  const databasePath = resolve(folder, String(database?.url).slice('sqlite:'.length))
   return {
     language: root.language as Config['language'],
     server: {
@@ -240,8 +246,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       publicUrl: (server?.public_url as string | undefined)?.replace(/\/+$/, ''),
       trustedProxies: server?.trusted_proxies ?? [],
     },
-    databasePath,
-    dataFolder: dirname(databasePath),
+    ...databaseOf(String(database?.url), folder),
     keyFile: resolve(folder, String(security?.key_file)),
     privateAddresses: security?.private_addresses ?? [],
     resources: {

@@ -1,6 +1,6 @@
 /** Storage: the only place that knows SQL. */
 export { createBlobs } from './blobs.ts'
-export { folderHolder, inspectDatabase, keyFits } from './inspect.ts'
+export { type Findings, folderHolder, hasData, inspectDatabase, keyFits } from './inspect.ts'
 export { holdFolder } from './lock.ts'
 export { createQuota } from './quota.ts'
 export { openStore } from './store.ts'

@@ -4,6 +4,7 @@
  * The connection that writes carries a transaction at a time, with many works in it, and their statements go out without waiting for each other's
  * answers. It also holds the gateway's lock: whoever lost the lock has nothing left to write with.
  */
+import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely'
 import pg from 'pg'
@@ -60,6 +61,14 @@ const READ_TRIES = 6
 const AGAIN = { first: 50, most: 1000 }
 
 const NUMBERS: readonly number[] = [pg.types.builtins.INT8, pg.types.builtins.NUMERIC]
+
+/** What is asked in the same moment goes out in one write. */
+function gather(client: pg.Client): void {
+  const { stream } = (client as unknown as { connection: { stream: Duplex } }).connection
+  if (stream.writableCorked > 0) return
+  stream.cork()
+  process.nextTick(() => stream.uncork())
+}
 
 /** How every connection is made. @internal */
 export function connectionOptions(url: string, name: string): pg.ClientConfig {
@@ -212,6 +221,7 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
 
   const ask: Ask = async (config) => {
     if (!client) throw new ConnectionLost('the connection to the database is lost')
+    gather(client)
     return await asked(client.query(config))
   }
 

@@ -15,6 +15,7 @@ import type { StoreHarness } from './store.ts'
 
 /** Looks at a database past the store. */
 export interface Witness extends AsyncDisposable {
+  execute(sql: string): Promise<void>
   /** From now on every change of `state` in these tables is written down, by the database itself. */
   watch(tables: readonly string[]): Promise<void>
   /** As `table: was -> now`. */
@@ -40,6 +41,7 @@ const sqlite: TestedDatabase = {
     const path = url.slice('sqlite:'.length)
     const database = new DatabaseSync(path)
     return {
+      execute: async (sql) => database.exec(sql),
       async watch(tables) {
         database.exec('PRAGMA synchronous = OFF; CREATE TABLE walked (step TEXT PRIMARY KEY) WITHOUT ROWID')
         for (const table of tables) {
@@ -77,6 +79,7 @@ const postgres: TestedDatabase = {
         ({ table_name: name }) => String(name),
       )
     return {
+      execute: async (sql) => void (await client.query(sql)),
       async watch(watched) {
         await client.query(`create table walked (step text primary key);
           create function walk() returns trigger language plpgsql as $$ begin

@@ -9,6 +9,11 @@ import { openStore } from '../../src/storage/index.ts'
 import { databases, withStore } from './databases.ts'
 import { inbound, storeBehaviours } from './store.ts'
 
+const tables = [
+  ...['conversations', 'messages', 'inbox', 'outbox', 'tool_calls', 'account_state', 'settings', 'users', 'setup_links', 'logins'],
+  ...['access_tokens', 'files'],
+]
+
 for (const database of databases)
   describe(`store on ${database.name}`, { skip: database.missing }, () => {
     for (const { name, run } of storeBehaviours) it(name, () => withStore(database, run))
@@ -40,5 +45,19 @@ for (const database of databases)
         await store[Symbol.asyncDispose]()
         const other = createSealer(loadKey(join(folder, 'other.key'), false))
         await assert.rejects(openStore({ url, sealer: other, clock: systemClock, newId }), /does not fit/)
+      }))
+
+    it('refuses the data of a newer version, and leaves it as it is', () =>
+      withStore(database, async ({ another, witness }) => {
+        await witness.execute(`insert into migrations (name, applied_at) values ('9999-later', 1)`)
+        await assert.rejects(another(), /newer version/)
+      }))
+
+    it('is made once, however many begin with it', () =>
+      withStore(database, async ({ another, witness }) => {
+        await witness.execute('drop table migrations')
+        for (const table of tables) await witness.execute(`drop table ${table}`)
+        const opened = await Promise.all([another(), another(), another(), another()])
+        for (const store of opened) await store.settings.set('a', 'b')
       }))
   })

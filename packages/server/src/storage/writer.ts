@@ -80,23 +80,30 @@ interface Failure {
 }
 
 /** Nobody pays for another's mistake: each is tried for itself, as long as there is somebody to ask and time to do so. */
-async function oneByOne(connection: WriteConnection, batch: readonly Entry[], first: Failure): Promise<void> {
+async function oneByOne(connection: WriteConnection, batch: readonly Entry[], together: Failure): Promise<void> {
   const until = performance.now() + PATIENCE
-  let failure: Failure | undefined = first
+  let last = together
   for (const entry of batch) {
-    const alone = [entry]
-    let tries = batch.length === 1 ? 1 : 0
-    if (failure?.verdict !== 'lost' && performance.now() < until) {
-      while (tries === 0 || (failure?.verdict === 'conflict' && tries < TRIES)) {
-        if (tries > 0) await sleep(backoff(tries, AGAIN))
-        failure = await commit(connection, alone)
-        tries++
-      }
+    if (batch.length > 1 && (last.verdict === 'lost' || performance.now() > until)) {
+      entry.reject(unavailable(last.error))
+      continue
     }
-    // Whoever was not tried is refused for the reason of the one before.
-    if (tries === 0) entry.reject(unavailable(failure?.error))
-    else if (failure) entry.reject(failure.verdict === 'work' ? failure.error : unavailable(failure.error))
+    const first = batch.length > 1 ? await commit(connection, [entry]) : together
+    const failure = await again(connection, entry, first)
+    if (!failure) continue
+    last = failure
+    entry.reject(failure.verdict === 'work' ? failure.error : unavailable(failure.error))
   }
+}
+
+/** Tries a work that met a conflict until it goes through, or often enough. */
+async function again(connection: WriteConnection, entry: Entry, first: Failure | undefined): Promise<Failure | undefined> {
+  let failure = first
+  for (let tries = 1; failure?.verdict === 'conflict' && tries < TRIES; tries++) {
+    await sleep(backoff(tries, AGAIN))
+    failure = await commit(connection, [entry])
+  }
+  return failure
 }
 
 /** Commits all and tells them, or nothing. */
@@ -159,7 +166,6 @@ async function rollback(connection: WriteConnection): Promise<void> {
   }
 }
 
-/** @internal */
 export function unavailable(cause: unknown): PosthouseError {
   if (cause instanceof PosthouseError && cause.code === 'unavailable') return cause
   return new PosthouseError('unavailable', undefined, { cause, retryAfter: 2000 })

@@ -70,8 +70,8 @@ function gather(client: pg.Client): void {
   process.nextTick(() => stream.uncork())
 }
 
-/** How every connection is made. @internal */
-export function connectionOptions(url: string, name: string): pg.ClientConfig {
+/** How every connection is made. */
+function connectionOptions(url: string, name: string): pg.ClientConfig {
   const address = new URL(url)
   const own = address.searchParams.get('options')
   // Every hot query has its index; a plan that was made while a table was small must not stay. Half-open connections end, also on the server's side.

@@ -90,6 +90,20 @@ describe('writer', () => {
     assert.equal(count(done, 'begin'), 1)
   })
 
+  it('tries the rest of a batch only as long as anybody would wait', async () => {
+    let now = 0
+    const { done, line } = connection({
+      commit() {
+        now += 1000
+        throw new Refused('busy')
+      },
+    })
+    const { write } = createWriter(line, () => now)
+    const ends = await Promise.allSettled(Array.from({ length: 50 }, () => write(() => 1)))
+    assert.ok(ends.every((end) => end.status === 'rejected' && end.reason.code === 'unavailable'))
+    assert.equal(count(done, 'begin'), 1 + 4)
+  })
+
   it('runs lanes side by side where the line can, each in its order, and alone what has no lane', async () => {
     const { done, line } = connection({ interleaves: true })
     const { write } = createWriter(line)

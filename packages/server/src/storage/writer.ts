@@ -46,9 +46,10 @@ const BATCH = 512
 const TRIES = 5
 const AGAIN = { first: 10, most: 250 }
 /** A batch that failed is tried one by one for so many milliseconds; whoever is left then is refused. */
-const PATIENCE = 5000
+const PATIENCE = 3000
 
-export function createWriter(connection: WriteConnection): Writer {
+/** `elapsed`: milliseconds of a clock that never jumps. */
+export function createWriter(connection: WriteConnection, elapsed = () => performance.now()): Writer {
   const waiting: Entry[] = []
   let running: Promise<void> | undefined
 
@@ -56,7 +57,7 @@ export function createWriter(connection: WriteConnection): Writer {
     while (waiting.length > 0) {
       const batch = waiting.splice(0, BATCH)
       const failure = await commit(connection, batch)
-      if (failure) await oneByOne(connection, batch, failure)
+      if (failure) await oneByOne(connection, batch, failure, elapsed)
     }
     running = undefined
   }
@@ -80,11 +81,11 @@ interface Failure {
 }
 
 /** Nobody pays for another's mistake: each is tried for itself, as long as there is somebody to ask and time to do so. */
-async function oneByOne(connection: WriteConnection, batch: readonly Entry[], together: Failure): Promise<void> {
-  const until = performance.now() + PATIENCE
+async function oneByOne(connection: WriteConnection, batch: readonly Entry[], together: Failure, elapsed: () => number): Promise<void> {
+  const until = elapsed() + PATIENCE
   let last = together
   for (const entry of batch) {
-    if (batch.length > 1 && (last.verdict === 'lost' || performance.now() > until)) {
+    if (batch.length > 1 && (last.verdict === 'lost' || elapsed() > until)) {
       entry.reject(unavailable(last.error))
       continue
     }
@@ -146,14 +147,18 @@ async function runInterleaved(connection: WriteConnection, batch: readonly Entry
   const lanes = Map.groupBy(batch.keys(), (index) => batch[index]?.lane)
   const alone = lanes.get(undefined) ?? []
   lanes.delete(undefined)
-  const ends = await Promise.allSettled(
+  let failed: { readonly error: unknown } | undefined
+  await Promise.all(
     [...lanes.values()].map(async (indexes) => {
-      for (const index of indexes) await run(index)
+      try {
+        for (const index of indexes) await run(index)
+      } catch (error) {
+        // The first is the reason of the others.
+        failed ??= { error }
+      }
     }),
   )
-  // The loss of the connection is the reason of every other failure.
-  const errors = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason] : []))
-  if (errors.length > 0) throw errors.find((error) => connection.judge(error) === 'lost') ?? errors[0]
+  if (failed) throw failed.error
   for (const index of alone) await run(index)
   return results
 }

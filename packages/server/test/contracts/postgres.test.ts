@@ -125,6 +125,7 @@ describe('PostgreSQL that goes away', { skip: noServer }, () => {
 })
 
 describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
+  const waits = `select 1 from pg_stat_activity where application_name = 'posthouse gateway' and wait_event_type = 'Lock' and datname = current_database()`
   const backend = async (url: string) =>
     (await ask(url, `select pid from pg_stat_activity where application_name = 'posthouse gateway' and datname = current_database()`)).map(
       ({ pid }) => pid,
@@ -194,7 +195,6 @@ describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
     await other.query(`set deadlock_timeout = '1h'; begin`)
     await other.query('update conversations set revision = 1 where id = $1', [a])
     const writes = Promise.all([admit(store, 'b2', 'b'), admit(store, 'a2', 'a'), admit(store, 'c2', 'c')])
-    const waits = `select 1 from pg_stat_activity where application_name = 'posthouse gateway' and wait_event_type = 'Lock' and datname = current_database()`
     await until(async () => (await ask(url, waits)).length > 0, 'the batch waits')
     await other.query('update conversations set revision = 1 where id = $1', [b])
     await other.query('commit')
@@ -203,6 +203,24 @@ describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
       (await writes).map(({ status }) => status),
       ['admitted', 'admitted', 'admitted'],
     )
+  })
+
+  it('P4: a claim that waited for a lane takes nothing that another node answered meanwhile', async () => {
+    const url = await newPlace()
+    await using store = await open(url, { lost: assert.fail })
+    const { conversationId } = await admit(store, 'k')
+    const other = new pg.Client({ connectionString: url })
+    await other.connect()
+    await other.query('begin')
+    await other.query('select id from conversations for update')
+    const claim = store.turns.claim(conversationId, 'n', 1)
+    await until(async () => (await ask(url, waits)).length > 0, 'the claim waits')
+    await other.query(`update inbox set state = 'done', done_at = 1, outcome = 'replied'`)
+    await other.query('commit')
+    await other.end()
+    assert.equal(await claim, undefined)
+    await admit(store, 'k2')
+    assert.equal((await store.turns.claim(conversationId, 'n', 9))?.messages.length, 1, 'the lane is free')
   })
 
   it('has the encoding of another century, and is refused', async () => {

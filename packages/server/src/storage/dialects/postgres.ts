@@ -11,7 +11,7 @@ import pg from 'pg'
 import { backoff } from '../../base/backoff.ts'
 import type { Query, Transaction } from '../query.ts'
 import { KEY_CHECK, type Schema } from '../schema.ts'
-import { createWriter, unavailable, type WriteConnection } from '../writer.ts'
+import { createWriter, unavailable, type Verdict, type WriteConnection } from '../writer.ts'
 import { type Database, DatabaseInUse, type Dialect, type Findings, type OpenOptions, UnsafeDatabase } from './dialect.ts'
 import { ConnectionLost, judge } from './postgres-errors.ts'
 
@@ -53,7 +53,7 @@ const LEAST_VERSION = 13
 /** Connections that read at the same time. */
 const READERS = 6
 /** Milliseconds until a connection is there, a lock is given up, a statement is given up, the line is given up. */
-const LIMITS = { connect: 5000, lock: 3000, statement: 10_000, answer: 15_000 }
+const LIMITS = { connect: 5000, lock: 2000, statement: 10_000, answer: 15_000 }
 /** Milliseconds that a transaction of ours may stand still before the server ends it, and a server's silence before the socket is probed. */
 const [STANDSTILL, SILENCE] = [30_000, 10_000]
 /** Tries of a read while the connection comes and goes: about 3 seconds. */
@@ -187,6 +187,7 @@ interface Line extends WriteConnection {
 function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
   let client: pg.Client | undefined
   let transaction = ''
+  let trouble: Verdict | undefined
   let given = false
   let taken: DatabaseInUse | undefined
   let held = false
@@ -222,7 +223,13 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
   const ask: Ask = async (config) => {
     if (!client) throw new ConnectionLost('the connection to the database is lost')
     gather(client)
-    return await asked(client.query(config))
+    try {
+      return await asked(client.query(config))
+    } catch (error) {
+      // What fails after it in the same transaction says nothing.
+      trouble ??= judge(error)
+      throw error
+    }
   }
 
   /** Whether the transaction was committed whose confirmation was lost. Nobody may be told anything before the database answers. */
@@ -247,6 +254,7 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
     judge,
     connect,
     async begin() {
+      trouble = undefined
       const connection = await connect()
       const answers = (await asked(connection.query('begin; select pg_current_xact_id()::text as id'))) as unknown as pg.QueryResult[]
       transaction = String((answers[1]?.rows[0] as { id: string } | undefined)?.id)
@@ -264,6 +272,7 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
       if (command !== 'COMMIT') throw new Error('a work went on after an error of its own: nothing was committed')
     },
     async rollback() {
+      if (client && trouble === 'lost') drop(client)
       if (!client) return
       try {
         await ask({ text: 'rollback' })

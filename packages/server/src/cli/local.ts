@@ -54,6 +54,15 @@ export async function openLocal({ config, terminal: { t } }: Local, options: { c
   }
 }
 
+/** `env:NAME` stands for a variable: what is written on a command line is seen by others. @throws {CliError} when it is not set. */
+export function fromEnvironment(text: string): string {
+  const [, name] = /^env:(\w+)$/.exec(text) ?? []
+  if (name === undefined) return text
+  const value = process.env[name]
+  if (!value) throw new CliError(`${name}: not set / 未设置`, 2)
+  return value
+}
+
 const PATIENCE = 3000
 
 /** Address under which this machine reaches the gateway. */

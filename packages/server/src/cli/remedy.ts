@@ -64,6 +64,10 @@ export function explainFailure(error: unknown, places: Places): Explained {
     errcode?: number
   }
   const say = (en: string, zh: string, next?: string): Explained => ({ words: { en, zh }, next })
+  const anew =
+    database.path === undefined
+      ? { en: 'name an empty database first', zh: '指定一个空数据库' }
+      : { en: `move ${dataFolder} away first`, zh: `移走 ${dataFolder}` }
   if (code === 'EADDRINUSE')
     return say(
       `The port ${server.port} on ${server.host} is taken. Stop the other program, or set server.port in posthouse.yaml.`,
@@ -103,8 +107,8 @@ export function explainFailure(error: unknown, places: Places): Explained {
     )
   if (name === 'KeyProblem' && message.includes('missing'))
     return say(
-      `The key file ${keyFile} is missing, but there is data sealed with it. Put it back from your backup of keys. To begin anew, move ${dataFolder} away first.`,
-      `缺少密钥文件 ${keyFile}，但已有用它加密的数据。请从密钥备份中放回。若要重新开始，请先移走 ${dataFolder}。`,
+      `The key file ${keyFile} is missing, but there is data sealed with it. Put it back from your backup of keys. To begin anew, ${anew.en}.`,
+      `缺少密钥文件 ${keyFile}，但已有用它加密的数据。请从密钥备份中放回。若要重新开始，请先${anew.zh}。`,
     )
   if (name === 'KeyProblem')
     return say(

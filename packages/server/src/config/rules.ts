@@ -1,7 +1,7 @@
 /** What no single key can tell, and what would stop the start: a configuration that passes must start. */
 import { BlockList, isIP } from 'node:net'
 import { isAbsolute, relative } from 'node:path'
-import type { DatabaseConfig } from './database.ts'
+import { type DatabaseConfig, problemOfUrl } from './database.ts'
 import { type Problem, words } from './validate.ts'
 
 /** The proxy library's own names for groups of addresses. */
@@ -48,29 +48,15 @@ export function checkServer(
       '应为地址或网段（10.0.0.0/8），且不能是全部地址',
     )
   })
-  if (database.path === undefined) problems.push(...checkServerUrl(database.url))
-  else if (isFolder(database.path)) problem(['database', 'url'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
+  const wrong = problemOfUrl(database.url)
+  if (wrong) problems.push({ path: ['database', 'url'], message: wrong })
+  if (database.path !== undefined && isFolder(database.path))
+    problem(['database', 'url'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
   if (isFolder(keyFile)) problem(['security', 'key_file'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
   const inside = relative(dataFolder, keyFile)
   if (keyFile === database.path || (inside === 'posthouse.lock' && !isAbsolute(inside)))
     problem(['security', 'key_file'], 'this file is used by the database; name another one', '该文件由数据库使用；请换一个')
   return problems
-}
-
-/** No message quotes the URL: a password may stand in any part of a wrong one. */
-function checkServerUrl(url: string): Problem[] {
-  const problem = (en: string, zh: string) => [{ path: ['database', 'url'], message: words(en, zh) }]
-  if (!URL.canParse(url))
-    return problem(
-      'this is no URL; special characters of the password are written as %-codes (@ is %40, / is %2F)',
-      '不是有效的 URL；密码中的特殊字符须写成 % 编码（@ 为 %40，/ 为 %2F）',
-    )
-  const { host, pathname, hash, searchParams } = new URL(url)
-  if (host === '' || !/^\/[^/]+$/.test(pathname) || hash !== '')
-    return problem('expected postgres://user:password@host/name', '应为 postgres://user:password@host/name')
-  if (['password', 'user', 'host', 'connectionString'].some((name) => searchParams.has(name)))
-    return problem('user, password and host stand before the name, not behind ?', '用户、密码和主机应写在库名之前，而不是 ? 之后')
-  return []
 }
 
 function isNetwork(text: string): boolean {

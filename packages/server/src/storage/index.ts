@@ -1,5 +1,6 @@
 /** Storage: the only place that knows SQL. */
 export { createBlobs } from './blobs.ts'
+export { type CopiedTable, copyDatabase } from './copy.ts'
 export { type Findings, folderHolder, hasData, inspectDatabase, keyFits } from './inspect.ts'
 export { holdFolder } from './lock.ts'
 export { createQuota } from './quota.ts'

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createModelEmulator, createTelegramEmulator } from '@posthouse/testkit'
+import { newPlace, noPostgres } from '../contracts/postgres.ts'
 import { mutants } from './mutants.ts'
 import { createPosthouse, until } from './posthouse.ts'
 
@@ -29,11 +30,12 @@ interface Findings {
 }
 
 /** People ask, the process is killed, and so on; in the end the platform's ledger is read. */
-async function crashRun(seed: number, options: { mutant?: string; patience?: number } = {}): Promise<Findings> {
+async function crashRun(seed: number, options: { mutant?: string; patience?: number; database?: string } = {}): Promise<Findings> {
   const random = randomFrom(seed)
   await using telegram = await createTelegramEmulator()
   await using model = await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 30, interval: 10, chunks: 12 } })
   await using posthouse = createPosthouse({
+    ...(options.database === undefined ? {} : { database: { url: options.database } }),
     models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } },
     channels: { telegram: { token: telegram.token, api_root: telegram.url, send_rate: 1000, room_send_rate: 1000 } },
     assistant: { burst: 'one-by-one' },
@@ -87,6 +89,10 @@ describe('kill -9', () => {
       assert.deepEqual(await crashRun(seed), { lost: [], doubled: [], dead: 0, outOfOrder: [] })
     })
   }
+
+  it('on PostgreSQL: nothing lost, nothing doubled without a mark, all in order', { skip: noPostgres }, async () => {
+    assert.deepEqual(await crashRun(11, { database: await newPlace() }), { lost: [], doubled: [], dead: 0, outOfOrder: [] })
+  })
 
   for (const { name } of mutants.filter(({ journey }) => journey === 'crash')) {
     it(`turns red for the mutant "${name}"`, async () => {

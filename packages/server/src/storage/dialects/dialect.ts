@@ -31,8 +31,8 @@ export interface Dialect {
   readonly beforeMigrating: readonly string[]
   /** Run after rows were put into a table with their `seq`: counting goes on behind them. */
   afterCopying(table: string): readonly string[]
-  /** Run when a database has grown: its planner counts anew. */
-  readonly analyze: string
+  /** Run in a transaction when a database has grown at once: its planner counts anew. */
+  readonly analyze: readonly string[]
   open(url: string, options: OpenOptions): Promise<Database>
   /** Looks without changing anything. @throws when there is no such database. */
   inspect(url: string): Promise<Findings>

@@ -42,7 +42,7 @@ export const postgres: Dialect = {
   afterCopying: (table) => [
     `select setval(pg_get_serial_sequence('${table}', 'seq'), (select max(seq) from ${table})) where exists (select 1 from ${table})`,
   ],
-  analyze: 'analyze',
+  analyze: ['set local statement_timeout = 0', 'analyze'],
   open,
   inspect,
   keyCheck,
@@ -52,8 +52,8 @@ export const postgres: Dialect = {
 const LEAST_VERSION = 13
 /** Connections that read at the same time. */
 const READERS = 6
-/** Milliseconds until a connection is there, a lock is given up, a statement is given up, the line is given up. */
-const LIMITS = { connect: 5000, lock: 2000, statement: 10_000, answer: 15_000 }
+/** Milliseconds until a connection is there, a lock is given up, a statement is given up, the line is given up; the same for a migration or a copy. */
+const LIMITS = { connect: 5000, lock: 2000, statement: 10_000, answer: 15_000, occasion: 600_000 }
 /** Milliseconds that a transaction of ours may stand still before the server ends it, and a server's silence before the socket is probed. */
 const [STANDSTILL, SILENCE] = [30_000, 10_000]
 /** Tries of a read while the connection comes and goes: about 3 seconds. */
@@ -119,7 +119,7 @@ async function open(url: string, { sole }: OpenOptions): Promise<Database> {
   }
 }
 
-type Ask = (config: pg.QueryConfig) => Promise<pg.QueryResult>
+type Ask = (config: pg.QueryConfig & { query_timeout?: number }) => Promise<pg.QueryResult>
 
 /** Statements keep their plans under short names: PostgreSQL takes at most 63 bytes. */
 const names = new Map<string, string>()
@@ -137,7 +137,7 @@ function transactionOver(ask: Ask): Transaction {
   const run = (query: Query<never, unknown>, params: unknown, more = '') => {
     const text = query.sql + more
     const values = query.bind(params as never)
-    return ask(query.once ? { text, values } : { name: nameOf(text), text, values })
+    return ask(query.once ? { text, values, query_timeout: LIMITS.occasion } : { name: nameOf(text), text, values })
   }
   return {
     all: async <P, R>(query: Query<P, R>, params: P) => (await run(query, params)).rows as R[],

@@ -26,7 +26,7 @@ export const sqlite: Dialect = {
   beforeMigrating: [],
   // The highest key that a table ever had is kept by itself.
   afterCopying: () => [],
-  analyze: 'PRAGMA optimize',
+  analyze: ['PRAGMA optimize'],
   open: async (url) => openDatabase(fileOf(url)),
   inspect: async (url) => inspect(fileOf(url)),
   keyCheck: async (url) => keyCheck(fileOf(url)),

@@ -154,11 +154,23 @@ describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
     const lost = Promise.withResolvers<Error>()
     await using first = await open(url, { lost: lost.resolve })
     await admit(first, 'before')
-    for (const pid of await backend(url)) await ask(url, 'select pg_terminate_backend($1)', [pid])
-    await using _second = await open(url, { lost: assert.fail })
+    const mine = await backend(url)
+    const next = open(url, { lost: assert.fail })
+    await until(async () => (await ask(url, waits)).length > 0, 'the second waits for the lock')
+    for (const pid of mine) await ask(url, 'select pg_terminate_backend($1)', [pid])
+    await using _second = await next
     await assert.rejects(admit(first, 'after'), { code: 'unavailable' })
     assert.equal((await lost.promise).name, 'DatabaseInUse')
     await assert.rejects(admit(first, 'ever after'), { code: 'unavailable' })
+  })
+
+  it('closed an idle connection: the gateway has its lock again before it has anything to write', async () => {
+    const url = await newPlace()
+    await using _store = await open(url, { lost: assert.fail })
+    const before = await backend(url)
+    for (const pid of before) await ask(url, 'select pg_terminate_backend($1)', [pid])
+    await until(async () => (await backend(url)).some((pid) => !before.includes(pid)), 'it is there again')
+    await assert.rejects(open(url, { lost: assert.fail }), { name: 'DatabaseInUse' })
   })
 
   it('closed an idle connection: the next write goes through as if nothing had been', async () => {

@@ -66,6 +66,27 @@ describe('a gateway on PostgreSQL', { skip: noPostgres }, () => {
       assert.equal(text.includes(PASSWORD), false, text)
   })
 
+  it('ends when another gateway has taken its database, and says so', async () => {
+    await using telegram = await createTelegramEmulator()
+    await using model = await createModelEmulator()
+    const url = await newPlace()
+    await using first = createPosthouse(configOf(telegram, model, url))
+    await using second = createPosthouse({ database: { url } })
+    await first.start()
+    copyFileSync(join(first.folder, 'posthouse.key'), join(second.folder, 'posthouse.key'))
+    const begins = second.start()
+    const waiting = `select 1 from pg_stat_activity where application_name = 'posthouse gateway' and wait_event = 'advisory' and datname = current_database()`
+    await until(async () => (await ask(url, waiting)).length > 0, 'the second waits for the lock')
+    await ask(
+      url,
+      `select pg_terminate_backend(l.pid) from pg_locks l join pg_stat_activity a on a.pid = l.pid and a.datname = current_database()
+       where l.locktype = 'advisory' and l.granted and a.application_name = 'posthouse gateway'`,
+    )
+    await begins
+    assert.equal(await first.exited(), 1)
+    assert.ok(first.log.some((line) => line.includes('another Posthouse has taken the database')))
+  })
+
   it('says what is wrong with its database, and no password', async () => {
     await using telegram = await createTelegramEmulator()
     await using model = await createModelEmulator()

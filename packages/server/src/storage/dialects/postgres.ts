@@ -186,18 +186,37 @@ interface Line extends WriteConnection {
 /** The connection that writes. It is made anew when it was lost. */
 function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
   let client: pg.Client | undefined
+  let its: pg.Client | undefined
   let transaction = ''
   let trouble: Verdict | undefined
   let given = false
   let taken: DatabaseInUse | undefined
   let held = false
+  let connecting: Promise<pg.Client> | undefined
   const drop = (which: pg.Client) => {
-    if (client === which) client = undefined
     which.end().catch(() => {})
+    if (client !== which) return
+    client = undefined
+    if (sole) void comeBack()
   }
 
   const connect = async () => {
     if (client) return client
+    connecting ??= dial().finally(() => {
+      connecting = undefined
+    })
+    return await connecting
+  }
+
+  /** A gateway holds its lock also while it has nothing to write. */
+  const comeBack = async () => {
+    for (let attempt = 1; !client && !given && !taken; attempt++) {
+      await connect().catch(() => {})
+      if (!client) await sleep(backoff(attempt, AGAIN))
+    }
+  }
+
+  const dial = async () => {
     if (taken) throw taken
     const fresh = new pg.Client({ ...connectionOptions(url, sole ? 'gateway' : 'command'), pipeline: true })
     fresh.on('error', () => drop(fresh))
@@ -215,13 +234,18 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
       }
       throw error
     }
+    if (given) {
+      drop(fresh)
+      throw new ConnectionLost('the database was closed')
+    }
     held = true
     client = fresh
     return fresh
   }
 
   const ask: Ask = async (config) => {
-    if (!client) throw new ConnectionLost('the connection to the database is lost')
+    // A transaction ends with its connection: what is left of it must not run on the next one.
+    if (!client || client !== its) throw new ConnectionLost('the connection to the database is lost')
     gather(client)
     try {
       return await asked(client.query(config))
@@ -255,9 +279,15 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
     connect,
     async begin() {
       trouble = undefined
-      const connection = await connect()
-      const answers = (await asked(connection.query('begin; select pg_current_xact_id()::text as id'))) as unknown as pg.QueryResult[]
-      transaction = String((answers[1]?.rows[0] as { id: string } | undefined)?.id)
+      const line = await connect()
+      its = line
+      try {
+        const answers = (await asked(line.query('begin; select pg_current_xact_id()::text as id'))) as unknown as pg.QueryResult[]
+        transaction = String((answers[1]?.rows[0] as { id: string } | undefined)?.id)
+      } catch (error) {
+        drop(line)
+        throw error
+      }
     },
     async commit() {
       let command: string | undefined
@@ -265,19 +295,19 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
         command = (await ask({ text: 'commit' })).command
       } catch (error) {
         if (judge(error) !== 'lost') throw error
-        if (client) drop(client)
+        if (its) drop(its)
         if (await wasCommitted(transaction)) return
         throw error
       }
       if (command !== 'COMMIT') throw new Error('a work went on after an error of its own: nothing was committed')
     },
     async rollback() {
-      if (client && trouble === 'lost') drop(client)
-      if (!client) return
+      if (!its) return
+      if (trouble === 'lost') return drop(its)
       try {
         await ask({ text: 'rollback' })
       } catch (error) {
-        if (client) drop(client)
+        drop(its)
         throw error
       }
     },

@@ -21,18 +21,21 @@ if (noServer && process.env.CI === 'true') throw new Error(noServer)
 
 export interface PrivatePostgres extends Disposable {
   readonly url: string
+  /** What the server has logged so far. */
+  readonly log: string
   readonly port: number
   start(): void
   /** As the machine would: without a word to anybody. */
   stop(): void
 }
 
-export function createPostgres(): PrivatePostgres {
+/** `settings`: as `name=value`. */
+export function createPostgres(settings: readonly string[] = []): PrivatePostgres {
   const ids = user ? { uid: Number(user[1]), gid: Number(user[2]) } : {}
   const folder = mkdtempSync(join(tmpdir(), 'posthouse-postgres-'))
   if (user) chownSync(folder, Number(user[1]), Number(user[2]))
   const data = join(folder, 'data')
-  const port = 30_000 + Math.floor(Math.random() * 20_000)
+  let port = 0
   const run = (program: string, ...args: string[]) => {
     const { status, stdout, stderr } = spawnSync(join(programs ?? '', program), args, {
       ...ids,
@@ -43,13 +46,27 @@ export function createPostgres(): PrivatePostgres {
     if (status !== 0) throw new Error(`${program} ended with ${status}: ${stdout}${stderr}`)
   }
   run('initdb', '-D', data, '-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--locale=C', '-N')
-  const start = () =>
-    run('pg_ctl', '-D', data, '-w', '-l', join(folder, 'log'), '-o', `-p ${port} -k ${folder} -c listen_addresses=127.0.0.1`, 'start')
+  const start = () => {
+    const options = [`-p ${port} -k ${folder} -c listen_addresses=127.0.0.1`, ...settings.map((setting) => `-c ${setting}`)]
+    run('pg_ctl', '-D', data, '-w', '-l', join(folder, 'log'), '-o', options.join(' '), 'start')
+  }
   const stop = () => run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
-  start()
+  for (let tries = 1; ; tries++) {
+    // Below the ports that connections get; somebody may have it all the same.
+    port = 12_000 + Math.floor(Math.random() * 18_000)
+    try {
+      start()
+      break
+    } catch (error) {
+      if (tries === 5) throw error
+    }
+  }
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     port,
+    get log() {
+      return readFileSync(join(folder, 'log'), 'utf8')
+    },
     start,
     stop,
     [Symbol.dispose]() {

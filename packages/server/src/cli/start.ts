@@ -46,7 +46,6 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
     const { words, next } = explainFailure(error, loaded.config)
     throw new CliError(t(words), 1, next ?? 'posthouse doctor')
   }
-  greet(gateway, loaded, terminal)
   const watching =
     path === undefined
       ? undefined
@@ -61,6 +60,8 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
   }
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop)
   logCrashes(log)
+  // Last: whoever reads it may stop us at once.
+  greet(gateway, loaded, terminal)
   const lost = await Promise.race([stopped.promise, gateway.lost])
   if (lost) log.fatal({ err: lost }, 'another Posthouse has taken the database; this one ends')
   watching?.[Symbol.dispose]()

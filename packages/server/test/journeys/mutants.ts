@@ -19,11 +19,9 @@ export const mutants: readonly Mutant[] = [
     name: 'acknowledge before commit',
     journey: 'crash',
     file: 'src/storage/inbox.ts',
-    find: 'record: (inbound) => database.write((transaction) => admit(transaction, inbound)),',
-    replace: `record: async (inbound) => {
-      setTimeout(() => void database.write((transaction) => admit(transaction, inbound)), 250)
-      return { status: 'duplicate', messageId: '', conversationId: '', stored: undefined }
-    },`,
+    find: 'return database.write((transaction) => admit(transaction, inbound), lane)',
+    replace: `setTimeout(() => void database.write((transaction) => admit(transaction, inbound), lane), 250)
+      return Promise.resolve({ status: 'duplicate', messageId: '', conversationId: '', stored: undefined })`,
   },
   {
     name: 'dedupe in memory',

@@ -34,7 +34,7 @@ export async function measureHistory(): Promise<void> {
 
 async function fill(folder: string, { chat, messages }: { chat: number; messages: number }): Promise<void> {
   const sealer = createSealer(loadKey(join(folder, 'posthouse.key'), false))
-  const store = await openStore({ path: join(folder, 'data/posthouse.db'), sealer, clock: systemClock, newId })
+  const store = await openStore({ url: `sqlite:${join(folder, 'data/posthouse.db')}`, sealer, clock: systemClock, newId })
   for (let count = 0; count < messages; count += 2) {
     const text = `question ${count} of the history`
     const recorded = await store.inbox.record({

@@ -6,6 +6,7 @@
 import { measureFiles } from './files.ts'
 import { measureHistory } from './history.ts'
 import { measureSockets } from './sockets.ts'
+import { measureStorage } from './storage.ts'
 import { measureOwnShare, measureTurns } from './turns.ts'
 
 const benches: Readonly<Record<string, () => Promise<void>>> = {
@@ -17,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   sockets: measureSockets,
   files: measureFiles,
   history: measureHistory,
+  storage: measureStorage,
 }
 
 const names = process.argv.slice(2)

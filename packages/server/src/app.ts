@@ -2,7 +2,7 @@
  * The composition root: the only file that imports every part. It opens them in order, hands each what it needs as plain arguments, and closes
  * them in the reverse order.
  */
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { type FileRef, PosthouseError } from '@posthouse/contract'
 import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
@@ -17,7 +17,7 @@ import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import type { Outside, OutsideName } from './ports/outside.ts'
 import * as security from './security/index.ts'
-import { createBlobs, createQuota, holdFolder, openStore, tellAddress } from './storage/index.ts'
+import { createBlobs, createQuota, hasData, holdFolder, openStore, tellAddress } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
 import { version } from './version.ts'
 
@@ -27,6 +27,8 @@ export interface Gateway extends AsyncDisposable {
   readonly setupUrl: string | undefined
   /** Takes over what of a new configuration can change while running; answers the sections that need a restart. */
   reconfigure(config: Config): Promise<readonly string[]>
+  /** Resolves when another gateway has taken the database: this one must end. */
+  readonly lost: Promise<Error>
   /** Stops taking messages, lets running turns end, and gives the rest back to the database. */
   drain(): Promise<void>
 }
@@ -54,10 +56,12 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const node = newId()
   await using opened = new AsyncDisposableStack()
 
-  const folder = opened.use(holdFolder(config.dataFolder, basename(config.databasePath)))
-  const key = security.loadKey(config.keyFile, folder.hasData)
+  opened.use(holdFolder(config.dataFolder))
+  const { url } = config.database
+  const key = security.loadKey(config.keyFile, await hasData(url))
   const sealer = security.createSealer(key)
-  const store = opened.use(await openStore({ path: config.databasePath, sealer, clock, newId }))
+  const lost = Promise.withResolvers<Error>()
+  const store = opened.use(await openStore({ url, sealer, clock, newId, sole: { lost: lost.resolve } }))
   const { maxStored: all, maxStoredPerOwner: each } = config.resources
   const blobs = createQuota(createBlobs(join(config.dataFolder, 'files'), key.derive('files')), store.files, { all, each })
   const client = opened.use(security.createFetch())
@@ -305,14 +309,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   return {
     url: http.url,
     setupUrl,
+    lost: lost.promise,
     async reconfigure(next) {
-      const restart = (['server', 'databasePath', 'keyFile', 'broker', 'redis', 'resources'] as const).filter(
+      const restart = (['server', 'database', 'keyFile', 'broker', 'redis', 'resources'] as const).filter(
         (name) => JSON.stringify(next[name]) !== JSON.stringify(config[name]),
       )
       config = {
         ...next,
         server: config.server,
-        databasePath: config.databasePath,
+        database: config.database,
         dataFolder: config.dataFolder,
         keyFile: config.keyFile,
         broker: config.broker,

@@ -25,6 +25,7 @@ const STAGES = ['receive', 'queue', 'converse', 'reply']
 const HOMES: Readonly<Record<string, RegExp>> = {
   kysely: /^storage\//,
   'node:sqlite': /^storage\//,
+  pg: /^storage\/dialects\/postgres\.ts$/,
   yaml: /^(config|workflows)\/|^cli\//,
   fastify: /^http\//,
   '@fastify/': /^http\//,

@@ -154,6 +154,21 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./dead.ts')).dropDead,
   },
   {
+    name: 'database copy',
+    description: w('move to another database: copies everything, and compares', '迁移到另一个数据库：复制全部数据并核对'),
+    options: [
+      ['--from <url>', w('what is copied (default: database.url)', '复制来源（默认：database.url）')],
+      [
+        '--to <url>',
+        w(
+          'an empty database, sqlite:path or postgres://...; env:NAME refers to a variable',
+          '空数据库，sqlite:路径 或 postgres://...；env:NAME 表示引用环境变量',
+        ),
+      ],
+    ],
+    load: async () => (await import('./database.ts')).copy,
+  },
+  {
     name: 'emulate',
     args: '<platform>',
     description: w('play a platform for tests: telegram or model', '模拟平台以供测试：telegram 或 model'),
@@ -173,6 +188,7 @@ export const commandGroups: Readonly<Record<string, Words>> = {
   channel: w('chat tools', '聊天工具'),
   model: w('models', '模型'),
   dead: w('dead letters', '死信'),
+  database: w('the database', '数据库'),
 }
 
 /** What every command understands. */

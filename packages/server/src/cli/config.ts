@@ -136,5 +136,5 @@ function nowOf(name: string, field: Field, { written }: Loaded): string | undefi
   if (typeof value === 'string' && REFERENCE_ONLY.test(value)) return value
   if (field.format === 'secret') return '***'
   if (field.type === 'object') return typeof value === 'object' ? `{ ${Object.keys(value).join(', ')} }` : '***'
-  return JSON.stringify(value).replace(/\/\/[^/@\s"]+@/g, '//***@')
+  return JSON.stringify(value).replace(/\/\/[^\s"]*@/g, '//***@')
 }

@@ -5,6 +5,7 @@ import { newId } from '../base/ids.ts'
 import { catalog } from '../catalog.ts'
 import { type Config, parseConfig } from '../config/index.ts'
 import { hashPassword } from '../security/index.ts'
+import { hasData } from '../storage/index.ts'
 import type { Call, Options } from './call.ts'
 import { probeAccount } from './channel.ts'
 import { copyName, SCHEMA_FILE, writeFiles } from './init/files.ts'
@@ -92,7 +93,7 @@ const EMPTY: Omit<Plan, 'language'> = { account: undefined, model: undefined, te
 /** Whether somebody can sign in already, in the data that the new file will name. */
 async function hasAccount(path: string, terminal: Terminal): Promise<boolean> {
   const loaded = parse({ language: 'en', ...EMPTY }, path)
-  if (!loaded.config || !existsSync(loaded.config.databasePath)) return false
+  if (!loaded.config || !(await hasData(loaded.config.database.url))) return false
   await using opened = await openLocal({ config: loaded.config, loaded, terminal })
   return (await opened.store.users.count()) > 0
 }

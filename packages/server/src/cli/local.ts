@@ -1,12 +1,11 @@
 /** What commands work on: the configuration and the database of this folder, whether the gateway runs or not. */
-import { existsSync } from 'node:fs'
 import { systemClock } from '../base/clock.ts'
 import { newId } from '../base/ids.ts'
 import { catalog } from '../catalog.ts'
 import { type Config, findConfig, type Loaded, loadConfig } from '../config/index.ts'
 import type { Store } from '../ports/store.ts'
 import { createSealer, loadKey, type MasterKey } from '../security/index.ts'
-import { openStore, toldAddress } from '../storage/index.ts'
+import { hasData, openStore, toldAddress } from '../storage/index.ts'
 import type { Call } from './call.ts'
 import { explainFailure } from './remedy.ts'
 import { CliError, type Terminal } from './terminal.ts'
@@ -36,25 +35,32 @@ export interface LocalStore extends AsyncDisposable {
 }
 
 /**
- * Opens the database beside a running gateway or alone: SQLite serves both at once, and the gateway's sweep sees what changed.
+ * Opens the database beside a running gateway or alone: it serves both at once, and the gateway's sweep sees what changed.
  * @throws {CliError} with the remedy.
  */
 export async function openLocal({ config, terminal: { t } }: Local, options: { create?: boolean } = {}): Promise<LocalStore> {
-  const hasData = existsSync(config.databasePath)
-  if (!hasData && !options.create)
-    throw new CliError(
-      t({ en: `There is no data yet at ${config.databasePath}.`, zh: `${config.databasePath} 处尚无数据。` }),
-      1,
-      'posthouse start',
-    )
+  const { url, name } = config.database
   try {
-    const key = loadKey(config.keyFile, hasData)
-    const store = await openStore({ path: config.databasePath, sealer: createSealer(key), clock: systemClock, newId })
+    const there = await hasData(url)
+    if (!there && !options.create)
+      throw new CliError(t({ en: `There is no data yet at ${name}.`, zh: `${name} 处尚无数据。` }), 1, 'posthouse start')
+    const key = loadKey(config.keyFile, there)
+    const store = await openStore({ url, sealer: createSealer(key), clock: systemClock, newId })
     return { store, key, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
   } catch (error) {
+    if (error instanceof CliError) throw error
     const { words, next } = explainFailure(error, config)
     throw new CliError(t(words), 1, next ?? 'posthouse doctor')
   }
+}
+
+/** `env:NAME` stands for a variable: what is written on a command line is seen by others. @throws {CliError} when it is not set. */
+export function fromEnvironment(text: string): string {
+  const [, name] = /^env:(\w+)$/.exec(text) ?? []
+  if (name === undefined) return text
+  const value = process.env[name]
+  if (!value) throw new CliError(`${name}: not set / 未设置`, 2)
+  return value
 }
 
 const PATIENCE = 3000

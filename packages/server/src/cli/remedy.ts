@@ -4,7 +4,7 @@ import type { Words } from './terminal.ts'
 /** What of the configuration the words name. */
 interface Places {
   readonly server: { readonly host: string; readonly port: number }
-  readonly databasePath: string
+  readonly database: { readonly path: string | undefined; readonly name: string }
   readonly dataFolder: string
   readonly keyFile: string
 }
@@ -17,8 +17,45 @@ export interface Explained {
 /** SQLite's result codes. https://sqlite.org/rescode.html */
 const SQLITE = { busy: 5, readOnly: 8, full: 13, cantOpen: 14, notADatabase: 26 }
 
+/** What keeps a database server from us, by the codes of PostgreSQL and of the system. No words of the server are passed on: they may quote. */
+const SERVER: readonly { readonly codes: readonly string[]; readonly en: string; readonly zh: string }[] = [
+  {
+    codes: ['28P01', '28000'],
+    en: 'it does not let us in. Check user and password in database.url, and pg_hba.conf.',
+    zh: '服务器拒绝登录。请检查 database.url 中的用户名和密码，以及 pg_hba.conf。',
+  },
+  { codes: ['3D000'], en: 'there is no such database. Make it: createdb NAME', zh: '没有此数据库。请创建：createdb 库名' },
+  {
+    codes: ['42501', '3F000'],
+    en: 'this user may not make tables there. As its administrator: GRANT ALL ON SCHEMA public TO USER',
+    zh: '该用户无权在其中建表。请由管理员执行：GRANT ALL ON SCHEMA public TO 用户',
+  },
+  { codes: ['53300'], en: 'it has no free connection. Raise max_connections.', zh: '服务器没有空闲连接。请调高 max_connections。' },
+  { codes: ['57P03'], en: 'it is starting up or shutting down. Try again.', zh: '服务器正在启动或关闭。请重试。' },
+  {
+    codes: ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ECONNRESET', 'timeout expired'],
+    en: 'it cannot be reached. Check the address, and whether it runs.',
+    zh: '无法连接。请检查地址，以及它是否在运行。',
+  },
+]
+
+function explainServer(error: unknown, database: string): Explained | undefined {
+  const { name, code, message } = error as { name: string; code?: string; message: string }
+  const say = (en: string, zh: string): Explained => ({ words: { en, zh }, next: undefined })
+  const known = SERVER.find(({ codes }) => codes.includes(code ?? message))
+  if (known) return say(`The database ${database}: ${known.en}`, `数据库 ${database}：${known.zh}`)
+  if (name === 'UnsafeDatabase') return say(`The database ${database} is not fit: ${message}`, `数据库 ${database} 不适用：${message}`)
+  if (name === 'HalfCopied')
+    return say(
+      `A copy into ${database} was begun and did not end. Run it again: it goes on where it was.`,
+      `向 ${database} 的复制尚未完成。请重新运行：会从中断处继续。`,
+    )
+  return undefined
+}
+
 /** An error without a form of its own keeps its message. */
-export function explainFailure(error: unknown, { server, databasePath, dataFolder, keyFile }: Places): Explained {
+export function explainFailure(error: unknown, places: Places): Explained {
+  const { server, database, dataFolder, keyFile } = places
   const { name, code, syscall, message, errcode } = error as {
     name: string
     code?: string
@@ -27,6 +64,10 @@ export function explainFailure(error: unknown, { server, databasePath, dataFolde
     errcode?: number
   }
   const say = (en: string, zh: string, next?: string): Explained => ({ words: { en, zh }, next })
+  const anew =
+    database.path === undefined
+      ? { en: 'name an empty database first', zh: '指定一个空数据库' }
+      : { en: `move ${dataFolder} away first`, zh: `移走 ${dataFolder}` }
   if (code === 'EADDRINUSE')
     return say(
       `The port ${server.port} on ${server.host} is taken. Stop the other program, or set server.port in posthouse.yaml.`,
@@ -51,15 +92,23 @@ export function explainFailure(error: unknown, { server, databasePath, dataFolde
       'posthouse status',
     )
   }
+  if (name === 'DatabaseInUse') {
+    const holder = /\((.*)\)/.exec(message)?.[1] ?? '?'
+    return say(
+      `Another Posthouse (${holder}) uses the database ${database.name}. Stop it, or set another database.url.`,
+      `另一个 Posthouse（${holder}）正在使用数据库 ${database.name}。请先停止它，或另设 database.url。`,
+      'posthouse status',
+    )
+  }
   if (name === 'WrongKey')
     return say(
-      `The key file ${keyFile} does not fit the data in ${databasePath}. Put back the key file that was used with this data. Nothing was changed.`,
-      `密钥文件 ${keyFile} 与 ${databasePath} 中的数据不匹配。请放回该数据所用的密钥文件。未作任何更改。`,
+      `The key file ${keyFile} does not fit the data in ${database.name}. Put back the key file that was used with this data. Nothing was changed.`,
+      `密钥文件 ${keyFile} 与 ${database.name} 中的数据不匹配。请放回该数据所用的密钥文件。未作任何更改。`,
     )
   if (name === 'KeyProblem' && message.includes('missing'))
     return say(
-      `The key file ${keyFile} is missing, but there is data sealed with it. Put it back from your backup of keys. To begin anew, move ${dataFolder} away first.`,
-      `缺少密钥文件 ${keyFile}，但已有用它加密的数据。请从密钥备份中放回。若要重新开始，请先移走 ${dataFolder}。`,
+      `The key file ${keyFile} is missing, but there is data sealed with it. Put it back from your backup of keys. To begin anew, ${anew.en}.`,
+      `缺少密钥文件 ${keyFile}，但已有用它加密的数据。请从密钥备份中放回。若要重新开始，请先${anew.zh}。`,
     )
   if (name === 'KeyProblem')
     return say(
@@ -68,21 +117,25 @@ export function explainFailure(error: unknown, { server, databasePath, dataFolde
     )
   if (name === 'DamagedLog')
     return say(
-      `${message}. Restore a backup. Or, to go on without those commits, start again after moving ${databasePath}-wal and ${databasePath}-shm away. Nothing was changed.`,
-      `${databasePath} 的日志已损坏（${message}）。请从备份恢复；若要放弃这些提交继续运行，请移走 ${databasePath}-wal 和 ${databasePath}-shm 后重新启动。未作任何更改。`,
+      `${message}. Restore a backup. Or, to go on without those commits, start again after moving ${database.path}-wal and ${database.path}-shm away. Nothing was changed.`,
+      `${database.path} 的日志已损坏（${message}）。请从备份恢复；若要放弃这些提交继续运行，请移走 ${database.path}-wal 和 ${database.path}-shm 后重新启动。未作任何更改。`,
     )
   if (errcode === SQLITE.notADatabase || message.includes('is damaged'))
     return say(
-      `${databasePath} is damaged or no database. Restore it from a backup; nothing was changed.`,
-      `${databasePath} 已损坏或不是数据库。请从备份恢复；未作任何更改。`,
+      `${database.name} is damaged or no database. Restore it from a backup; nothing was changed.`,
+      `${database.name} 已损坏或不是数据库。请从备份恢复；未作任何更改。`,
     )
   if (errcode === SQLITE.full || code === 'ENOSPC')
     return say(`The disk with ${dataFolder} is full. Free some space.`, `${dataFolder} 所在磁盘已满。请清理空间。`)
   if (errcode === SQLITE.busy)
     return say(
-      `${databasePath} is locked by another program for too long. Try again, or stop that program.`,
-      `${databasePath} 被其他程序长时间锁定。请重试，或停止该程序。`,
+      `${database.name} is locked by another program for too long. Try again, or stop that program.`,
+      `${database.name} 被其他程序长时间锁定。请重试，或停止该程序。`,
     )
+  if (database.path === undefined) {
+    const explained = explainServer(error, database.name)
+    if (explained) return explained
+  }
   const noAccess = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code ?? '')
   if (noAccess || errcode === SQLITE.readOnly || errcode === SQLITE.cantOpen)
     return say(

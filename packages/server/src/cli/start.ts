@@ -53,7 +53,6 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
     stopped.resolve()
   }
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop)
-  greet(gateway, loaded, terminal)
   const watching =
     path === undefined
       ? undefined
@@ -62,11 +61,14 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
           secrets = [...new Set([...secrets, ...more])].slice(-MOST_SECRETS)
         })
   logCrashes(log)
-  await stopped.promise
+  // Last: whoever reads it may stop us at once.
+  greet(gateway, loaded, terminal)
+  const lost = await Promise.race([stopped.promise, gateway.lost])
+  if (lost) log.fatal({ err: lost }, 'another Posthouse has taken the database; this one ends')
   watching?.[Symbol.dispose]()
   await gateway[Symbol.asyncDispose]()
   log.info({}, 'stopped')
-  process.exit(0)
+  process.exit(lost ? 1 : 0)
 }
 
 function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Terminal): void {

@@ -50,9 +50,13 @@ export const rootFields: Readonly<Record<string, Field>> = {
     fields: {
       url: {
         type: 'string',
-        pattern: '^sqlite:.+',
+        pattern: '^(sqlite:.+|postgres(ql)?://.+)',
         default: 'sqlite:data/posthouse.db',
-        description: { en: 'SQLite file, relative to the configuration file.', zh: 'SQLite 文件，相对于配置文件所在目录。' },
+        description: {
+          en: 'A SQLite file, relative to the configuration file; or a PostgreSQL database (13 or later): postgres://user:password@host/name. Files that were sent lie beside the SQLite file, else in data/.',
+          zh: 'SQLite 文件（相对于配置文件所在目录），或 PostgreSQL 数据库（13 及以上）：postgres://user:password@host/name。收发的文件存放在 SQLite 文件旁，否则在 data/ 中。',
+        },
+        examples: ['postgres://posthouse@db.example.com/posthouse'],
       },
     },
   },

@@ -1,4 +1,5 @@
 /** Configuration: read, checked, explained. */
+export { databaseOf, problemOfUrl } from './database.ts'
 export { accountFields, endpointFields, rootFields } from './fields.ts'
 export { jsonSchema } from './json-schema.ts'
 export {

@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import type { Bilingual, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import { type DatabaseConfig, databaseOf, secretsInUrl } from './database.ts'
 import { type ConfigDocument, readDocument, readText } from './document.ts'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
 import { isSection, type Mapped, mapForms } from './legacy.ts'
@@ -44,7 +45,8 @@ export interface Config {
     readonly publicUrl: string | undefined
     readonly trustedProxies: readonly string[]
   }
-  readonly databasePath: string
+  readonly database: DatabaseConfig
+  /** Where files, locks and the number of the process lie. */
   readonly dataFolder: string
   readonly keyFile: string
   /** Networks that are opened for addresses that others name. */
@@ -196,7 +198,10 @@ function secretsOf(
     ...accounts.map(({ channel, settings }) => ({ fields: channel.settings.fields, settings })),
   ].flatMap(({ fields, settings }) => Object.entries(fields).flatMap(([name, field]) => secretsIn(settings[name], field)))
   const inAddresses = Object.entries(rootFields).flatMap(([name, field]) => secretsIn(root[name], field).flatMap(passwordIn))
-  return [...new Set([...document.secrets, ...inPlace, ...inAddresses])].filter((secret) => secret.length >= LEAST_SECRET)
+  const { url } = (root.database ?? {}) as { url?: unknown }
+  return [...new Set([...document.secrets, ...inPlace, ...inAddresses, ...secretsInUrl(String(url))])].filter(
+    (secret) => secret.length >= LEAST_SECRET,
+  )
 }
 
 function secretsIn(value: unknown, field: Field): readonly string[] {
@@ -256,7 +261,6 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
   const { server, database, security, broker, redis, resources, assistant } = Object.fromEntries(
     ['server', 'database', 'security', 'broker', 'redis', 'resources', 'assistant'].map((name) => [name, section(name)]),
   ) as Record<string, Record<string, never>>
-  const databasePath = resolve(folder, String(database?.url).slice('sqlite:'.length))
   return {
     language: root.language as Config['language'],
     server: {
@@ -265,8 +269,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       publicUrl: (server?.public_url as string | undefined)?.replace(/\/+$/, ''),
       trustedProxies: server?.trusted_proxies ?? [],
     },
-    databasePath,
-    dataFolder: dirname(databasePath),
+    ...databaseOf(String(database?.url), folder),
     keyFile: resolve(folder, String(security?.key_file)),
     privateAddresses: security?.private_addresses ?? [],
     broker: { url: broker?.url === 'embedded:' ? undefined : broker?.url, prefix: String(broker?.prefix) },

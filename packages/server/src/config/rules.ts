@@ -1,6 +1,7 @@
 /** What no single key can tell, and what would stop the start: a configuration that passes must start. */
 import { BlockList, isIP } from 'node:net'
 import { isAbsolute, relative } from 'node:path'
+import { type DatabaseConfig, problemOfUrl } from './database.ts'
 import { type Problem, words } from './validate.ts'
 
 /** The proxy library's own names for groups of addresses. */
@@ -12,7 +13,7 @@ interface Checked {
   readonly privateAddresses: readonly string[]
   readonly broker: { readonly url: string | undefined }
   readonly redis: { readonly url: string | undefined }
-  readonly databasePath: string
+  readonly database: DatabaseConfig
   readonly keyFile: string
   readonly dataFolder: string
 }
@@ -31,7 +32,7 @@ export function checkOutside(config: Pick<Checked, 'broker' | 'redis'>): Problem
 }
 
 export function checkServer(
-  { server, privateAddresses, databasePath, keyFile, dataFolder }: Omit<Checked, 'broker' | 'redis'>,
+  { server, privateAddresses, database, keyFile, dataFolder }: Omit<Checked, 'broker' | 'redis'>,
   isFolder: (path: string) => boolean,
 ): Problem[] {
   const problems: Problem[] = []
@@ -62,10 +63,13 @@ export function checkServer(
       '应为地址或网段（10.0.0.0/8），且不能是全部地址',
     )
   })
-  if (isFolder(databasePath)) problem(['database', 'url'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
+  const wrong = problemOfUrl(database.url)
+  if (wrong) problems.push({ path: ['database', 'url'], message: wrong })
+  if (database.path !== undefined && isFolder(database.path))
+    problem(['database', 'url'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
   if (isFolder(keyFile)) problem(['security', 'key_file'], 'this is a folder; name a file in it', '这是文件夹；请指定其中的文件')
   const inside = relative(dataFolder, keyFile)
-  if (keyFile === databasePath || (inside === 'posthouse.lock' && !isAbsolute(inside)))
+  if (keyFile === database.path || (inside === 'posthouse.lock' && !isAbsolute(inside)))
     problem(['security', 'key_file'], 'this file is used by the database; name another one', '该文件由数据库使用；请换一个')
   return problems
 }

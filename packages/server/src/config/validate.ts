@@ -14,7 +14,7 @@ export const words = (en: string, zh: string): Bilingual => ({ en, zh })
 /** A value as a message may show it. A long one could be a secret that was put into the wrong place; its position says enough. */
 export function shown(value: unknown): Bilingual {
   const text = String(value)
-  return text.length > MOST_SHOWN ? words('the value', '该值') : words(`"${text}"`, `“${text}”`)
+  return text.length > MOST_SHOWN || /:\/\/.*@/.test(text) ? words('the value', '该值') : words(`"${text}"`, `“${text}”`)
 }
 const MOST_SHOWN = 24
 

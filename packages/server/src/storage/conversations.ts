@@ -1,11 +1,11 @@
 /** Conversations and what was said in them. */
 import { type Place, PosthouseError } from '@posthouse/contract'
-import { type Kysely, type Selectable, sql } from 'kysely'
+import { type Selectable, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import type { Conversation, ConversationStore, StoredMessage, Turn } from '../ports/store.ts'
-import type { Database } from './dialects/dialect.ts'
+import type { Database, Dialect } from './dialects/dialect.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import { createRecent } from './recent.ts'
@@ -15,7 +15,9 @@ export type ConversationRow = Selectable<Schema['conversations']>
 
 export interface Conversations extends ConversationStore {
   /**
-   * Finds or makes the conversation of a place within a transaction. `id`: the id for a new one, chosen by a client.
+   * Finds or makes the conversation of a place within a transaction, and holds it until its end: whoever writes to a conversation holds its row
+   * first, so that the order of its `seq` is the order of the commits, and a reader that has seen one has seen all before it. `id`: the id for
+   * a new one, chosen by a client.
    * @throws PosthouseError `not-found` when it belongs to somebody else.
    */
   ensure(
@@ -42,7 +44,7 @@ const KEPT = 48
 const KEPT_SIZE = 8_000_000
 
 export function createConversations(
-  builder: Kysely<Schema>,
+  { builder, hold }: Dialect,
   database: Database,
   sealer: Sealer,
   messages: Messages,
@@ -51,13 +53,16 @@ export function createConversations(
   const rows = builder.selectFrom('conversations').selectAll()
   const byId = prepare<{ id: string }>()((p) => rows.where('id', '=', p.id))
   const byKey = prepare<{ account: string; room: string; thread: string }>()((p) =>
-    builder
-      .selectFrom('conversations')
-      .select(['id', 'owner'])
-      .where('account', '=', p.account)
-      .where('room', '=', p.room)
-      .where('thread', '=', p.thread),
+    hold(
+      builder
+        .selectFrom('conversations')
+        .select(['id', 'owner'])
+        .where('account', '=', p.account)
+        .where('room', '=', p.room)
+        .where('thread', '=', p.thread),
+    ),
   )
+  const held = prepare<{ id: string }>()((p) => hold(builder.selectFrom('conversations').select('id').where('id', '=', p.id)))
   const insert = prepare<{
     id: string
     account: string
@@ -68,19 +73,22 @@ export function createConversations(
     title: Uint8Array | null
     at: number
   }>()((p) =>
-    builder.insertInto('conversations').values({
-      id: p.id,
-      account: p.account,
-      room: p.room,
-      thread: p.thread,
-      type: p.type,
-      owner: p.owner,
-      title: p.title,
-      context_from: 0,
-      revision: 0,
-      created_at: p.at,
-      updated_at: p.at,
-    }),
+    builder
+      .insertInto('conversations')
+      .values({
+        id: p.id,
+        account: p.account,
+        room: p.room,
+        thread: p.thread,
+        type: p.type,
+        owner: p.owner,
+        title: p.title,
+        context_from: 0,
+        revision: 0,
+        created_at: p.at,
+        updated_at: p.at,
+      })
+      .onConflict((conflict) => conflict.doNothing()),
   )
   const touch = prepare<{ id: string; at: number }>()((p) =>
     builder.updateTable('conversations').set({ updated_at: p.at }).where('id', '=', p.id),
@@ -164,13 +172,21 @@ export function createConversations(
 
   const ensure: Conversations['ensure'] = async (transaction, account, place, options) => {
     const key = { account, room: place.room, thread: place.thread ?? '' }
-    const found = await first(transaction, byKey, key)
-    if (found && (found.owner ?? undefined) !== options.owner) throw new PosthouseError('not-found')
-    if (found) return found.id
+    const existing = async () => {
+      const found = await first(transaction, byKey, key)
+      if (found && (found.owner ?? undefined) !== options.owner) throw new PosthouseError('not-found')
+      return found?.id
+    }
+    const known = await existing()
+    if (known !== undefined) return known
     const id = options.id ?? newId()
     const title = place.title ? sealTitle(id, place.title) : null
-    await transaction.run(insert, { ...key, id, type: place.type, owner: options.owner ?? null, title, at: clock.now() })
-    return id
+    const added = await transaction.run(insert, { ...key, id, type: place.type, owner: options.owner ?? null, title, at: clock.now() })
+    if (added === 1) return id
+    // Another node made it in the same moment; or the id that a client chose is that of another place.
+    const theirs = await existing()
+    if (theirs === undefined) throw new PosthouseError('not-found')
+    return theirs
   }
 
   /** The conversation's newest visible messages, newest first: from memory when it knows them. */
@@ -230,6 +246,7 @@ export function createConversations(
     async remove(id) {
       const files = await filesIn(id)
       await database.write(async (transaction) => {
+        await transaction.all(held, { id })
         for (const file of files) await transaction.run(removeFile, { file })
         for (const removal of removals) await transaction.run(removal, { id })
         await transaction.run(remove, { id })
@@ -247,8 +264,8 @@ export function createConversations(
     },
     rewrite: ({ id, conversationId, body }, parts) =>
       database.write(async (transaction) => {
-        await messages.rewrite(transaction, id, { ...body, parts })
         await transaction.run(revise, { id: conversationId })
+        await messages.rewrite(transaction, id, { ...body, parts })
       }),
     async context(conversation, before, most) {
       const found: StoredMessage[] = []
@@ -269,12 +286,18 @@ export function createConversations(
       }
     },
     at: (account, place, owner) =>
-      database.write(async (transaction) => {
-        const found = await findIn(transaction, await ensure(transaction, account, place, { owner }))
-        if (!found) throw new Error('a conversation vanished within its own transaction')
-        return found
-      }),
+      database.write(
+        async (transaction) => {
+          const found = await findIn(transaction, await ensure(transaction, account, place, { owner }))
+          if (!found) throw new Error('a conversation vanished within its own transaction')
+          return found
+        },
+        laneOf(account, place),
+      ),
   }
 }
+
+/** The lane of a place, before its conversation has an id. */
+export const laneOf = (account: string, { room, thread = '' }: Place): string => `${account}\n${room}\n${thread}`
 
 const newestFirst = (a: StoredMessage, b: StoredMessage) => b.seq - a.seq

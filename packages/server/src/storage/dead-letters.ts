@@ -1,20 +1,19 @@
 /** Dead letters: messages and deliveries that wait for an operator. */
 import { deliverySteps, textOf } from '@posthouse/contract'
-import { type Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import { type DeadLetter, type DeadLetterStore, inboxSteps } from '../ports/store.ts'
-import type { Database } from './dialects/dialect.ts'
+import type { Database, Dialect } from './dialects/dialect.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare } from './query.ts'
-import type { Schema } from './schema.ts'
 import { is } from './steps.ts'
 
 /** Characters of a message that a list shows. */
 const PREVIEW = 200
 
 export function createDeadLetters(
-  builder: Kysely<Schema>,
+  { builder, hold }: Dialect,
   database: Database,
   sealer: Sealer,
   messages: Messages,
@@ -48,6 +47,14 @@ export function createDeadLetters(
   )
   const counts = (['inbox', 'outbox'] as const).map((table) =>
     prepare()(() => builder.selectFrom(table).select(sql<number>`count(*)`.as('count')).where('state', '=', is('dead'))),
+  )
+  const conversationOf = prepare<{ id: string }>()((p) =>
+    hold(
+      builder
+        .selectFrom('conversations')
+        .select('id')
+        .where('id', '=', (e) => e.selectFrom('inbox').select('conversation_id').where('message_id', '=', p.id)),
+    ),
   )
   const retryMessage = prepare<{ id: string; at: number }>()((p) =>
     builder
@@ -119,6 +126,8 @@ export function createDeadLetters(
     retry: (id) =>
       database.write(async (transaction) => {
         const at = clock.now()
+        // A lane that is being claimed must not get older messages in between.
+        await transaction.all(conversationOf, { id })
         if ((await transaction.run(retryMessage, { id, at })) === 0) return (await transaction.run(retryDelivery, { id, at })) > 0
         for (const update of readable) await transaction.run(update, { id })
         return true

@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Priority } from '../ports/broker.ts'
 import type { InboxStore, MessageBody, NewInbound, Recorded } from '../ports/store.ts'
-import type { Conversations } from './conversations.ts'
+import { type Conversations, laneOf } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
@@ -192,7 +192,12 @@ export function createInbox(
   }
 
   return {
-    record: (inbound) => database.write((transaction) => admit(transaction, inbound)),
+    record(inbound) {
+      const { account, message } = inbound
+      // What changes other messages has the transaction for itself while it does.
+      const lane = message.replaces || message.kind === 'edit' ? undefined : laneOf(account, message.place)
+      return database.write((transaction) => admit(transaction, inbound), lane)
+    },
     async waitingLanes(limit) {
       const rows = await database.read.all(waiting, { limit })
       return rows.map((row) => ({ lane: row.conversation_id, priority: row.priority, suspect: row.attempts >= SUSPECT }))

@@ -1,6 +1,7 @@
 /** Storage: the only place that knows SQL. */
 export { createBlobs } from './blobs.ts'
-export { folderHolder, inspectDatabase, keyFits } from './inspect.ts'
+export { type CopiedTable, copyDatabase } from './copy.ts'
+export { type Findings, folderHolder, hasData, inspectDatabase, keyFits } from './inspect.ts'
 export { holdFolder, tellAddress, toldAddress } from './lock.ts'
 export { createQuota } from './quota.ts'
 export { openStore } from './store.ts'

@@ -1,55 +1,28 @@
-/** Looks at a database without changing it or needing its key: what `posthouse doctor` asks. */
+/** Looks at a database without changing it or needing its key: what `posthouse doctor` asks, and what a start must know first. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Sealer } from '../ports/sealer.ts'
-import { KEY_CHECK } from './store.ts'
+import { type Findings, fileOf, isServer } from './dialects/dialect.ts'
+import { dialectOf } from './dialects/index.ts'
+import { opens } from './key-check.ts'
 
-export interface DatabaseFindings {
-  /** `ok`, or what SQLite found to be damaged. */
-  readonly integrity: string
-  readonly journal: string
-  /** Whether a commit went through. */
-  readonly writes: boolean
-  /** Why not. */
-  readonly refusal: string | undefined
-}
-
-const PATIENCE = 2000
+export type { Findings }
 
 /** @throws when it is no database or cannot be opened. */
-export function inspectDatabase(path: string): DatabaseFindings {
-  const database = new DatabaseSync(path, { timeout: PATIENCE })
-  try {
-    const ask = (pragma: string) => Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]
-    const integrity = String(ask('quick_check(1)'))
-    const journal = String(ask('journal_mode'))
-    try {
-      // The same number again is a commit that changes nothing.
-      database.exec(`PRAGMA synchronous = FULL; BEGIN IMMEDIATE; PRAGMA user_version = ${Number(ask('user_version'))}; COMMIT`)
-      return { integrity, journal, writes: true, refusal: undefined }
-    } catch (error) {
-      return { integrity, journal, writes: false, refusal: (error as Error).message }
-    }
-  } finally {
-    database.close()
-  }
+export async function inspectDatabase(url: string): Promise<Findings> {
+  return (await dialectOf(url)).inspect(url)
+}
+
+/** Whether something was kept there: then its key must be there, too. @throws when a server cannot be asked. */
+export async function hasData(url: string): Promise<boolean> {
+  return isServer(url) ? (await (await dialectOf(url)).keyCheck(url)) !== undefined : existsSync(fileOf(url))
 }
 
 /** Whether the data was sealed with this key; undefined when nothing was sealed yet. */
-export function keyFits(path: string, sealer: Sealer): boolean | undefined {
-  const database = new DatabaseSync(path, { timeout: PATIENCE, readOnly: true })
-  try {
-    const row = database.prepare(`SELECT value FROM meta WHERE key = '${KEY_CHECK.key}'`).get() as { value: Uint8Array } | undefined
-    if (!row) return undefined
-    sealer.open(row.value, KEY_CHECK.place)
-    return true
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ERR_SQLITE_ERROR') return undefined
-    return false
-  } finally {
-    database.close()
-  }
+export async function keyFits(url: string, sealer: Sealer): Promise<boolean | undefined> {
+  const sealed = await (await dialectOf(url)).keyCheck(url)
+  return sealed && opens(sealer, sealed)
 }
 
 /** Number of the process that holds a data folder; undefined when it is free. */

@@ -8,18 +8,12 @@ export class FolderInUse extends Error {
   override readonly name = 'FolderInUse'
 }
 
-export interface HeldFolder extends AsyncDisposable {
-  /** Whether there was a database before. */
-  readonly hasData: boolean
-}
-
 /**
  * Takes the folder for this process, until disposed or dead.
  * @throws {FolderInUse} with the number of the process that has it.
  */
-export function holdFolder(folder: string, database = 'posthouse.db'): HeldFolder {
+export function holdFolder(folder: string): AsyncDisposable {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const hasData = existsSync(join(folder, database))
   const owner = join(folder, 'posthouse.pid')
   // An exclusive transaction of a database of its own: node has no file locks, SQLite has them everywhere.
   const lock = new DatabaseSync(join(folder, 'posthouse.lock'), { timeout: 0 })
@@ -32,7 +26,6 @@ export function holdFolder(folder: string, database = 'posthouse.db'): HeldFolde
   }
   writeFileSync(owner, `${process.pid}\n`)
   return {
-    hasData,
     async [Symbol.asyncDispose]() {
       if (lock.isOpen) lock.close()
     },

@@ -195,7 +195,7 @@ export function createOutbox(
         }
       })
     },
-    begin: (id) => database.write(async (transaction) => void (await transaction.run(begin, { id, at: clock.now() }))),
+    begin: (id) => database.write(async (transaction) => void (await transaction.run(begin, { id, at: clock.now() })), id),
     confirm: (id, receipt, last) =>
       database.write(async (transaction) => {
         await transaction.run(confirm, {
@@ -204,18 +204,18 @@ export function createOutbox(
           state: last ? 'sent' : 'sending',
           at: last ? clock.now() : null,
         })
-      }),
+      }, id),
     retry: (id, { failure, detail, nextAt, ambiguous }) =>
       database.write(async (transaction) => {
         const unknown = ambiguous ? 1 : 0
         await transaction.run(retry, { id, failure, unknown, detail: sealDetail(id, detail), nextAt })
         if (ambiguous) await transaction.run(markMaybe, { id })
-      }),
+      }, id),
     bury: (id, reason, detail) =>
       database.write(async (transaction) => {
         await transaction.run(bury, { id, failure: reason, detail: sealDetail(id, detail), at: clock.now() })
         if (reason === 'unknown') await transaction.run(markMaybe, { id })
-      }),
+      }, id),
     async backlog() {
       const row = await first(database.read, backlog, {})
       return { count: Number(row?.count ?? 0), oldest: row?.oldest === null || row?.oldest === undefined ? undefined : Number(row.oldest) }
@@ -235,11 +235,12 @@ export function createOutbox(
     stage: ({ id: conversationId, account }, message, delivery) =>
       database.write(async (transaction) => {
         const at = clock.now()
+        // First, which holds the conversation: see `ensure`.
+        await conversations.revise(transaction, conversationId)
+        await conversations.touch(transaction, conversationId)
         const stored = await messages.insert(transaction, ownMessage(conversationId, message, at))
         await add(transaction, conversationId, account, delivery ? [delivery] : [], at)
-        await conversations.touch(transaction, conversationId)
-        await conversations.revise(transaction, conversationId)
         return stored
-      }),
+      }, conversationId),
   }
 }

@@ -6,8 +6,11 @@ export type Value = string | number | bigint | Uint8Array | null
 /** A compiled query; `P` names its parameters, `R` is its row. */
 export interface Query<P, R> {
   readonly sql: string
+  /** @throws TypeError for a value that no database may get. */
   readonly bind: (params: P) => Value[]
   readonly row?: R
+  /** It will not come again: nothing is kept prepared for it. */
+  readonly once?: boolean
 }
 
 /** What a query runs in. Answers at once on SQLite, later on a network database: always `await` it. */
@@ -43,12 +46,30 @@ export function prepare<P extends Record<string, Value> = Record<never, never>>(
         const values = new Array<Value>(plan.length)
         for (let index = 0; index < plan.length; index++) {
           const entry = plan[index] as Placeholder | { value: Value }
-          values[index] = entry instanceof Placeholder ? (params[entry.name] as Value) : entry.value
+          values[index] = entry instanceof Placeholder ? storable(params[entry.name], sql) : entry.value
         }
         return values
       },
     }
   }
+}
+
+/** A statement that is made for one occasion. */
+export function statement<R>(query: { compile(): CompiledQuery<R> } | string): Query<Record<never, never>, R> {
+  if (typeof query === 'string') return { sql: query, bind: () => [], once: true }
+  const { sql, parameters } = query.compile()
+  return { sql, bind: () => parameters.map((value) => storable(value, sql)), once: true }
+}
+
+/**
+ * The same on every database: a text has no NUL (PostgreSQL takes none), a number is whole (there is no other column). `undefined`, dates and objects
+ * are refused: drivers make something of them, silently.
+ */
+export function storable(value: unknown, sql = ''): Value {
+  if (typeof value === 'string') return value.includes('\0') ? value.replaceAll('\0', '\uFFFD') : value
+  if (typeof value === 'number') return Number.isInteger(value) ? value : Math.round(value)
+  if (value === null || typeof value === 'bigint' || value instanceof Uint8Array) return value
+  throw new TypeError(`a parameter of type ${typeof value} can't be stored: ${sql}`)
 }
 
 /** The first row, if any. */

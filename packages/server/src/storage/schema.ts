@@ -4,6 +4,10 @@ import type { MessageStatus } from '@posthouse/contract/http'
 import type { Generated } from 'kysely'
 import type { InboxState, Outcome, ToolCallState } from '../ports/store.ts'
 
+/** Rows of `meta`: a known text, sealed with the key of the first start; and what is there while a copy is not whole. */
+export const KEY_CHECK = 'key_check'
+export const COPYING = 'copying'
+
 export interface Schema {
   migrations: { name: string; applied_at: number }
   meta: { key: string; value: Uint8Array }

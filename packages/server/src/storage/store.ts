@@ -1,22 +1,21 @@
 /** Opens the database, brings it up to date, and lays the repositories over it. */
-import { mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import type { Store } from '../ports/store.ts'
 import { createConversations } from './conversations.ts'
 import { createDeadLetters } from './dead-letters.ts'
-import type { Database } from './dialects/dialect.ts'
-import { sqlite } from './dialects/sqlite.ts'
+import type { Database, OpenOptions } from './dialects/dialect.ts'
+import { dialectOf } from './dialects/index.ts'
 import { createFiles } from './files.ts'
 import { createInbox } from './inbox.ts'
-import { checkLog } from './log-check.ts'
+import { opens, sealCheck } from './key-check.ts'
 import { createMessages } from './messages.ts'
 import { migrate } from './migrations/index.ts'
 import { createOutbox } from './outbox.ts'
 import { first, prepare } from './query.ts'
 import { createRetention } from './retention.ts'
+import { COPYING, KEY_CHECK } from './schema.ts'
 import { createAccountState, createSettings } from './settings.ts'
 import { createToolCalls } from './tool-calls.ts'
 import { createTurns } from './turns.ts'
@@ -27,12 +26,14 @@ export class WrongKey extends Error {
   override readonly name = 'WrongKey'
 }
 
-/** A known text, sealed with the key of the first start: where it stands, and what it is bound to. */
-export const KEY_CHECK = { key: 'key_check', place: 'meta.value|key_check' } as const
+/** Somebody began to copy into this database, and did not end. */
+export class HalfCopied extends Error {
+  override readonly name = 'HalfCopied'
+}
 
-export interface StoreOptions {
-  /** Path of the SQLite file. */
-  readonly path: string
+export interface StoreOptions extends OpenOptions {
+  /** `sqlite:` and a path, or `postgres://`. */
+  readonly url: string
   readonly sealer: Sealer
   readonly clock: Clock
   readonly newId: NewId
@@ -40,15 +41,14 @@ export interface StoreOptions {
 
 /**
  * Opens the store.
- * @throws {WrongKey} when the data was sealed with another key, {DamagedLog} when commits would be lost; nothing is changed then.
+ * @throws {WrongKey} when the data was sealed with another key; nothing is changed then.
+ * @throws {DamagedLog} when commits would be lost, on SQLite.
+ * @throws {DatabaseInUse} when it should be ours alone and is another's.
  */
-export async function openStore({ path, sealer, clock, newId }: StoreOptions): Promise<Store> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  // Before SQLite looks: it would cut a damaged log off without a word.
-  await checkLog(path)
-  const dialect = sqlite
+export async function openStore({ url, sealer, clock, newId, ...options }: StoreOptions): Promise<Store> {
+  const dialect = await dialectOf(url)
   const { builder } = dialect
-  const database = await dialect.open(path)
+  const database = await dialect.open(url, options)
   try {
     await migrate(database, dialect)
     await checkKey(database, sealer)
@@ -58,7 +58,7 @@ export async function openStore({ path, sealer, clock, newId }: StoreOptions): P
   }
   const time = { clock, newId }
   const messages = createMessages(builder, sealer)
-  const conversations = createConversations(builder, database, sealer, messages, time)
+  const conversations = createConversations(dialect, database, sealer, messages, time)
   const outbox = createOutbox(builder, database, sealer, { conversations, messages }, time)
   const settings = createSettings(builder, database, time)
   return {
@@ -67,8 +67,8 @@ export async function openStore({ path, sealer, clock, newId }: StoreOptions): P
     settings,
     inbox: createInbox(builder, database, conversations, messages, time),
     turns: createTurns(builder, database, { conversations, messages, outbox }, time),
-    toolCalls: createToolCalls(builder, database, sealer, time),
-    dead: createDeadLetters(builder, database, sealer, messages, time),
+    toolCalls: createToolCalls(dialect, database, sealer, time),
+    dead: createDeadLetters(dialect, database, sealer, messages, time),
     accountState: createAccountState(builder, database, sealer, time),
     users: createUsers(builder, database, time),
     files: createFiles(builder, database, sealer, time),
@@ -78,21 +78,20 @@ export async function openStore({ path, sealer, clock, newId }: StoreOptions): P
   }
 
   async function checkKey(opened: Database, key: Sealer): Promise<void> {
-    const { place } = KEY_CHECK
-    const find = prepare()(() => builder.selectFrom('meta').select('value').where('key', '=', KEY_CHECK.key))
-    const row = await first(opened.read, find, {})
+    const find = prepare<{ key: string }>()((p) => builder.selectFrom('meta').select('value').where('key', '=', p.key))
+    if (await first(opened.read, find, { key: COPYING }))
+      throw new HalfCopied('A copy into this database was begun and did not end. Run `posthouse database copy` again; it goes on.')
+    const row = await first(opened.read, find, { key: KEY_CHECK })
     if (row) {
-      try {
-        key.open(row.value, place)
-      } catch (cause) {
-        throw new WrongKey(
-          `The key file does not fit the data in ${path}. Put the key file back that was used with this data. Nothing was changed.`,
-          { cause },
-        )
-      }
-      return
+      if (opens(key, row.value)) return
+      throw new WrongKey('The key file does not fit the data. Put the key file back that was used with this data. Nothing was changed.')
     }
-    const add = prepare<{ value: Uint8Array }>()((p) => builder.insertInto('meta').values({ key: KEY_CHECK.key, value: p.value }))
-    await opened.write(async (transaction) => void (await transaction.run(add, { value: key.seal('posthouse', place) })))
+    const add = prepare<{ value: Uint8Array }>()((p) =>
+      builder
+        .insertInto('meta')
+        .values({ key: KEY_CHECK, value: p.value })
+        .onConflict((conflict) => conflict.doNothing()),
+    )
+    await opened.write(async (transaction) => void (await transaction.run(add, { value: sealCheck(key) })))
   }
 }

@@ -2,13 +2,11 @@
  * Tool calls: the intent is committed before a tool runs, what came of it after (P5). A call carries the messages it was made for as a range of
  * a lane, so that a later turn for any of them finds it; whose it is stands in `turn_id`, and who lost the turn writes no more (P7).
  */
-import type { Kysely } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import { StaleTurn, type StoredToolCall, type ToolCallState, type ToolCallStore, type Turn, toolCallSteps } from '../ports/store.ts'
-import type { Database } from './dialects/dialect.ts'
+import type { Database, Dialect } from './dialects/dialect.ts'
 import { first, prepare, type Transaction } from './query.ts'
-import type { Schema } from './schema.ts'
 import { is, leadsTo } from './steps.ts'
 
 /** What is sealed of a call: both may hold what people said. */
@@ -17,9 +15,14 @@ interface Sealed {
   readonly arguments: string
 }
 
-export function createToolCalls(builder: Kysely<Schema>, database: Database, sealer: Sealer, { clock }: { clock: Clock }): ToolCallStore {
+export function createToolCalls(
+  { builder, hold }: Dialect,
+  database: Database,
+  sealer: Sealer,
+  { clock }: { clock: Clock },
+): ToolCallStore {
   const running = prepare<{ lane: string; turn: string }>()((p) =>
-    builder.selectFrom('conversations').select('id').where('id', '=', p.lane).where('turn_id', '=', p.turn),
+    hold(builder.selectFrom('conversations').select('id').where('id', '=', p.lane).where('turn_id', '=', p.turn)),
   )
   const insert = prepare<{
     id: string
@@ -111,15 +114,15 @@ export function createToolCalls(builder: Kysely<Schema>, database: Database, sea
           })
         }
         return calls
-      }),
+      }, turn.conversation.id),
 
     intend: (turn, { id, step, callId, name, arguments: text }) =>
       database.write(async (transaction) => {
         await demandOurs(transaction, turn)
         const call = seal(id, 'call', JSON.stringify({ callId, arguments: text } satisfies Sealed))
         await transaction.insert(insert, { id, turn: turn.id, ...rangeOf(turn), step, name, call, at: clock.now() })
-      }),
+      }, turn.conversation.id),
 
-    settle: (turn, id, state, result) => database.write((transaction) => end(transaction, turn, id, state, result)),
+    settle: (turn, id, state, result) => database.write((transaction) => end(transaction, turn, id, state, result), turn.conversation.id),
   }
 }

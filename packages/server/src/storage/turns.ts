@@ -47,7 +47,21 @@ export function createTurns(
       .set({ turn_id: p.id, turn_node: p.node })
       .where('id', '=', p.lane)
       .where('turn_id', 'is', null)
+      .where((e) =>
+        e.exists(
+          e
+            .selectFrom('inbox')
+            .select('seq')
+            .where('conversation_id', '=', p.lane)
+            .where('done_at', 'is', null)
+            .where('state', '=', is('pending')),
+        ),
+      )
       .returningAll(),
+  )
+  /** As if it had not begun. */
+  const unbegin = prepare<{ id: string; lane: string }>()((p) =>
+    builder.updateTable('conversations').set({ turn_id: null, turn_node: null }).where('id', '=', p.lane).where('turn_id', '=', p.id),
   )
   const end = prepare<{ id: string; lane: string; node: string; at: number }>()((p) =>
     builder
@@ -118,12 +132,16 @@ export function createTurns(
   const working = new Map<string, Turn>()
 
   const claimIn = async (transaction: Transaction, lane: string, node: string, coalesce: number): Promise<Turn | undefined> => {
-    const found = await transaction.all(pending, { lane })
-    const head = found[0]
-    if (!head) return undefined
     const id = newId()
+    // First, which holds the conversation: what is read after it is not another's any more.
     const place = await first(transaction, begin, { id, lane, node })
     if (!place) return undefined
+    const found = await transaction.all(pending, { lane })
+    const head = found[0]
+    if (!head) {
+      await transaction.run(unbegin, { id, lane })
+      return undefined
+    }
     // What may have broken a turn before, and what is a command, goes alone.
     const alone = head.attempts > 0 || head.kind === 'command'
     // So does what another person wrote: who may, and who may not, never share an outcome.
@@ -131,7 +149,8 @@ export function createTurns(
     const apart = (row: typeof head) => row.kind === 'command' || row.attempts > 0 || messages.open(row).body.author?.id !== author
     const stop = found.findIndex((row, index) => index > 0 && (alone || apart(row)))
     const rows = found.slice(0, Math.min(coalesce, MOST, stop === -1 ? MOST : stop))
-    await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
+    const taken = await transaction.run(take, { turn: id, lane, upTo: rows.at(-1)?.place ?? head.place })
+    if (taken !== rows.length) throw new Error(`a claim of ${rows.length} messages took ${taken}`)
     const claimed = rows.map(
       (row): ClaimedMessage => ({
         ...messages.open(row),
@@ -152,7 +171,7 @@ export function createTurns(
 
   return {
     async claim(lane, node, coalesce) {
-      const turn = await database.write((transaction) => claimIn(transaction, lane, node, coalesce))
+      const turn = await database.write((transaction) => claimIn(transaction, lane, node, coalesce), lane)
       if (turn) working.set(turn.id, turn)
       return turn
     },
@@ -175,7 +194,7 @@ export function createTurns(
         await outbox.add(transaction, lane, result.account, result.deliveries, at)
         if (result.forget) await conversations.forgetIn(transaction, lane)
         return stored
-      })
+      }, lane)
       if (turn) conversations.remember(turn, stored)
       return stored
     },
@@ -185,11 +204,11 @@ export function createTurns(
       await database.write(async (transaction) => {
         if ((await transaction.run(end, { id, lane, node, at: clock.now() })) === 0) return
         await transaction.run(giveBack, { turn: id, lane, uncount: counted ? 0 : 1 })
-      })
+      }, lane)
     },
 
     noteDraft: ({ id, conversation: { id: lane } }, receipt) =>
-      database.write(async (transaction) => void (await transaction.run(draft, { turn: id, lane, draft: JSON.stringify(receipt) }))),
+      database.write(async (transaction) => void (await transaction.run(draft, { turn: id, lane, draft: JSON.stringify(receipt) })), lane),
 
     recover: (liveNodes) =>
       database.write(async (transaction) => {

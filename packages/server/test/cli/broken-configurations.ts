@@ -198,6 +198,21 @@ export const broken: readonly BrokenConfiguration[] = [
     text: 'database: { url: "mysql://x" }',
     problems: [/^1:13 database\.url: "mysql:\/\/x" does not have the expected form/],
   },
+  {
+    name: 'a mistyped database with a password in it',
+    text: 'database: { url: "postgre://u:pw@h/d" }',
+    problems: [/^1:13 database\.url: the value does not have the expected form/],
+  },
+  {
+    name: 'a database without a name',
+    text: 'database: { url: "postgres://u:pw@h" }',
+    problems: [/^1:13 database\.url: expected postgres:\/\/user:password@host\/name$/],
+  },
+  {
+    name: 'a database with its password behind the name',
+    text: 'database: { url: "postgres://h/d?password=pw" }',
+    problems: [/^1:13 database\.url: user, password and host stand before the name/],
+  },
   { name: 'a database that is a folder', text: 'database: { url: "sqlite:." }', problems: [/^1:13 database\.url: this is a folder/] },
   {
     name: 'another broker',

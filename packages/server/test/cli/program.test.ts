@@ -6,11 +6,21 @@ import { after, describe, it } from 'node:test'
 import { commandGroups, commandTable, exitCodes } from '../../src/cli/commands.ts'
 import { findLanguage } from '../../src/cli/language.ts'
 import { asCalled } from '../../src/cli/terminal.ts'
-import { createFolder } from './command.ts'
+import { createFolder, type Ran } from './command.ts'
 
 const folder = createFolder()
 after(() => folder[Symbol.dispose]())
 const zh = 'LC_ALL=zh_CN.UTF-8'
+
+it('with a database that is a file no driver of a server is loaded', async () => {
+  using place = createFolder()
+  const driver = ({ loaded }: Ran) => loaded().filter((url) => /\/node_modules\/pg\//.test(url)).length
+  writeFileSync(join(place.path, 'posthouse.yaml'), 'database: { url: "postgres://nobody@127.0.0.1:1/none" }\n')
+  assert.ok(driver(await place.posthouse('token', 'create')) > 0, 'it would be seen')
+  writeFileSync(join(place.path, 'posthouse.yaml'), '{}\n')
+  const made = await place.posthouse('token', 'create')
+  assert.deepEqual([made.code, driver(made)], [0, 0])
+})
 
 describe('the command line', { concurrency: 2 }, () => {
   it('answers --version and --help without loading the gateway', async () => {

@@ -1,19 +1,12 @@
 /** The state machines: as tables they are whole, and storage walks only their steps, whatever is asked of it in whatever order. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { describe, it } from 'node:test'
 import { deliverySteps } from '@posthouse/contract'
 import fc from 'fast-check'
-import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { newId } from '../../src/base/ids.ts'
-import { inboxSteps, StaleTurn, type Store, type Turn, toolCallSteps } from '../../src/ports/store.ts'
-import { loadKey } from '../../src/security/key.ts'
-import { createSealer } from '../../src/security/sealer.ts'
-import { openStore } from '../../src/storage/index.ts'
-import { inbound, type StoreHarness, storeBehaviours } from './store.ts'
+import { inboxSteps, StaleTurn, type Turn, toolCallSteps } from '../../src/ports/store.ts'
+import { databases, type Opened, type TestedDatabase, withStore } from './databases.ts'
+import { inbound, storeBehaviours } from './store.ts'
 
 type Steps = Readonly<Record<string, readonly string[]>>
 const machines: Readonly<Record<string, { readonly steps: Steps; readonly first: string; readonly ends: readonly string[] }>> = {
@@ -44,60 +37,12 @@ describe('the tables', () => {
   }
 })
 
-interface Watched extends StoreHarness {
-  /** Steps that were taken, as `table: was -> now`. */
-  steps(): ReadonlySet<string>
-}
-
 /** A store whose database writes down every step itself. */
-async function watched(work: (harness: Watched) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'posthouse-states-'))
-  const path = join(folder, 'data', 'posthouse.db')
-  let now = 1_000_000
-  const clock: Clock = { ...systemClock, now: () => now }
-  const sealer = createSealer(loadKey(join(folder, 'posthouse.key'), false))
-  const open = () => openStore({ path, sealer, clock, newId })
-  let store = await open()
-  const others: Store[] = []
-  const witness = new DatabaseSync(path)
-  witness.exec('PRAGMA synchronous = OFF; CREATE TABLE walked (step TEXT PRIMARY KEY) WITHOUT ROWID')
-  for (const table of Object.keys(machines)) {
-    witness.exec(
-      `CREATE TRIGGER walk_${table} AFTER UPDATE OF state ON ${table} BEGIN
-        INSERT OR IGNORE INTO walked VALUES ('${table}: ' || OLD.state || ' -> ' || NEW.state); END`,
-    )
-  }
-  try {
-    await work({
-      store,
-      newId,
-      advance: (ms) => {
-        now += ms
-      },
-      async reopen() {
-        await store[Symbol.asyncDispose]()
-        store = await open()
-        return store
-      },
-      async another() {
-        const other = await open()
-        others.push(other)
-        return other
-      },
-      steps: () =>
-        new Set(
-          witness
-            .prepare('SELECT step FROM walked')
-            .all()
-            .map((row) => String(row.step)),
-        ),
-    })
-  } finally {
-    witness.close()
-    for (const each of [store, ...others]) await each[Symbol.asyncDispose]()
-    rmSync(folder, { recursive: true })
-  }
-}
+const watched = (database: TestedDatabase, work: (harness: Opened) => Promise<void>) =>
+  withStore(database, async (opened) => {
+    await opened.witness.watch(Object.keys(machines))
+    await work(opened)
+  })
 
 const allowed = new Set(
   Object.entries(machines).flatMap(([table, { steps }]) =>
@@ -127,7 +72,7 @@ const calls = [
 const walk = fc.array(fc.record({ call: fc.constantFrom(...calls), pick: fc.nat() }), { minLength: 30, maxLength: 80 })
 
 /** Calls in an order that nobody sane would choose, on ids of any state. */
-async function stumble({ store }: Watched, script: readonly { readonly call: (typeof calls)[number]; readonly pick: number }[]) {
+async function stumble({ store }: Opened, script: readonly { readonly call: (typeof calls)[number]; readonly pick: number }[]) {
   const [lanes, messages, deliveries, toolCalls]: [string[], string[], string[], string[]] = [[], [], [], []]
   const turns: Turn[] = []
   const some = (ids: readonly string[], pick: number) => ids[pick % Math.max(1, ids.length)] ?? 'nothing'
@@ -207,30 +152,31 @@ async function stumble({ store }: Watched, script: readonly { readonly call: (ty
   }
 }
 
-describe('storage walks only the tables', () => {
-  it('in what is asked of every store', async () => {
-    const walked = new Set<string>()
-    for (const { run } of storeBehaviours)
-      await watched(async (harness) => {
-        await run(harness)
-        for (const step of harness.steps()) walked.add(step)
-      })
-    assert.deepEqual(forbidden(walked), [])
-  })
+for (const database of databases)
+  describe(`storage walks only the tables, on ${database.name}`, { skip: database.missing }, () => {
+    it('in what is asked of every store', async () => {
+      const walked = new Set<string>()
+      for (const { run } of storeBehaviours)
+        await watched(database, async (harness) => {
+          await run(harness)
+          for (const step of await harness.witness.steps()) walked.add(step)
+        })
+      assert.deepEqual(forbidden(walked), [])
+    })
 
-  it('in any order of calls', async () => {
-    const walked = new Set<string>()
-    await watched((harness) =>
-      fc.assert(
-        fc.asyncProperty(walk, async (script) => {
-          await stumble(harness, script)
-          const steps = harness.steps()
-          for (const step of steps) walked.add(step)
-          assert.deepEqual(forbidden(steps), [])
-        }),
-        { numRuns: 15 },
-      ),
-    )
-    assert.ok(walked.size >= allowed.size / 2, `the walk went far enough: ${[...walked].join(', ')}`)
+    it('in any order of calls', async () => {
+      const walked = new Set<string>()
+      await watched(database, (harness) =>
+        fc.assert(
+          fc.asyncProperty(walk, async (script) => {
+            await stumble(harness, script)
+            const steps = await harness.witness.steps()
+            for (const step of steps) walked.add(step)
+            assert.deepEqual(forbidden(steps), [])
+          }),
+          { numRuns: 15 },
+        ),
+      )
+      assert.ok(walked.size >= allowed.size / 2, `the walk went far enough: ${[...walked].join(', ')}`)
+    })
   })
-})

@@ -19,6 +19,9 @@ interface Behaviour {
   run(harness: StoreHarness): Promise<void>
 }
 
+/** SQLite answers at once: whoever only reads would let nobody else have a turn. */
+const others = () => new Promise<void>((resolve) => setImmediate(resolve))
+
 let counter = 0
 export function inbound(change: Partial<InboundMessage> = {}): InboundMessage {
   counter++
@@ -555,6 +558,99 @@ export const storeBehaviours: readonly Behaviour[] = [
       advance(1)
       await store.prune(1_000_000 + 31 * 86_400_000)
       assert.deepEqual(await Promise.all(keys.map((key) => store.settings.once(key))), [true, false, false])
+    },
+  },
+  {
+    name: 'a reader that asks for what came after the last it saw misses nothing, while two nodes write',
+    async run(harness) {
+      const nodes = [harness.store, await harness.another()] as const
+      const { conversationId: id } = await admit(harness.store)
+      let writing = true
+      const seen: string[] = []
+      const reader = (async () => {
+        for (let last = 0, more = true; more; ) {
+          await others()
+          more = writing
+          const found = await harness.store.conversations.messages(id, { after: last }, 1000)
+          seen.push(...found.map(({ id: message }) => message))
+          last = found.at(-1)?.seq ?? last
+        }
+      })()
+      const written = await Promise.all(
+        nodes.map(async (store, node) => {
+          const own: string[] = []
+          for (let round = 0; round < 15; round++) {
+            const recorded = await Promise.all([0, 1, 2].map(() => admit(store)))
+            own.push(...recorded.map(({ messageId }) => messageId))
+            const message = {
+              id: harness.newId(),
+              role: 'assistant',
+              parts: [{ type: 'text', text: `${node}` }],
+              status: 'complete',
+            } as const
+            own.push((await store.outbox.stage({ id, account: 'bot' }, message, undefined)).id)
+          }
+          return own
+        }),
+      )
+      writing = false
+      await reader
+      assert.deepEqual(new Set(seen), new Set([...written.flat(), ...seen.slice(0, 1)]))
+      assert.equal(seen.length, new Set(seen).size)
+    },
+  },
+  {
+    name: 'P4: two nodes that claim the same lanes answer each message once, in the order of admission',
+    async run(harness) {
+      const nodes = [harness.store, await harness.another()] as const
+      const lanes = new Map<string, string[]>()
+      for (let count = 0; count < 24; count++) {
+        const { conversationId, messageId } = await admit(nodes[count % 2 === 0 ? 0 : 1], {
+          place: { room: `r${count % 3}`, type: 'direct' },
+        })
+        lanes.set(conversationId, [...(lanes.get(conversationId) ?? []), messageId])
+      }
+      const answered = new Map<string, string[]>()
+      await Promise.all(
+        nodes.flatMap((store, node) =>
+          [0, 1].map(async () => {
+            while ((await store.inbox.depth()) > 0) {
+              await others()
+              for (const lane of lanes.keys()) {
+                const turn = await store.turns.claim(lane, String(node), 1)
+                if (!turn) continue
+                answered.set(lane, [...(answered.get(lane) ?? []), ...turn.messages.map(({ id }) => id)])
+                await store.turns.finish(String(node), answer(harness, turn))
+              }
+            }
+          }),
+        ),
+      )
+      assert.deepEqual(answered, lanes)
+    },
+  },
+  {
+    name: 'P2: a key or a room with a NUL is one key and one room, and a time with a fraction is a time',
+    async run({ store }) {
+      const odd = { key: 'a\0b', place: { room: 'r\0', type: 'direct' as const }, sentAt: 1_000_000.5 }
+      const first = await admit(store, odd)
+      const second = await admit(store, odd)
+      assert.deepEqual([first.status, second.status], ['admitted', 'duplicate'])
+      assert.equal(second.conversationId, first.conversationId)
+      const turn = await store.turns.claim(first.conversationId, 'n', 1)
+      assert.equal(turn?.messages[0]?.sentAt, 1_000_001)
+    },
+  },
+  {
+    name: 'two nodes that begin the same conversation in the same moment begin one',
+    async run(harness) {
+      const nodes = [harness.store, await harness.another()] as const
+      for (let count = 0; count < 10; count++) {
+        const place = { room: `new ${count}`, type: 'direct' as const }
+        const made = await Promise.all(nodes.map((store) => admit(store, { place })))
+        assert.equal(made[0]?.conversationId, made[1]?.conversationId)
+      }
+      assert.equal((await harness.store.inbox.waitingLanes(100)).length, 10)
     },
   },
 ]

@@ -70,8 +70,8 @@ describe('the set-up link', () => {
     const key = security.loadKey(join(posthouse.folder, 'posthouse.key'), true)
     const { systemClock } = await import('../../src/base/clock.ts')
     const { newId } = await import('../../src/base/ids.ts')
-    const path = join(posthouse.folder, 'data/posthouse.db')
-    await using store = await openStore({ path, sealer: security.createSealer(key), clock: systemClock, newId })
+    const url = `sqlite:${join(posthouse.folder, 'data/posthouse.db')}`
+    await using store = await openStore({ url, sealer: security.createSealer(key), clock: systemClock, newId })
     await store.users.setLink(hash, Date.now() - 1)
     const answer = await call(`${posthouse.url}/api/setup`, { json: { token: secret, name: 'Late', password } })
     assert.equal(refusal(answer, 'gone'), '')

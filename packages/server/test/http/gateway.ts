@@ -85,8 +85,8 @@ export async function startGateway({
   }
   const withStore: Gateway['withStore'] = async (work) => {
     const key = loadKey(join(posthouse.folder, 'posthouse.key'), true)
-    const path = join(posthouse.folder, 'data/posthouse.db')
-    await using store = await openStore({ path, sealer: createSealer(key), clock: systemClock, newId })
+    const url = `sqlite:${join(posthouse.folder, 'data/posthouse.db')}`
+    await using store = await openStore({ url, sealer: createSealer(key), clock: systemClock, newId })
     return await work(store, key)
   }
   const token: Gateway['token'] = (userId, scopes = ['chat'], lifetime = 3_600_000) =>

@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import type { Config, Loaded } from '../../config/index.ts'
 import { createSealer, loadKey } from '../../security/index.ts'
-import { folderHolder, inspectDatabase, keyFits } from '../../storage/index.ts'
+import { type Findings, folderHolder, hasData, inspectDatabase, keyFits } from '../../storage/index.ts'
 import { explainFailure } from '../remedy.ts'
 import { type Check, check, type Finding, fail, ok, warn } from './finding.ts'
 
@@ -48,8 +48,10 @@ function modeOf(path: string, { config, written }: Loaded): Finding['cause'][] {
     Object.entries(fields as Record<string, { format?: string }>).some(
       ([name, { format }]) => format === 'secret' && isPlain(written([...prefix, id, name])),
     )
+  const url = written(['database', 'url'])
   const found =
     ['broker', 'redis'].some((name) => /:[^/@]+@/.test(String(written([name, 'url']) ?? '').replace(/\$\{[^}]*\}/g, ''))) ||
+    (typeof url === 'string' && /:\/\/[^@]*:[^@$]+@/.test(url)) ||
     config?.accounts.some(({ id, channel }) => secrets(['channels'], channel.settings, id)) ||
     config?.models.endpoints.some(({ id, provider }) => secrets(['models', 'endpoints'], provider.settings, id))
   return found
@@ -58,7 +60,7 @@ function modeOf(path: string, { config, written }: Loaded): Finding['cause'][] {
 }
 
 export function checkDatabase(config: Config): Check[] {
-  const { databasePath: path, dataFolder } = config
+  const { database, dataFolder } = config
   const free = check('database', 'folder', () => {
     const there = existsSync(dataFolder) ? dataFolder : dirname(dataFolder)
     try {
@@ -68,37 +70,46 @@ export function checkDatabase(config: Config): Check[] {
     }
     return ok(`${there} may be written`, `可写入 ${there}`)
   })
-  if (!existsSync(path))
+  const { path, name } = database
+  if (path !== undefined && !existsSync(path))
     return [free, check('database', 'file', () => ok('no data yet; it is made at the first start', '尚无数据，首次启动时创建'))]
-  const file = check('database', 'file', () => {
-    let findings: ReturnType<typeof inspectDatabase>
+  const whole = check('database', path === undefined ? 'server' : 'file', async () => {
+    let findings: Findings
     try {
-      findings = inspectDatabase(path)
+      findings = await inspectDatabase(database.url)
     } catch (error) {
       const { en, zh } = explainFailure(error, config).words
-      return fail(en, zh, { en: 'restore it from a backup', zh: '从备份恢复' })
+      return fail(en, zh, path === undefined ? undefined : { en: 'restore it from a backup', zh: '从备份恢复' })
     }
-    const { integrity, journal, writes, refusal } = findings
+    const { kind, integrity, corrected, refusal, holder } = findings
+    if (path === undefined) {
+      if (refusal !== undefined) return fail(`${name}: ${refusal}`, `${name}：${refusal}`)
+      const used = holder === undefined ? { en: '', zh: '' } : { en: `; a gateway uses it (${holder})`, zh: `；网关正在使用（${holder}）` }
+      return ok(`${kind} at ${name}: takes writes, every commit synced${used.en}`, `${name} 的 ${kind}：可写入，每次提交均落盘${used.zh}`)
+    }
     if (integrity !== 'ok')
       return fail(`damaged: ${integrity}`, `已损坏：${integrity}`, {
         en: 'stop the gateway and restore the data from a backup',
         zh: '停止网关并从备份恢复数据',
       })
-    if (!writes) return fail(`takes no writes: ${refusal}`, `无法写入：${refusal}`, `ls -l ${path}*`)
-    if (journal !== 'wal')
-      return warn(`journal ${journal} instead of wal; the start sets it`, `日志模式为 ${journal} 而非 wal；启动时会修正`, 'posthouse start')
+    if (refusal !== undefined) return fail(`takes no writes: ${refusal}`, `无法写入：${refusal}`, `ls -l ${path}*`)
+    if (corrected !== undefined)
+      return warn(
+        `journal ${corrected} instead of wal; the start sets it`,
+        `日志模式为 ${corrected} 而非 wal；启动时会修正`,
+        'posthouse start',
+      )
     return ok('whole, takes writes, write-ahead log, every commit synced', '完整，可写入，预写日志，每次提交均落盘')
   })
   const holder = check('database', 'lock', () => {
     const pid = folderHolder(dataFolder)
     return pid === undefined ? ok('nobody uses it', '无进程占用') : ok(`in use by process ${pid}`, `进程 ${pid} 正在使用`)
   })
-  return [free, file, holder]
+  return [free, whole, holder]
 }
 
 export function checkKeyFile(config: Config): Check[] {
-  const { keyFile, databasePath, dataFolder } = config
-  const hasData = existsSync(databasePath)
+  const { keyFile, database, dataFolder } = config
   const inside = relative(dataFolder, keyFile)
   const place = check('key', 'place', () =>
     inside.startsWith('..')
@@ -111,20 +122,20 @@ export function checkKeyFile(config: Config): Check[] {
   if (!existsSync(keyFile)) {
     const { en, zh } = explainFailure(Object.assign(new Error('missing'), { name: 'KeyProblem' }), config).words
     return [
-      check('key', 'file', () =>
-        hasData
+      check('key', 'file', async () =>
+        (await hasData(database.url))
           ? fail(en, zh, { en: `put it back at ${keyFile}`, zh: `放回 ${keyFile}` })
           : ok('no key yet; it is made at the first start', '尚无密钥，首次启动时生成'),
       ),
     ]
   }
-  const file = check('key', 'file', () => {
+  const file = check('key', 'file', async () => {
     // Loading it would correct the mode silently.
     if (process.platform !== 'win32' && (statSync(keyFile).mode & 0o077) !== 0)
       return fail(`other users of this machine may read ${keyFile}`, `本机其他用户可以读取 ${keyFile}`, `chmod 600 ${keyFile}`)
     try {
       const key = loadKey(keyFile, true)
-      const fits = hasData ? keyFits(databasePath, createSealer(key)) : undefined
+      const fits = await keyFits(database.url, createSealer(key))
       if (fits === false) throw Object.assign(new Error(), { name: 'WrongKey' })
       return ok(
         `${keyFile} (${key.id})${fits ? ' fits the data' : ''}; keep a copy of it apart from the data`,

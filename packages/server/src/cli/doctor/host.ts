@@ -58,7 +58,7 @@ async function checkClock(config: Config | undefined, signal: AbortSignal) {
   const now = Date.now()
   const date = new Date(now).toISOString()
   if (now < EARLIEST) return fail(`it is ${date}: the clock is wrong`, `当前时间为 ${date}，时钟不正确`, REMEDY)
-  const written = config ? (statSync(config.databasePath, { throwIfNoEntry: false })?.mtimeMs ?? 0) : 0
+  const written = config?.database.path ? (statSync(config.database.path, { throwIfNoEntry: false })?.mtimeMs ?? 0) : 0
   if (written > now + MOST_DRIFT) return warn('the clock is behind the last change of the data', '时钟早于数据的最后修改时间', REMEDY)
   const drift = config && (await driftOf(config, signal))
   if (drift !== undefined && Math.abs(drift) > MOST_DRIFT) {

@@ -1,24 +1,71 @@
 /** What differs between databases, as named members. */
-import type { ColumnDefinitionBuilder, Kysely } from 'kysely'
+import type { ColumnDefinitionBuilder, Kysely, SelectQueryBuilder } from 'kysely'
 import type { Transaction } from '../query.ts'
 import type { Schema } from '../schema.ts'
-import type { Work } from '../writer.ts'
+import type { Write } from '../writer.ts'
 
 export interface Database extends AsyncDisposable {
-  /** Sees only what is committed. */
+  /** Sees only what is committed. @throws PosthouseError `unavailable` */
   readonly read: Transaction
-  write<T>(work: Work<T>): Promise<T>
-  /** Statements without parameters and without answer (schema changes). */
-  execute(sql: string): void | Promise<void>
+  readonly write: Write
+}
+
+export interface OpenOptions {
+  /** The only gateway on this database, until disposed. `lost`: it is another's now, and nothing is written any more. @throws {DatabaseInUse} */
+  readonly sole?: { readonly lost: (error: Error) => void }
 }
 
 export interface Dialect {
-  readonly name: string
+  readonly name: 'sqlite' | 'postgres'
   /** Type of a column of bytes. */
   readonly blob: 'blob' | 'bytea'
+  /** Type of a column that the database counts up by itself. */
+  readonly count: 'integer' | 'bigint'
   /** Builds and compiles queries; it never runs one. */
   readonly builder: Kysely<Schema>
   /** A primary key that the database counts up by itself. */
   serial(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder
-  open(path: string): Database | Promise<Database>
+  /** Nobody else changes the rows that are found before our transaction ends. */
+  hold<D, T extends keyof D, R>(query: SelectQueryBuilder<D, T, R>): SelectQueryBuilder<D, T, R>
+  /** Run before a migration, within its transaction: one process at a time. */
+  readonly beforeMigrating: readonly string[]
+  /** Run after rows were put into a table with their `seq`: counting goes on behind them. */
+  afterCopying(table: string): readonly string[]
+  /** Run in a transaction when a database has grown at once: its planner counts anew. */
+  readonly analyze: readonly string[]
+  open(url: string, options: OpenOptions): Promise<Database>
+  /** Looks without changing anything. @throws when there is no such database. */
+  inspect(url: string): Promise<Findings>
+  /** The text that the first start sealed; undefined while there is none. @throws when there is no such database. */
+  keyCheck(url: string): Promise<Uint8Array | undefined>
+}
+
+/** What a database says of itself. */
+export interface Findings {
+  /** What it is, for people. */
+  readonly kind: string
+  /** `ok`, or what is damaged. */
+  readonly integrity: string
+  /** Whether the next start would correct how it keeps its journal. */
+  readonly corrected: string | undefined
+  /** Why no commit went through; undefined when one did. */
+  readonly refusal: string | undefined
+  /** Who works on it, as far as the database knows. */
+  readonly holder: string | undefined
+}
+
+/** Whether a URL names a server, not a file. */
+export const isServer = (url: string): boolean => /^postgres(ql)?:\/\//.test(url)
+
+/** Path of the file of a `sqlite:` URL. */
+export const fileOf = (url: string): string => url.slice('sqlite:'.length)
+
+/** Another gateway works on this database. */
+export class DatabaseInUse extends Error {
+  override readonly name = 'DatabaseInUse'
+}
+
+/** The database would lose what it confirmed. */
+export class UnsafeDatabase extends Error {
+  override readonly name = 'UnsafeDatabase'
 }

@@ -1,14 +1,18 @@
 /** SQLite through node:sqlite: one connection that writes, one that reads. WAL, and every commit synced (P1). */
+import { existsSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
-import type { Query, Transaction, Value } from '../query.ts'
-import type { Schema } from '../schema.ts'
-import { createWriter, type WriteConnection } from '../writer.ts'
-import type { Database, Dialect } from './dialect.ts'
+import { checkLog } from '../log-check.ts'
+import type { Query, Transaction } from '../query.ts'
+import { KEY_CHECK, type Schema } from '../schema.ts'
+import { createWriter, type Verdict, type WriteConnection } from '../writer.ts'
+import { type Database, type Dialect, type Findings, fileOf } from './dialect.ts'
 
 export const sqlite: Dialect = {
   name: 'sqlite',
   blob: 'blob',
+  count: 'integer',
   builder: new Kysely<Schema>({
     dialect: {
       createAdapter: () => new SqliteAdapter(),
@@ -18,13 +22,26 @@ export const sqlite: Dialect = {
     },
   }),
   serial: (column) => column.primaryKey().autoIncrement(),
-  open: openDatabase,
+  // A transaction that writes is the only one.
+  hold: (query) => query,
+  beforeMigrating: [],
+  // The highest key that a table ever had is kept by itself.
+  afterCopying: () => [],
+  analyze: ['PRAGMA optimize'],
+  async open(url) {
+    // Before SQLite looks: it would cut a damaged log off without a word.
+    await checkLog(fileOf(url))
+    return openDatabase(fileOf(url))
+  },
+  inspect: async (url) => inspect(fileOf(url)),
+  keyCheck: async (url) => keyCheck(fileOf(url)),
 }
 
 /** The level of durability that P1 rests on: FULL. A commit that is not synced would be an acknowledgement that a power cut takes back. */
 const SYNCHRONOUS_FULL = 2
 
 function openDatabase(path: string): Database {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const writing = new DatabaseSync(path, { timeout: 5000, enableForeignKeyConstraints: false })
   writing.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000')
   const { synchronous } = writing.prepare('PRAGMA synchronous').get() as { synchronous: number }
@@ -42,7 +59,6 @@ function openDatabase(path: string): Database {
   return {
     read: transactionOn(reading),
     write: writer.write,
-    execute: (sql) => writing.exec(sql),
     async [Symbol.asyncDispose]() {
       await writer.idle()
       if (reading.isOpen) reading.close()
@@ -62,28 +78,62 @@ function transactionOn(database: DatabaseSync): Transaction {
     return found
   }
   return {
-    all: <P, R>(query: Query<P, R>, params: P) => statement(query.sql).all(...checked(query, params)) as R[],
-    run: <P>(query: Query<P, unknown>, params: P) => Number(statement(query.sql).run(...checked(query, params)).changes),
-    insert: <P>(query: Query<P, unknown>, params: P) => Number(statement(query.sql).run(...checked(query, params)).lastInsertRowid),
+    all: <P, R>(query: Query<P, R>, params: P) => statement(query.sql).all(...query.bind(params)) as R[],
+    run: <P>(query: Query<P, unknown>, params: P) => Number(statement(query.sql).run(...query.bind(params)).changes),
+    insert: <P>(query: Query<P, unknown>, params: P) => Number(statement(query.sql).run(...query.bind(params)).lastInsertRowid),
   }
 }
 
 function writeConnection(database: DatabaseSync): WriteConnection {
   return {
     ...transactionOn(database),
+    interleaves: false,
+    judge,
     begin: () => database.exec('BEGIN IMMEDIATE'),
     commit: () => database.exec('COMMIT'),
     rollback: () => database.exec('ROLLBACK'),
   }
 }
 
-/** node:sqlite takes an object in first place for a bag of named parameters and `undefined` for NULL, silently: refuse both. */
-function checked<P>(query: Query<P, unknown>, params: P): Value[] {
-  const values = query.bind(params)
-  for (const value of values) {
-    const type = typeof value
-    if (type === 'string' || type === 'number' || value === null || type === 'bigint' || value instanceof Uint8Array) continue
-    throw new TypeError(`a parameter of type ${type} can't be stored: ${query.sql}`)
+/** Disk full, read-only, broken, locked: not the fault of the work. A constraint that was violated is. */
+function judge(error: unknown): Verdict {
+  const { code, errcode } = error as { code?: string; errcode?: number }
+  const CONSTRAINT = 19
+  return code === 'ERR_SQLITE_ERROR' && (errcode ?? 0) % 256 !== CONSTRAINT ? 'busy' : 'work'
+}
+
+/** Milliseconds that a look waits for a writer. */
+const PATIENCE = 2000
+
+function inspect(path: string): Findings {
+  const database = new DatabaseSync(path, { timeout: PATIENCE })
+  try {
+    const ask = (pragma: string) => Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0]
+    const integrity = String(ask('quick_check(1)'))
+    const journal = String(ask('journal_mode'))
+    let refusal: string | undefined
+    try {
+      // The same number again is a commit that changes nothing.
+      database.exec(`PRAGMA synchronous = FULL; BEGIN IMMEDIATE; PRAGMA user_version = ${Number(ask('user_version'))}; COMMIT`)
+    } catch (error) {
+      refusal = (error as Error).message
+    }
+    return { kind: 'SQLite', integrity, corrected: journal === 'wal' ? undefined : journal, refusal, holder: undefined }
+  } finally {
+    database.close()
   }
-  return values
+}
+
+function keyCheck(path: string): Uint8Array | undefined {
+  if (!existsSync(path)) return undefined
+  const database = new DatabaseSync(path, { timeout: PATIENCE, readOnly: true })
+  try {
+    const row = database.prepare(`SELECT value FROM meta WHERE key = '${KEY_CHECK}'`).get() as { value: Uint8Array } | undefined
+    return row?.value
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ERR_SQLITE_ERROR') return undefined
+    throw error
+  } finally {
+    database.close()
+  }
 }

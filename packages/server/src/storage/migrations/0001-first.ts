@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from 'kysely'
 import type { Dialect } from '../dialects/dialect.ts'
 
 /** Statements in order. */
-export function first({ builder, serial, blob }: Dialect): readonly { compile(): { sql: string } }[] {
+export function first({ builder, serial, blob, count }: Dialect): readonly { compile(): { sql: string } }[] {
   const { schema } = builder
   const bytes = sql.raw(blob) as RawBuilder<unknown>
   return [
@@ -31,7 +31,7 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
       .where('owner', 'is not', null),
     schema
       .createTable('messages')
-      .addColumn('seq', 'integer', serial)
+      .addColumn('seq', count, serial)
       .addColumn('id', 'text', (c) => c.notNull().unique())
       .addColumn('conversation_id', 'text', (c) => c.notNull())
       .addColumn('role', 'text', (c) => c.notNull())
@@ -48,7 +48,7 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
     schema.createIndex('messages_maybe_duplicate').on('messages').column('seq').where(sql.ref('maybe_duplicate'), '=', sql`1`),
     schema
       .createTable('inbox')
-      .addColumn('seq', 'integer', serial)
+      .addColumn('seq', count, serial)
       .addColumn('message_id', 'text', (c) => c.notNull().unique())
       .addColumn('account', 'text', (c) => c.notNull())
       .addColumn('platform_key', 'text', (c) => c.notNull())
@@ -70,7 +70,7 @@ export function first({ builder, serial, blob }: Dialect): readonly { compile():
     schema.createIndex('inbox_dead').on('inbox').column('seq').where(sql.ref('state'), '=', sql`'dead'`),
     schema
       .createTable('outbox')
-      .addColumn('seq', 'integer', serial)
+      .addColumn('seq', count, serial)
       .addColumn('id', 'text', (c) => c.notNull().unique())
       .addColumn('account', 'text', (c) => c.notNull())
       .addColumn('conversation_id', 'text', (c) => c.notNull())

@@ -3,13 +3,13 @@ import { type RawBuilder, sql } from 'kysely'
 import type { Dialect } from '../dialects/dialect.ts'
 
 /** Statements in order. */
-export function toolCalls({ builder, serial, blob }: Dialect): readonly { compile(): { sql: string } }[] {
+export function toolCalls({ builder, serial, blob, count }: Dialect): readonly { compile(): { sql: string } }[] {
   const { schema } = builder
   const bytes = sql.raw(blob) as RawBuilder<unknown>
   return [
     schema
       .createTable('tool_calls')
-      .addColumn('seq', 'integer', serial)
+      .addColumn('seq', count, serial)
       .addColumn('id', 'text', (c) => c.notNull().unique())
       .addColumn('turn_id', 'text', (c) => c.notNull())
       .addColumn('conversation_id', 'text', (c) => c.notNull())

@@ -29,7 +29,7 @@ function told<T extends object>(part: T, name: string, methods: readonly (keyof 
 
 // ---- Storage ----------------------------------------------------------------------------------------------------------
 
-export const { createQuota, holdFolder, tellAddress } = storage
+export const { createQuota, hasData, holdFolder, tellAddress } = storage
 
 export const openStore: typeof storage.openStore = async (options) => {
   const store = await around('openStore', storage.openStore)(options)

@@ -1,0 +1,268 @@
+/** What only a database server can do to us: go away in the middle, take its answer with it, be another's, be unfit. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { isPosthouseError } from '@posthouse/contract'
+import pg from 'pg'
+import { systemClock } from '../../src/base/clock.ts'
+import { newId } from '../../src/base/ids.ts'
+import type { Store } from '../../src/ports/store.ts'
+import { loadKey } from '../../src/security/key.ts'
+import { createSealer } from '../../src/security/sealer.ts'
+import { inspectDatabase, openStore } from '../../src/storage/index.ts'
+import { until } from '../journeys/posthouse.ts'
+import { ask, newPlace, noPostgres } from './postgres.ts'
+import { createPostgres, createWire, noServer } from './private-postgres.ts'
+import { inbound } from './store.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'posthouse-postgres-key-'))
+const sealer = createSealer(loadKey(join(folder, 'posthouse.key'), false))
+rmSync(folder, { recursive: true })
+const open = (url: string, sole?: { lost(error: Error): void }) =>
+  openStore({ url, sealer, clock: systemClock, newId, ...(sole ? { sole } : {}) })
+const admit = (store: Store, key: string, room = 'room') =>
+  store.inbox.record({ account: 'bot', message: inbound({ key, place: { room, type: 'direct' } }), priority: 0 })
+
+/** Asks again while the database is away, as whoever is not acknowledged does. */
+async function insist<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call()
+    } catch (error) {
+      if (!isPosthouseError(error) || error.code !== 'unavailable') throw error
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}
+
+describe('PostgreSQL that goes away', { skip: noServer }, () => {
+  it('is stopped in the middle of everything, twice: nothing is lost, nothing is doubled, and the work goes on', async () => {
+    using server = createPostgres()
+    await using store = await open(server.url, { lost: assert.fail })
+    const LANES = 20
+    let working = true
+    let turns = 0
+    const answered = new Map<string, number>()
+    const lanes = Array.from({ length: LANES }, async (_, lane) => {
+      for (let count = 0; working; count++) {
+        const { conversationId } = await insist(() => admit(store, `${lane}-${count}`, `room ${lane}`))
+        const turn = await insist(() => store.turns.claim(conversationId, 'n', 10))
+        assert.ok(turn, 'a claim whose answer was lost is not lost itself')
+        const id = newId()
+        await insist(() =>
+          store.turns.finish('n', {
+            turnId: turn.id,
+            lane: conversationId,
+            account: 'bot',
+            outcome: 'replied',
+            inbox: 'done',
+            messages: [{ id, role: 'assistant', parts: [{ type: 'text', text: 'answer' }], status: 'complete' }],
+            deliveries: [{ id, begun: true }],
+          }),
+        )
+        await insist(() => store.outbox.confirm(id, { id: 'p', room: 'r' }, false))
+        await insist(() => store.outbox.confirm(id, { id: 'q', room: 'r' }, true))
+        turns++
+        answered.set(conversationId, (answered.get(conversationId) ?? 0) + 1)
+      }
+    })
+    for (let stops = 0; stops < 2; stops++) {
+      const before = turns
+      await until(() => turns > before + 3 * LANES, 'turns end', 60_000)
+      server.stop()
+      server.start()
+    }
+    const before = turns
+    await until(() => turns > before + LANES, 'turns end after the last start', 60_000)
+    working = false
+    await Promise.all(lanes)
+    assert.equal(answered.size, LANES)
+    for (const [id, count] of answered) {
+      const said = await store.conversations.messages(id, {}, 10_000)
+      assert.deepEqual(
+        said.map(({ role }) => role),
+        Array.from({ length: count }, () => ['user', 'assistant']).flat(),
+      )
+    }
+    const rows = await ask(server.url, `select state, confirmed, count(*)::int from outbox group by state, confirmed`)
+    assert.deepEqual(rows, [{ state: 'sent', confirmed: 2, count: turns }])
+  })
+
+  it('takes its answer to a commit with it: the commit is looked up, and told', async () => {
+    using server = createPostgres()
+    await using wire = await createWire(server.url)
+    await using store = await open(wire.url)
+    wire.cut('after')
+    const recorded = await admit(store, 'confirmed in silence')
+    assert.deepEqual([wire.cuts, recorded.status], [1, 'admitted'])
+    assert.equal((await admit(store, 'confirmed in silence')).status, 'duplicate')
+  })
+
+  it('never hears of a commit: nothing is acknowledged, and the repeat is the first', async () => {
+    using server = createPostgres()
+    await using wire = await createWire(server.url)
+    await using store = await open(wire.url)
+    wire.cut('before')
+    await assert.rejects(admit(store, 'lost'), { code: 'unavailable' })
+    assert.equal(wire.cuts, 1)
+    assert.equal((await insist(() => admit(store, 'lost'))).status, 'admitted')
+  })
+
+  it('is refused while it does not sync its commits', async () => {
+    using server = createPostgres()
+    await ask(server.url, 'alter database postgres set synchronous_commit = off')
+    await assert.rejects(open(server.url), /does not sync its commits \(synchronous_commit off/)
+    assert.match((await inspectDatabase(server.url)).refusal ?? '', /synchronous_commit off/)
+    await ask(server.url, 'alter database postgres reset synchronous_commit')
+    await ask(server.url, 'alter system set fsync = off')
+    await ask(server.url, 'select pg_reload_conf()')
+    await until(async () => (await ask(server.url, 'show fsync'))[0]?.fsync === 'off', 'the server has the setting')
+    await assert.rejects(open(server.url), /does not sync its commits \(synchronous_commit on, fsync off/)
+    assert.deepEqual(await ask(server.url, `select to_regclass('messages') as made`), [{ made: null }])
+  })
+})
+
+describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
+  const waits = `select 1 from pg_stat_activity where application_name = 'posthouse gateway' and wait_event_type = 'Lock' and datname = current_database()`
+  const backend = async (url: string) =>
+    (await ask(url, `select pid from pg_stat_activity where application_name = 'posthouse gateway' and datname = current_database()`)).map(
+      ({ pid }) => pid,
+    )
+
+  it('has one gateway; a command works beside it; the next gateway begins when the first is gone', async () => {
+    const url = await newPlace()
+    const first = await open(url, { lost: assert.fail })
+    await assert.rejects(open(url, { lost: assert.fail }), { name: 'DatabaseInUse', message: /server process \d+/ })
+    assert.match((await inspectDatabase(url)).holder ?? '', /server process \d+/)
+    await using command = await open(url)
+    assert.equal((await admit(command, 'from a command')).status, 'admitted')
+    await first[Symbol.asyncDispose]()
+    await using second = await open(url, { lost: assert.fail })
+    assert.equal((await admit(second, 'from the second')).status, 'admitted')
+  })
+
+  it('has gateways side by side in different schemas', async () => {
+    await using one = await open(await newPlace(), { lost: assert.fail })
+    await using two = await open(await newPlace(), { lost: assert.fail })
+    assert.deepEqual([(await admit(one, 'k')).status, (await admit(two, 'k')).status], ['admitted', 'admitted'])
+  })
+
+  it('was taken by another gateway meanwhile: the first writes nothing any more, and is told', async () => {
+    const url = await newPlace()
+    const lost = Promise.withResolvers<Error>()
+    await using first = await open(url, { lost: lost.resolve })
+    await admit(first, 'before')
+    const mine = await backend(url)
+    const next = open(url, { lost: assert.fail })
+    await until(async () => (await ask(url, waits)).length > 0, 'the second waits for the lock')
+    for (const pid of mine) await ask(url, 'select pg_terminate_backend($1)', [pid])
+    await using _second = await next
+    await assert.rejects(admit(first, 'after'), { code: 'unavailable' })
+    assert.equal((await lost.promise).name, 'DatabaseInUse')
+    await assert.rejects(admit(first, 'ever after'), { code: 'unavailable' })
+  })
+
+  it('closed an idle connection: the gateway has its lock again before it has anything to write', async () => {
+    const url = await newPlace()
+    await using _store = await open(url, { lost: assert.fail })
+    const before = await backend(url)
+    for (const pid of before) await ask(url, 'select pg_terminate_backend($1)', [pid])
+    await until(async () => (await backend(url)).some((pid) => !before.includes(pid)), 'it is there again')
+    await assert.rejects(open(url, { lost: assert.fail }), { name: 'DatabaseInUse' })
+  })
+
+  it('closed an idle connection: the next write goes through as if nothing had been', async () => {
+    const url = await newPlace()
+    await using store = await open(url, { lost: assert.fail })
+    for (const pid of await backend(url)) await ask(url, 'select pg_terminate_backend($1)', [pid])
+    assert.equal((await insist(() => admit(store, 'k'))).status, 'admitted')
+    assert.equal((await store.conversations.list('nobody', 'bot', 1)).length, 0)
+  })
+
+  it('has a table locked: reads and writes are refused after a while instead of waiting for ever, and go on after it', async () => {
+    const url = await newPlace()
+    await using store = await open(url, { lost: assert.fail })
+    const other = new pg.Client({ connectionString: url })
+    await other.connect()
+    await other.query('begin; lock table conversations in access exclusive mode')
+    const refused = (ends: PromiseSettledResult<unknown>[]) =>
+      ends.map((end) => end.status === 'rejected' && isPosthouseError(end.reason) && end.reason.code)
+    const writes = Array.from({ length: 30 }, (_, count) => admit(store, `k${count}`, `r${count}`))
+    const ends = await Promise.allSettled([...writes, store.conversations.find('x')])
+    assert.deepEqual(refused(ends), Array(31).fill('unavailable'))
+    await other.query('rollback')
+    await other.end()
+    assert.equal((await admit(store, 'k1', 'r1')).status, 'admitted')
+  })
+
+  it('sees a deadlock of a batch with another: nobody but the two notices, and both go through', async () => {
+    const url = await newPlace()
+    await using store = await open(url, { lost: assert.fail })
+    const [a, b] = [(await admit(store, 'a', 'a')).conversationId, (await admit(store, 'b', 'b')).conversationId]
+    const other = new pg.Client({ connectionString: url })
+    await other.connect()
+    // The other one is never the victim.
+    await other.query(`set deadlock_timeout = '1h'; begin`)
+    await other.query('update conversations set revision = 1 where id = $1', [a])
+    const writes = Promise.all([admit(store, 'b2', 'b'), admit(store, 'a2', 'a'), admit(store, 'c2', 'c')])
+    await until(async () => (await ask(url, waits)).length > 0, 'the batch waits')
+    await other.query('update conversations set revision = 1 where id = $1', [b])
+    await other.query('commit')
+    await other.end()
+    assert.deepEqual(
+      (await writes).map(({ status }) => status),
+      ['admitted', 'admitted', 'admitted'],
+    )
+  })
+
+  it('P4: a claim that waited for a lane takes nothing that another node answered meanwhile', async () => {
+    const url = await newPlace()
+    await using store = await open(url, { lost: assert.fail })
+    const { conversationId } = await admit(store, 'k')
+    const other = new pg.Client({ connectionString: url })
+    await other.connect()
+    await other.query('begin')
+    await other.query('select id from conversations for update')
+    const claim = store.turns.claim(conversationId, 'n', 1)
+    await until(async () => (await ask(url, waits)).length > 0, 'the claim waits')
+    await other.query(`update inbox set state = 'done', done_at = 1, outcome = 'replied'`)
+    await other.query('commit')
+    await other.end()
+    assert.equal(await claim, undefined)
+    await admit(store, 'k2')
+    assert.equal((await store.turns.claim(conversationId, 'n', 9))?.messages.length, 1, 'the lane is free')
+  })
+
+  it('has the encoding of another century, and is refused', async () => {
+    const url = new URL(await newPlace())
+    const name = `${url.pathname.slice(1)}_latin`
+    await ask(url.href, `create database ${name} encoding 'LATIN1' locale 'C' template template0`)
+    const latin = new URL(url)
+    latin.pathname = `/${name}`
+    latin.search = ''
+    try {
+      await assert.rejects(open(latin.href), /encoding LATIN1/)
+    } finally {
+      await ask(url.href, `drop database ${name} with (force)`)
+    }
+  })
+
+  it('tells no password, whatever goes wrong', async () => {
+    const url = new URL(await newPlace())
+    url.password = 'canary-pass'
+    const told = (change: Partial<URL>) =>
+      open(Object.assign(new URL(url), change).href).then(
+        () => assert.fail('it opened'),
+        (error: Error) => `${error.stack} ${JSON.stringify(error)} ${Object.values(error).join(' ')} ${(error.cause as Error)?.stack}`,
+      )
+    const wrong = [
+      { port: '1' },
+      { pathname: '/no-such-database' },
+      { username: 'nobody-of-this-name' },
+      { hostname: 'no-such-host.invalid' },
+    ]
+    for (const change of wrong) assert.doesNotMatch(await told(change), /canary-pass/)
+  })
+})

@@ -5,17 +5,20 @@ import { check } from './check.mjs'
 import { root, run, setUp, sourceFlags } from './setup.mjs'
 import { testFiles } from './test-files.mjs'
 
+const endAtOnce = new URL('end-at-once.mjs', import.meta.url).href
+
 await setUp()
 const named = process.argv.slice(2)
 const passed = named.length > 0 || (await check())
 const files = named.length > 0 ? named : testFiles(root)
-// Node's own clean-up at the end of a process may spin for ever on a socket whose other end was killed (seen with 26.10.0): end without it.
 const tested = await run([
   ...sourceFlags,
+  '--import',
+  endAtOnce,
   '--test',
   '--test-concurrency=2',
   '--test-timeout=180000',
-  '--test-force-exit',
+
   '--test-reporter=spec',
   ...files,
 ])

@@ -195,13 +195,12 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     return { messageId: admission.messageId, conversationId: admission.conversationId, duplicate: admission.status === 'duplicate' }
   }
 
-  /** The person's own file, which belongs to the conversation from now on; one that was sent before may be sent again. */
+  /** The person's own file; one that was sent before may be sent again. */
   async function ownFile(id: string, { owner, conversationId }: SentMessage): Promise<FileRef> {
     const file = await store.files.find(id)
     const known = file && file.owner !== owner ? await store.conversations.find(file.owner) : undefined
     const own = file?.owner === owner || (known ? known.owner === owner : file?.owner === conversationId)
     if (!file || !own) throw new PosthouseError('invalid', `files: there is no file ${id}`)
-    await store.files.adopt(id, owner, conversationId)
     return { kind: file.kind, name: file.name, mime: file.mime, size: file.size, id }
   }
 

@@ -40,9 +40,9 @@ export function problemOfUrl(url: string): Bilingual | undefined {
   return undefined
 }
 
-/** What of a URL no line may show. */
+/** What of a URL no line may show; all of one that cannot be read. */
 export function secretsInUrl(url: string): string[] {
-  if (!URL.canParse(url)) return []
+  if (!URL.canParse(url)) return [url]
   const { password } = new URL(url)
   return password === '' ? [] : [url, password, decoded(password)]
 }

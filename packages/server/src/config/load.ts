@@ -197,9 +197,10 @@ function secretsOf(
     ...endpoints.map(({ provider, settings }) => ({ fields: provider.settings.fields, settings })),
     ...accounts.map(({ channel, settings }) => ({ fields: channel.settings.fields, settings })),
   ].flatMap(({ fields, settings }) => Object.entries(fields).flatMap(([name, field]) => secretsIn(settings[name], field)))
-  const inAddresses = Object.entries(rootFields).flatMap(([name, field]) => secretsIn(root[name], field).flatMap(passwordIn))
-  const { url } = (root.database ?? {}) as { url?: unknown }
-  return [...new Set([...document.secrets, ...inPlace, ...inAddresses, ...secretsInUrl(String(url))])].filter(
+  // A file's address is none, a server's may hold a password.
+  const { url } = (root.database ?? {}) as { readonly url?: string }
+  const addresses = [...Object.entries(rootFields).flatMap(([name, field]) => secretsIn(root[name], field)), ...(url ? [url] : [])]
+  return [...new Set([...document.secrets, ...inPlace, ...addresses.flatMap(secretsInUrl)])].filter(
     (secret) => secret.length >= LEAST_SECRET,
   )
 }
@@ -210,17 +211,6 @@ function secretsIn(value: unknown, field: Field): readonly string[] {
   // Headers carry keys more often than not.
   if (!field.fields) return field.type === 'object' ? Object.values(value).filter((entry) => typeof entry === 'string') : []
   return Object.entries(field.fields).flatMap(([name, inner]) => secretsIn((value as Record<string, unknown>)[name], inner))
-}
-
-/** The password of an address, as it is written and as it is meant. */
-function passwordIn(address: string): string[] {
-  if (!URL.canParse(address)) return [address]
-  const { password } = new URL(address)
-  try {
-    return [password, decodeURIComponent(password)]
-  } catch {
-    return [password]
-  }
 }
 
 /** Problems of the document, told apart: of accounts, and the rest. */

@@ -120,7 +120,7 @@ export interface Recorded {
 }
 
 export interface InboxStore {
-  /** One admission per (account, key) (P2); an `edit` changes a message that waits, else is only noted. */
+  /** One admission per (account, key) (P2); files that the owner sent are the conversation's in the same commit; an `edit` changes a message that waits, else is only noted. */
   record(inbound: NewInbound): Promise<Recorded>
   /** Lanes with pending messages and no running turn. */
   waitingLanes(limit: number): Promise<readonly Ticket[]>
@@ -390,8 +390,6 @@ export interface FileStore {
   find(id: string): Promise<StoredFile | undefined>
   /** Bytes of all files, and of those of an owner. */
   used(owner: string): Promise<{ readonly all: number; readonly own: number }>
-  /** The file of `owner` is the conversation's from now on. */
-  adopt(id: string, owner: string, conversation: string): Promise<void>
   /** Of a batch of files, those of that time that no conversation has: nobody finds them any more, and their bytes are to be removed. */
   abandon(from: number, until: number): Promise<readonly string[]>
   /** Forgets abandoned files. */

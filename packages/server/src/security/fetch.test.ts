@@ -110,7 +110,7 @@ describe('fetch', () => {
       const url = await serve((_request, response) => {
         response.writeHead(200, told ? { 'content-length': 100 * MB } : {})
         const pump = () => {
-          while (sent < 100 * MB && response.write(Buffer.alloc(MB))) sent += MB
+          for (let goes = true; goes && sent < 100 * MB; sent += MB) goes = response.write(Buffer.alloc(MB))
         }
         response.on('drain', pump)
         pump()
@@ -133,6 +133,38 @@ describe('fetch', () => {
     const answer = await client.fetch(url)
     for await (const _chunk of answer.body) break
     await gone
+  })
+
+  it('leaves the socket alone while its reader does not read', async () => {
+    let sent = 0
+    const url = await serve((_request, response) => {
+      const pump = () => {
+        for (let goes = true; goes && sent < 200 * MB; sent += MB) goes = response.write(Buffer.alloc(MB))
+      }
+      response.on('drain', pump)
+      pump()
+    })
+    const answer = await client.fetch(url)
+    const body = answer.body[Symbol.asyncIterator]()
+    await body.next()
+    // Until nothing more goes out: what fits into the buffers of both sides.
+    for (let before = -1; before !== sent; await new Promise((resolve) => setTimeout(resolve, 100))) before = sent
+    assert.ok(sent < 40 * MB, `${sent} bytes`)
+    await body.return?.()
+  })
+
+  it('does not send what was given up before there was a connection', async () => {
+    let asked = 0
+    const url = await serve((_request, response) => {
+      asked++
+      response.end()
+    })
+    const abort = new AbortController()
+    const given = client.fetch(`${url}/given-up`, { method: 'POST', body: 'x', signal: abort.signal })
+    abort.abort()
+    await assert.rejects(given, failsAs('aborted'))
+    await (await client.fetch(`${url}/wanted`)).text()
+    assert.equal(asked, 1)
   })
 
   it('never tells the address in its words', async () => {

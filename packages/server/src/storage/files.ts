@@ -5,14 +5,19 @@ import type { Clock } from '../base/clock.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import type { FileStore } from '../ports/store.ts'
 import type { Database } from './dialects/dialect.ts'
-import { first, prepare } from './query.ts'
+import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 
 /** The owner of a file whose bytes are about to go: who looks for it finds none. */
 const NOBODY = ''
 const BATCH = 500
 
-export function createFiles(builder: Kysely<Schema>, database: Database, sealer: Sealer, { clock }: { clock: Clock }): FileStore {
+export interface Files extends FileStore {
+  /** The file of `owner` is the conversation's from now on. */
+  adopt(transaction: Transaction, id: string, owner: string, conversation: string): Promise<void>
+}
+
+export function createFiles(builder: Kysely<Schema>, database: Database, sealer: Sealer, { clock }: { clock: Clock }): Files {
   const insert = prepare<{ id: string; owner: string; kind: string; name: Uint8Array; mime: string; size: number; at: number }>()((p) =>
     builder
       .insertInto('files')
@@ -45,8 +50,9 @@ export function createFiles(builder: Kysely<Schema>, database: Database, sealer:
   const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('files').where('id', '=', p.id).where('owner', '=', sql.lit(NOBODY)))
   let reached = ''
   return {
-    adopt: (id, owner, conversation) =>
-      database.write(async (transaction) => void (await transaction.run(adopt, { id, owner, conversation }))),
+    async adopt(transaction, id, owner, conversation) {
+      await transaction.run(adopt, { id, owner, conversation })
+    },
     async abandon(from, until) {
       const batch = await database.read.all(next, { after: reached, limit: BATCH })
       const old = batch.filter((row) => Number(row.created_at) >= from && Number(row.created_at) < until)

@@ -7,6 +7,7 @@ import type { Priority } from '../ports/broker.ts'
 import type { InboxStore, MessageBody, NewInbound, Recorded } from '../ports/store.ts'
 import { type Conversations, laneOf } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
+import type { Files } from './files.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
@@ -22,6 +23,7 @@ export function createInbox(
   database: Database,
   conversations: Conversations,
   messages: Messages,
+  files: Pick<Files, 'adopt'>,
   { clock, newId }: { clock: Clock; newId: NewId },
 ): InboxStore {
   const insert = prepare<{
@@ -168,7 +170,12 @@ export function createInbox(
       await transaction.run(dropReplaced, { conversation: conversationId, by: messageId, at })
       await conversations.revise(transaction, conversationId)
     }
-    if (inbound.owner) await conversations.touch(transaction, conversationId)
+    if (inbound.owner) {
+      await conversations.touch(transaction, conversationId)
+      for (const part of message.parts) {
+        if (part.type === 'file' && part.file.id) await files.adopt(transaction, part.file.id, inbound.owner, conversationId)
+      }
+    }
     return { status: ended ? 'refused' : 'admitted', messageId, conversationId, stored }
   }
 

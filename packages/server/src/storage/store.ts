@@ -61,17 +61,18 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
   const conversations = createConversations(dialect, database, sealer, messages, time)
   const outbox = createOutbox(builder, database, sealer, { conversations, messages }, time)
   const settings = createSettings(builder, database, time)
+  const files = createFiles(builder, database, sealer, time)
   return {
     conversations,
     outbox,
     settings,
-    inbox: createInbox(builder, database, conversations, messages, time),
+    inbox: createInbox(builder, database, conversations, messages, files, time),
     turns: createTurns(builder, database, { conversations, messages, outbox }, time),
     toolCalls: createToolCalls(dialect, database, sealer, time),
     dead: createDeadLetters(dialect, database, sealer, messages, time),
     accountState: createAccountState(builder, database, sealer, time),
     users: createUsers(builder, database, time),
-    files: createFiles(builder, database, sealer, time),
+    files,
     probe: () => settings.set('probe', String(clock.now())),
     prune: createRetention(builder, database),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),

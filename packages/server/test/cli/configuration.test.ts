@@ -51,9 +51,10 @@ describe('a broken configuration', () => {
   })
 
   it('hides the passwords of addresses, as they are written and as they are meant', () => {
-    const { config, secrets } = load('broker: { url: "amqp://user:pass%3Aword@host" }\nredis: { url: "rediss://:other-word@host/1" }')
+    const [broker, redis] = ['amqp://user:pass%3Aword@host', 'rediss://:other-word@host/1']
+    const { config, secrets } = load(`broker: { url: "${broker}" }\nredis: { url: "${redis}" }`)
     assert.deepEqual([config?.broker.prefix, config?.redis.prefix], ['posthouse', 'posthouse'])
-    assert.deepEqual(secrets, ['pass%3Aword', 'pass:word', 'other-word'])
+    assert.deepEqual(secrets, [broker, 'pass%3Aword', 'pass:word', redis, 'other-word'])
     assert.deepEqual(load('broker: { url: "embedded:" }').config?.broker.url, undefined)
   })
 

@@ -1,6 +1,6 @@
 /** What every store must do, as data: run for each database. */
 import assert from 'node:assert/strict'
-import type { InboundMessage } from '@posthouse/contract'
+import type { FileRef, InboundMessage } from '@posthouse/contract'
 import { priorities } from '../../src/ports/broker.ts'
 import { type NewToolCall, StaleTurn, type Store, type StoredMessage, type Turn, type TurnResult } from '../../src/ports/store.ts'
 
@@ -474,16 +474,25 @@ export const storeBehaviours: readonly Behaviour[] = [
   {
     name: 'a file belongs to the conversation that it was sent in; one that was never sent is nobody’s after its time',
     async run({ store, newId, advance }) {
-      const { conversationId } = await admit(store)
+      const conversationId = newId()
+      const place = { room: conversationId, type: 'direct' as const }
+      const send = (one: FileRef, owner: string, id: string) =>
+        store.inbox.record({
+          account: 'web',
+          message: inbound({ place: { ...place, room: id }, parts: [{ type: 'file', file: one }] }),
+          priority: 0,
+          conversationId: id,
+          owner,
+        })
       const file = () => ({ id: newId(), owner: 'ann', kind: 'file' as const, name: 'a.txt', mime: 'text/plain', size: 1 })
       const [old, sent, forgotten] = [file(), file(), file()]
       await store.files.add(old)
       advance(1000)
       await store.files.add(sent)
       await store.files.add(forgotten)
-      await store.files.adopt(sent.id, 'bob', conversationId)
+      await send(sent, 'bob', newId())
       assert.equal((await store.files.find(sent.id))?.owner, 'ann', 'only its owner gives it away')
-      await store.files.adopt(sent.id, 'ann', conversationId)
+      await send(sent, 'ann', conversationId)
       assert.equal((await store.files.find(sent.id))?.owner, conversationId)
       assert.deepEqual(await store.files.abandon(1_000_500, 1_000_500), [], 'too young')
       assert.deepEqual(await store.files.abandon(1_000_500, 9_000_000), [forgotten.id])

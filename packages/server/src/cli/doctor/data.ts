@@ -48,10 +48,8 @@ function modeOf(path: string, { config, written }: Loaded): Finding['cause'][] {
     Object.entries(fields as Record<string, { format?: string }>).some(
       ([name, { format }]) => format === 'secret' && isPlain(written([...prefix, id, name])),
     )
-  const url = written(['database', 'url'])
   const found =
-    ['broker', 'redis'].some((name) => /:[^/@]+@/.test(String(written([name, 'url']) ?? '').replace(/\$\{[^}]*\}/g, ''))) ||
-    (typeof url === 'string' && /:\/\/[^@]*:[^@$]+@/.test(url)) ||
+    ['database', 'broker', 'redis'].some((name) => /:[^/@]+@/.test(String(written([name, 'url']) ?? '').replace(/\$\{[^}]*\}/g, ''))) ||
     config?.accounts.some(({ id, channel }) => secrets(['channels'], channel.settings, id)) ||
     config?.models.endpoints.some(({ id, provider }) => secrets(['models', 'endpoints'], provider.settings, id))
   return found

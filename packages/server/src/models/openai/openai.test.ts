@@ -76,6 +76,9 @@ describe('openai stream', () => {
   })
 })
 
+/** One pixel. */
+const PIXEL = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64')
+
 describe('openai', () => {
   const setUp = (emulator: ModelEmulator, fetch: Parameters<typeof openai.create>[1]['fetch'], settings: object = {}) =>
     openai.create({ base_url: `${emulator.url}/v1`, api_key: 'test-key', model: 'test-model', ...settings }, { id: 'm', log, fetch })
@@ -95,6 +98,22 @@ describe('openai', () => {
     const { body } = emulator.calls.at(-1)?.question ?? {}
     assert.equal(body?.max_completion_tokens, 50)
     assert.ok(body && !('temperature' in body) && !('stream_options' in body))
+  })
+
+  it('writes a picture anew for a model that cannot see it', async () => {
+    await using emulator = await createModelEmulator()
+    await using client = createFetch()
+    const picture = { type: 'image', mime: 'image/png', data: PIXEL } as const
+    const shown = { messages: [{ role: 'user', content: [{ type: 'text', text: 'What is this?' }, picture] }] } as const
+    const bodies: string[] = []
+    for (const vision of [true, false, true]) {
+      await collect(setUp(emulator, client.fetch, { vision }).stream(shown, never))
+      bodies.push(JSON.stringify(emulator.calls.at(-1)?.question?.body))
+    }
+    assert.deepEqual(
+      bodies.map((body) => body.includes('image_url')),
+      [true, false, true],
+    )
   })
 
   it('learns once that a model knows no tools, and takes no complaint about one tool for it', async () => {

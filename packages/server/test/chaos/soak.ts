@@ -1,22 +1,24 @@
 /**
- * `npm run soak -- --minutes 10`: 20 messages a second over 200 conversations, half of them web chats, half Telegram. Nothing may be lost, and
- * nothing may grow: memory, descriptors, threads, and the database beyond what was said.
+ * `npm run soak -- --minutes 10`: 20 messages a second over 201 conversations: a third each are web chats, Telegram, and mail on real servers. Nothing
+ * may be lost, and nothing may grow: memory, descriptors, threads, and the database beyond what was said.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { parseArgs } from 'node:util'
 import { until } from '../journeys/posthouse.ts'
+import { noMailServers } from '../mail/servers.ts'
 import { type Asked, audit } from './auditor.ts'
 import { descriptorsOf, memoryOf } from './machine.ts'
+import { openMailboxes } from './mailboxes.ts'
 import { openPage, type Seen } from './pages.ts'
 import { preloading } from './preload/edit.ts'
 import { createWorld } from './world.ts'
 
 const { values: given } = parseArgs({ options: { minutes: { type: 'string', default: '10' } } })
 const MINUTES = Number(given.minutes)
-/** Web chat and Telegram have half of the conversations and of the messages each; a third kind (e-mail) joins in the loop below. */
-const KIND = { conversations: 100, every: 100 }
+/** Web chat, Telegram and e-mail have a third of the conversations and of the messages each. */
+const KIND = { conversations: 67, every: 150 }
 const SAMPLE = 4000
 /** Minutes until the caches of so many conversations are full; what grows behind that is judged. */
 const WARM_UP = Math.max(7, MINUTES / 4)
@@ -45,13 +47,16 @@ function slope(samples: readonly Sample[], of: (sample: Sample) => number): numb
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
+if (noMailServers) throw new Error(noMailServers)
+await using mailboxes = await openMailboxes(KIND.conversations)
 await using world = await createWorld({
   seed: 1,
   mode: 'webhook',
   telegram: { keep: 50_000 },
-  config: { resources: { requests_per_minute: 1_000_000 } },
+  config: { resources: { requests_per_minute: 1_000_000 }, channels: { desk: mailboxes.account } },
 })
 const { posthouse, telegram } = world
+mailboxes.trust(posthouse.folder)
 await world.start(preloading({}, 'collect'))
 const database = join(posthouse.folder, 'data/posthouse.db')
 const sizes = () => ['', '-wal'].reduce((sum, end) => sum + (statSync(`${database}${end}`, { throwIfNoEntry: false })?.size ?? 0), 0)
@@ -70,6 +75,13 @@ const heldMemory = () => {
   }
 }
 const onPages: Asked[] = []
+const byMail: Asked[] = []
+const question = (asked: Asked[], chat: number): number => {
+  const number = asked.length + 1
+  asked.push({ number, chat, update: number, text: `m${number}p1`, parts: 1 })
+  return number
+}
+const anybody = () => Math.floor(world.random() * KIND.conversations)
 const samples: Sample[] = []
 const began = performance.now()
 const end = began + MINUTES * 60_000
@@ -77,11 +89,11 @@ const first = sizes()
 let next = began
 let sampled = 0
 while (performance.now() < end) {
-  const chat = Math.floor(world.random() * KIND.conversations)
-  const number = onPages.length + 1
-  onPages.push({ number, chat, update: number, text: `m${number}p1`, parts: 1 })
-  pages[chat]?.say(number)
-  world.ask({ chat: 1001 + Math.floor(world.random() * KIND.conversations) })
+  const page = anybody()
+  pages[page]?.say(question(onPages, page))
+  const person = anybody()
+  mailboxes.say(person, question(byMail, person))
+  world.ask({ chat: 1001 + anybody() })
   if (performance.now() - sampled > SAMPLE) {
     sampled = performance.now()
     const { all: descriptors, threads } = descriptorsOf(posthouse.pid)
@@ -96,9 +108,14 @@ while (performance.now() < end) {
 }
 await world.settle(30_000)
 await until(() => seen.posted.length >= onPages.length, 'the pages have all answers', 30_000).catch(() => {})
+await until(() => mailboxes.waiting === 0 && mailboxes.arrived >= byMail.length, 'people have their mails', 60_000).catch(() => {})
 const outcome = await world.outcome()
-const web = audit({ asked: onPages, confirmed: seen.accepted, posted: seen.posted, toolRuns: [], dead: [], maybe: [] })
-const bytes = (sizes() - first) / (outcome.asked + web.asked)
+const unmarked = { toolRuns: [], dead: [], maybe: [] }
+const web = audit({ asked: onPages, confirmed: seen.accepted, posted: seen.posted, ...unmarked })
+const mail = audit({ asked: byMail, confirmed: mailboxes.confirmed(), posted: await mailboxes.posted(), ...unmarked })
+const kinds = [outcome, web, mail]
+const all = kinds.reduce((sum, { asked }) => sum + asked, 0)
+const bytes = (sizes() - first) / all
 for (const page of pages) page.close()
 await posthouse.stop()
 
@@ -134,11 +151,11 @@ const growth = {
   threads: risenBy(({ threads }) => threads),
 }
 const problems = [
-  ...[outcome, web].flatMap(({ lost, doubled, outOfOrder, asked, admitted }) => [
-    ...lost,
-    ...doubled,
-    ...outOfOrder,
-    ...(asked > admitted ? [`${asked - admitted} never admitted`] : []),
+  ...Object.entries({ Telegram: outcome, web, mail }).flatMap(([kind, { lost, doubled, outOfOrder, asked, admitted }]) => [
+    lost.length > 0 && `${kind}: lost ${lost.join(', ')}`,
+    doubled.length > 0 && `${kind}: doubled ${doubled.join(', ')}`,
+    outOfOrder.length > 0 && `${kind}: out of order ${outOfOrder.join(', ')}`,
+    asked > admitted && `${kind}: ${asked - admitted} never admitted`,
   ]),
   judged && growth.held > MOST_GROWTH.held && `held memory grows by ${growth.held.toFixed(1)} MB an hour`,
   judged && growth.memory > MOST_GROWTH.memory && `memory grows by ${growth.memory.toFixed(1)} MB an hour`,
@@ -146,10 +163,10 @@ const problems = [
   judged && growth.threads > MOST_GROWTH.threads && `${growth.threads} more threads`,
   judged && bytes > MOST_GROWTH.bytesPerMessage && `${Math.round(bytes)} bytes for each message`,
   left > 0 && `${left} rows of inbox and outbox outlived their time`,
-  kept < (outcome.asked + web.asked) * 2 && `only ${kept} messages are kept`,
+  kept < all * 2 && `only ${kept} messages are kept`,
 ].filter((problem) => typeof problem === 'string')
 say(
-  `${outcome.asked} on Telegram, ${web.asked} on pages; lost ${outcome.lost.length + web.lost.length}, doubled ${outcome.doubled.length + web.doubled.length}`,
+  `${outcome.asked} on Telegram, ${web.asked} on pages, ${mail.asked} by mail; lost ${kinds.flatMap(({ lost }) => lost).length}, doubled ${kinds.flatMap(({ doubled }) => doubled).length}`,
 )
 const signed = (value: number) => (value >= 0 ? `+${value}` : String(value))
 const risen = (of: (sample: Sample) => number, perHour: number) =>

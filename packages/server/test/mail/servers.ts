@@ -188,6 +188,7 @@ host_lookup =
 rfc1413_query_timeout = 0s
 smtp_accept_max = 50
 smtp_accept_keepalive = false
+smtp_accept_queue_per_connection = 0
 trusted_users = ${user}
 begin acl
 check_rcpt:
@@ -318,9 +319,9 @@ plain:
   }
 }
 
-/** Names of mails begin with the second of their delivery and then count. */
+/** Names of mails begin with the second of their delivery, then count (ours, Dovecot's) or name the microsecond (Exim's). */
 function orderOf(name: string): number {
-  const [, second = '0', count = '0'] = /^(\d+)\.(?:M|H\w+M)?(\d+)/.exec(name) ?? []
+  const [, second = '0', count = '0'] = /^(\d+)\.[MH](\d+)/.exec(name) ?? []
   return Number(second) * 1e7 + Number(count)
 }
 

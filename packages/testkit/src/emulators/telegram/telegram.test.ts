@@ -169,6 +169,28 @@ test('an update stays until a higher offset confirms it, and can be redelivered'
   assert.deepEqual(await poll((ids[1] ?? 0) + 1), [])
 })
 
+test('calls the addresses behind the name of a webhook in turn', async () => {
+  const calls = [0, 0]
+  const servers = calls.map((_, index) =>
+    createServer((request, response) => {
+      calls[index] = (calls[index] ?? 0) + 1
+      request.resume()
+      response.writeHead(200).end()
+    }).listen(0, '127.0.0.1'),
+  )
+  await using emulator = await createTelegramEmulator({
+    addresses: () => servers.map((server) => `127.0.0.1:${(server.address() as AddressInfo).port}`),
+  })
+  await call(emulator, 'setWebhook', { url: 'http://127.0.0.1:1/hook' })
+  for (let index = 0; index < 10; index++) emulator.say({ text: String(index), from: PERSON + index })
+  while (emulator.pending > 0) await new Promise((resolve) => setImmediate(resolve))
+  for (const server of servers) {
+    server.closeAllConnections()
+    server.close()
+  }
+  assert.deepEqual(calls, [5, 5])
+})
+
 test('pushes to a webhook with the secret, in order per chat, until it is taken', async () => {
   const seen: { text: string; secret: unknown }[] = []
   let refusals = 2

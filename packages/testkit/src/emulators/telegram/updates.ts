@@ -54,8 +54,13 @@ interface Poll {
   fail(error: Error): void
 }
 
-/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to `maxRetryDelay`, which bounds Retry-After too; `keep`: confirmations that are remembered */
-export function createUpdateQueue(retryDelay: number, maxRetryDelay: number, keep: number): UpdateQueue {
+/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to `maxRetryDelay`, which bounds Retry-After too; `keep`: confirmations that are remembered; `addresses`: see the options */
+export function createUpdateQueue(
+  retryDelay: number,
+  maxRetryDelay: number,
+  keep: number,
+  addresses?: () => readonly string[],
+): UpdateQueue {
   const entries = new Map<number, Entry>()
   const confirmed = new Map<number, Entry>()
   const confirmations: Confirmation[] = []
@@ -140,7 +145,7 @@ export function createUpdateQueue(retryDelay: number, maxRetryDelay: number, kee
       pusher = undefined
       if (!webhook) return
       endPoll('terminated by setWebhook request')
-      pusher = createPusher(webhook, { first: retryDelay, most: maxRetryDelay }, confirm)
+      pusher = createPusher(webhook, { first: retryDelay, most: maxRetryDelay }, confirm, addresses)
       for (const entry of entries.values()) pusher.push(entry)
     },
     close: () => {
@@ -158,13 +163,25 @@ interface Pusher {
 }
 
 /** Calls the webhook, at most `connections` at once, one chat's updates one after the other, until each is answered with 2xx. */
-function createPusher(webhook: Webhook, retry: { first: number; most: number }, done: (entry: Entry) => void): Pusher {
+function createPusher(
+  webhook: Webhook,
+  retry: { first: number; most: number },
+  done: (entry: Entry) => void,
+  addresses: () => readonly string[] = () => [],
+): Pusher {
   const chats = new Map<number, { readonly queue: Entry[]; failures: number }>()
   const ready: number[] = []
   const timers = new Set<NodeJS.Timeout>()
   const agent = new (webhook.url.startsWith('https:') ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: webhook.connections })
   let running = 0
+  let calls = 0
   let closed = false
+  const nextAddress = () => {
+    const hosts = addresses()
+    const url = new URL(webhook.url)
+    url.host = hosts[calls++ % hosts.length] ?? url.host
+    return url
+  }
 
   const next = () => {
     while (!closed && running < webhook.connections) {
@@ -184,7 +201,7 @@ function createPusher(webhook: Webhook, retry: { first: number; most: number }, 
     const lane = chats.get(chat)
     const entry = lane?.queue[0]
     if (!lane || !entry) return
-    const failure = await callWebhook(webhook, agent, entry.update)
+    const failure = await callWebhook(webhook, nextAddress(), agent, entry.update)
     if (closed) return
     if (failure === undefined) {
       lane.queue.shift()
@@ -225,6 +242,7 @@ function createPusher(webhook: Webhook, retry: { first: number; most: number }, 
 /** Undefined when the webhook took it. */
 function callWebhook(
   webhook: Webhook,
+  url: URL,
   agent: HttpAgent | HttpsAgent,
   update: Update,
 ): Promise<{ message: string; retryAfter?: number } | undefined> {
@@ -233,7 +251,7 @@ function callWebhook(
     const headers: Record<string, string | number> = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
     if (webhook.secret) headers['X-Telegram-Bot-Api-Secret-Token'] = webhook.secret
     const send = agent instanceof HttpsAgent ? httpsRequest : httpRequest
-    const call = send(webhook.url, { method: 'POST', headers, agent, timeout: 60_000 }, (response) => {
+    const call = send(url, { method: 'POST', headers, agent, timeout: 60_000 }, (response) => {
       const status = response.statusCode ?? 0
       const seconds = Number(response.headers['retry-after'])
       const message = `Wrong response from the webhook: ${status} ${response.statusMessage ?? ''}`.trim()

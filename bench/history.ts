@@ -18,7 +18,7 @@ export async function measureHistory(): Promise<void> {
   for (const conversation of [SHORT, LONG]) await fill(folder, conversation)
   await using telegram = await createTelegramEmulator({ keep: 100 })
   await using model = await createModelEmulator({ keep: 10 })
-  await using _target = await startTarget('gateway', { telegram, model }, folder)
+  await using _target = await startTarget('gateway', { telegram, model }, { folder })
   const first = await Promise.all([ask(telegram, LONG.chat), ask(telegram, SHORT.chat)])
   const took: Record<'short' | 'long', number[]> = { short: [], long: [] }
   for (let round = 0; round < ROUNDS; round++) {

@@ -1,8 +1,10 @@
 /**
  * `npm run bench [-- NAME ...]`: the gateway beside a floor, in one run on one machine; read the ratios, not the figures.
+ * `npm run bench -- --cluster`: several nodes on PostgreSQL, RabbitMQ and Redis beside one on SQLite; only when it is asked for.
  *
  * The load, the emulated Telegram and the emulated model share one process, the program under test has its own.
  */
+import { measureCluster } from './cluster.ts'
 import { measureFiles } from './files.ts'
 import { measureHistory } from './history.ts'
 import { measureSockets } from './sockets.ts'
@@ -19,6 +21,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   files: measureFiles,
   history: measureHistory,
   storage: measureStorage,
+  '--cluster': measureCluster,
 }
 
 const names = process.argv.slice(2)
@@ -27,4 +30,5 @@ if (unknown.length > 0) {
   console.error(`no bench is called ${unknown.join(', ')}; there are: ${Object.keys(benches).join(', ')}`)
   process.exit(2)
 }
-for (const [name, measure] of Object.entries(benches)) if (names.length === 0 || names.includes(name)) await measure()
+const wanted = names.length > 0 ? names : Object.keys(benches).filter((name) => name !== '--cluster')
+for (const name of wanted) await benches[name]?.()

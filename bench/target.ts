@@ -28,11 +28,24 @@ export interface Target extends AsyncDisposable {
   readonly ready: number
 }
 
+export const newPort = (): number => 20_000 + Math.floor(Math.random() * 12_000)
+
 /** Where the gateway keeps its data: made anew for each target unless given. */
 export const newFolder = (): string => mkdtempSync(join(tmpdir(), 'posthouse-bench-'))
 
+export interface TargetOptions {
+  readonly folder?: string
+  readonly port?: number
+  /** Sections of the configuration beside those of every bench. */
+  readonly config?: object
+}
+
 /** Starts it and waits until it is ready and the emulated Telegram knows its webhook. */
-export async function startTarget(name: TargetName, { telegram, model }: World, folder = newFolder()): Promise<Target> {
+export async function startTarget(
+  name: TargetName,
+  { telegram, model }: World,
+  { folder = newFolder(), port = newPort(), config = {} }: TargetOptions = {},
+): Promise<Target> {
   const env = {
     ...process.env,
     TELEGRAM: telegram.url,
@@ -42,7 +55,6 @@ export async function startTarget(name: TargetName, { telegram, model }: World, 
     HISTORY: name === 'floor with history' ? '40' : '0',
   }
   const started = performance.now()
-  const port = 20_000 + Math.floor(Math.random() * 20_000)
   if (name === 'gateway') {
     writeFileSync(
       join(folder, 'posthouse.yaml'),
@@ -64,6 +76,7 @@ export async function startTarget(name: TargetName, { telegram, model }: World, 
             room_send_rate: 100_000,
           },
         },
+        ...config,
       }),
     )
   }

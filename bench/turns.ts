@@ -4,8 +4,11 @@ import { startTarget, type Target, type TargetName, usage, type World } from './
 
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 8)
 const WARM_UP = 3
+/** As models answer people. */
+export const PEOPLES_PACE = { firstToken: 300, interval: 40, chunks: 20 } as const
 
-interface Figures {
+/** `turns`: a second. `cpu`: microseconds for a turn, `rss`: MB, both of all targets. `latency`: milliseconds, sorted. */
+export interface Figures {
   readonly turns: number
   readonly cpu: number
   readonly rss: number
@@ -16,7 +19,7 @@ interface Figures {
 const sorted = (values: readonly number[]) => values.toSorted((a, b) => a - b)
 
 /** So many people, each asking again as soon as the answer is there. */
-async function drive({ telegram }: World, target: Target, conversations: number, seconds: number): Promise<Figures> {
+export async function drive({ telegram }: World, targets: readonly Target[], conversations: number, seconds = SECONDS): Promise<Figures> {
   const samples: { text: string; took: number }[] = []
   const asked = new Map<number, { text: string; at: number }>()
   let count = 0
@@ -37,18 +40,18 @@ async function drive({ telegram }: World, target: Target, conversations: number,
   for (let chat = 1; chat <= conversations; chat++) ask(100_000 + chat)
   await new Promise((resolve) => setTimeout(resolve, WARM_UP * 1000))
   measuring = true
-  const before = usage(target.child.pid)
+  const before = usageOf(targets)
   const started = performance.now()
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000))
   const took = (performance.now() - started) / 1000
-  const after = usage(target.child.pid)
+  const after = usageOf(targets)
   measuring = false
   stopped = true
   const deadline = performance.now() + 20_000
   while (asked.size > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20))
   watch[Symbol.dispose]()
   const latency = sorted(samples.map(({ took: ms }) => ms))
-  if (asked.size > 0) throw new Error(`${target.name}: ${asked.size} questions were never answered`)
+  if (asked.size > 0) throw new Error(`${asked.size} questions were never answered`)
   return {
     turns: latency.length / took,
     cpu: ((after.cpu - before.cpu) * 1e6) / latency.length,
@@ -58,8 +61,13 @@ async function drive({ telegram }: World, target: Target, conversations: number,
   }
 }
 
+function usageOf(targets: readonly Target[]): { readonly cpu: number; readonly rss: number } {
+  const each = targets.map(({ child }) => usage(child.pid))
+  return { cpu: each.reduce((sum, { cpu }) => sum + cpu, 0), rss: each.reduce((sum, { rss }) => sum + rss, 0) }
+}
+
 const at = (values: readonly number[], part: number) => values[Math.min(values.length - 1, Math.floor(values.length * part))] ?? 0
-const show = (name: string, { turns, cpu, rss, latency }: Figures) =>
+export const show = (name: string, { turns, cpu, rss, latency }: Figures) =>
   console.log(
     `${name.padEnd(24)} ${turns.toFixed(0).padStart(7)} turns/s  ${cpu.toFixed(0).padStart(6)} us CPU/turn  RSS ${rss.toFixed(0).padStart(4)} MB  latency p50 ${at(latency, 0.5).toFixed(1)} p95 ${at(latency, 0.95).toFixed(1)} p99 ${at(latency, 0.99).toFixed(1)} ms`,
   )
@@ -70,7 +78,7 @@ async function measure(name: TargetName, conversations: number): Promise<{ figur
   await using target = await startTarget(name, { telegram, model })
   await new Promise((resolve) => setTimeout(resolve, 1000))
   const idle = usage(target.child.pid).rss
-  return { figures: await drive({ telegram, model }, target, conversations, SECONDS), ready: target.ready, idle }
+  return { figures: await drive({ telegram, model }, [target], conversations), ready: target.ready, idle }
 }
 
 /**
@@ -79,17 +87,23 @@ async function measure(name: TargetName, conversations: number): Promise<{ figur
  */
 export async function measureOwnShare(conversations: number): Promise<void> {
   await using telegram = await createTelegramEmulator({ keep: 1000 })
-  await using model = await createModelEmulator({ keep: 50_000, pace: { firstToken: 300, interval: 40, chunks: 20 } })
+  await using model = await createModelEmulator({ keep: 50_000, pace: PEOPLES_PACE })
   await using target = await startTarget('gateway', { telegram, model })
-  const figures = await drive({ telegram, model }, target, conversations, SECONDS * 2)
+  await driveAtPace({ telegram, model }, [target], conversations)
+}
+
+/** The same for any targets; the model keeps every call. Answers the 99th percentile in milliseconds. */
+export async function driveAtPace({ telegram, model }: World, targets: readonly Target[], conversations: number): Promise<number> {
+  const figures = await drive({ telegram, model }, targets, conversations, SECONDS * 2)
   const modelTook = new Map(model.calls.map(({ question, at: began, ended }) => [question?.text, (ended?.at ?? began) - began]))
   const own = sorted(
     figures.samples.flatMap(({ text, took }) => took - (modelTook.get(text) ?? Number.NaN)).filter((ms) => !Number.isNaN(ms)),
   )
-  show(`gateway, ${conversations}, paced`, figures)
+  show(`paced, ${conversations}`, figures)
   console.log(
     `  own share of ${own.length} turns: p50 ${at(own, 0.5).toFixed(1)} p95 ${at(own, 0.95).toFixed(1)} p99 ${at(own, 0.99).toFixed(1)} ms`,
   )
+  return at(own, 0.99)
 }
 
 /** The gateway beside the floor at 200 conversations. */

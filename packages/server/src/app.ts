@@ -2,6 +2,7 @@
  * The composition root: the only file that imports every part. It opens them in order, hands each what it needs as plain arguments, and closes
  * them in the reverse order.
  */
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { type FileRef, PosthouseError } from '@posthouse/contract'
 import type { ModelsResponse } from '@posthouse/contract/http'
@@ -9,7 +10,7 @@ import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
 import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
 import { type AccountSettings, createAccounts, decodeWeb, web } from './channels/index.ts'
-import { createLocalRates, createSingleLive, openShared } from './cluster/index.ts'
+import { announce, createLocalRates, createSingleLive, openShared } from './cluster/index.ts'
 import type { AccountConfig, Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createModels } from './models-facade.ts'
@@ -260,6 +261,11 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     }),
   )
   opened.use(tellAddress(config.dataFolder, http.url))
+  if (config.discovery.url) {
+    const { url: endpoint, prefix, advertise = `http://${hostname()}:${new URL(http.url).port}` } = config.discovery
+    const announcement = { id: node, name: hostname(), url: advertise, version, started: clock.now() }
+    outside.set('discovery', opened.use(announce(announcement, { endpoint, prefix, fetch: client.fetch, clock, log })))
+  }
   opened.use(accounts)
   // Before any turn: who may write, and how old a message may be, stands in the accounts.
   await accounts.update(withWeb(config.accounts))
@@ -310,7 +316,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     setupUrl,
     lost: lost.promise,
     async reconfigure(next) {
-      const restart = (['server', 'database', 'keyFile', 'broker', 'redis', 'resources'] as const).filter(
+      const restart = (['server', 'database', 'keyFile', 'broker', 'redis', 'discovery', 'resources'] as const).filter(
         (name) => JSON.stringify(next[name]) !== JSON.stringify(config[name]),
       )
       config = {
@@ -321,6 +327,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         keyFile: config.keyFile,
         broker: config.broker,
         redis: config.redis,
+        discovery: config.discovery,
         resources: config.resources,
       }
       guardedFetch = security.createGuardedFetch(config)

@@ -1,5 +1,6 @@
 /** The cluster's door. */
 export { probeRedis } from './bus.ts'
+export { announce, findNodes } from './discovery.ts'
 export { createLocalRates } from './rates.ts'
 export { openShared } from './redis.ts'
 export { createSingleLive } from './single.ts'

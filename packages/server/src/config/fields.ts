@@ -138,6 +138,40 @@ export const rootFields: Readonly<Record<string, Field>> = {
       },
     },
   },
+  discovery: {
+    type: 'object',
+    description: {
+      en: 'Where this node tells others how it is reached: programs and devices that look for a node. Optional; the nodes themselves need it not.',
+      zh: '向外登记本节点地址，供其他程序与设备查找。可不配置；节点之间并不依赖它。',
+    },
+    fields: {
+      endpoint: {
+        type: 'string',
+        format: 'secret',
+        pattern: '^https?://[^/?#\\s]+(/\\S*)?$',
+        description: {
+          en: 'etcd (3.4 or newer), with user and password where it wants them. The key is there for as long as the node lives, and half a minute at the most after it.',
+          zh: 'etcd（3.4 及以上）地址，可带用户名与密码。键随节点存在；节点失效后最多保留半分钟。',
+        },
+        examples: ['http://posthouse:${env:ETCD_PASSWORD}@etcd.example.com:2379'],
+      },
+      prefix: {
+        type: 'string',
+        pattern: '^[\\w./-]{1,128}$',
+        default: '/posthouse/nodes/',
+        description: { en: 'Stands before the id of the node in the key.', zh: '键中节点编号前的前缀。' },
+      },
+      advertise: {
+        type: 'string',
+        format: 'url',
+        description: {
+          en: 'Address of this node for others; without it the name of this machine with the port of server.port.',
+          zh: '供其他程序访问本节点的地址；不填则为本机名加 server.port 端口。',
+        },
+        examples: ['http://10.0.0.11:8080'],
+      },
+    },
+  },
   resources: {
     type: 'object',
     description: { en: 'Limits.', zh: '资源上限。' },

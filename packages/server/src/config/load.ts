@@ -53,6 +53,8 @@ export interface Config {
   readonly privateAddresses: readonly string[]
   readonly broker: Outside
   readonly redis: Outside
+  /** etcd, and how others reach this node; undefined: by its name. */
+  readonly discovery: Outside & { readonly advertise: string | undefined }
   readonly resources: {
     readonly maxConcurrency: number
     readonly maxWaiting: number
@@ -248,8 +250,8 @@ const MOST_KEY = 32
 
 function assemble(root: Record<string, unknown>, models: Config['models'], accounts: readonly AccountConfig[], folder: string): Config {
   const section = (name: string) => (root[name] ?? {}) as Record<string, never>
-  const { server, database, security, broker, redis, resources, assistant } = Object.fromEntries(
-    ['server', 'database', 'security', 'broker', 'redis', 'resources', 'assistant'].map((name) => [name, section(name)]),
+  const { server, database, security, broker, redis, discovery, resources, assistant } = Object.fromEntries(
+    ['server', 'database', 'security', 'broker', 'redis', 'discovery', 'resources', 'assistant'].map((name) => [name, section(name)]),
   ) as Record<string, Record<string, never>>
   return {
     language: root.language as Config['language'],
@@ -264,6 +266,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
     privateAddresses: security?.private_addresses ?? [],
     broker: { url: broker?.url === 'embedded:' ? undefined : broker?.url, prefix: String(broker?.prefix) },
     redis: { url: redis?.url, prefix: String(redis?.prefix) },
+    discovery: { url: discovery?.endpoint, prefix: String(discovery?.prefix), advertise: discovery?.advertise },
     resources: {
       maxConcurrency: resources?.max_concurrency ?? 0,
       maxWaiting: resources?.max_waiting ?? 0,

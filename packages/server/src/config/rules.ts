@@ -13,26 +13,27 @@ interface Checked {
   readonly privateAddresses: readonly string[]
   readonly broker: { readonly url: string | undefined }
   readonly redis: { readonly url: string | undefined }
+  readonly discovery: { readonly url: string | undefined }
   readonly database: DatabaseConfig
   readonly keyFile: string
   readonly dataFolder: string
 }
 
 /** What a pattern cannot tell of an address. The address itself may hold a password: no message shows it. */
-export function checkOutside(config: Pick<Checked, 'broker' | 'redis'>): Problem[] {
-  return (['broker', 'redis'] as const).flatMap((name) => {
-    const { url } = config[name]
+export function checkOutside(config: Pick<Checked, 'broker' | 'redis' | 'discovery'>): Problem[] {
+  return Object.entries({ broker: 'url', redis: 'url', discovery: 'endpoint' } as const).flatMap(([name, key]) => {
+    const { url } = config[name as 'broker' | 'redis' | 'discovery']
     if (url === undefined || URL.canParse(url)) return []
     const message = words(
       'this address cannot be read; in a user and a password write @ : / # % as %40 %3A %2F %23 %25',
       '无法解析该地址；用户名与密码中的 @ : / # % 请写作 %40 %3A %2F %23 %25',
     )
-    return [{ path: [name, 'url'], message }]
+    return [{ path: [name, key], message }]
   })
 }
 
 export function checkServer(
-  { server, privateAddresses, database, keyFile, dataFolder }: Omit<Checked, 'broker' | 'redis'>,
+  { server, privateAddresses, database, keyFile, dataFolder }: Omit<Checked, 'broker' | 'redis' | 'discovery'>,
   isFolder: (path: string) => boolean,
 ): Problem[] {
   const problems: Problem[] = []

@@ -4,6 +4,7 @@ import type { Bilingual } from '@posthouse/contract'
 export const outsideNames = {
   broker: { en: 'Broker', zh: '消息代理' },
   redis: { en: 'Redis', zh: 'Redis' },
+  discovery: { en: 'etcd', zh: 'etcd' },
 } as const satisfies Readonly<Record<string, Bilingual>>
 export type OutsideName = keyof typeof outsideNames
 

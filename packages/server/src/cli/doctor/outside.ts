@@ -1,20 +1,23 @@
 /** The servers beside the gateway, asked from here. Without one it works on, so none of them fails the whole. */
 import { probeRabbit } from '../../broker/index.ts'
-import { probeRedis } from '../../cluster/index.ts'
+import { findNodes, probeRedis } from '../../cluster/index.ts'
 import type { Config } from '../../config/index.ts'
-import { outsideNames } from '../../ports/outside.ts'
+import { type OutsideName, outsideNames } from '../../ports/outside.ts'
+import { createFetch } from '../../security/index.ts'
 import { type Check, check, ok, warn } from './finding.ts'
 
-export function checkOutside({ broker, redis }: Config): Check[] {
+export function checkOutside({ broker, redis, discovery }: Config): Check[] {
   const { url: amqp } = broker
   const { url: redisUrl } = redis
+  const { url: endpoint, prefix } = discovery
   return [
     ...(amqp === undefined ? [] : [asked('broker', () => askBroker(amqp, broker.prefix))]),
     ...(redisUrl === undefined ? [] : [asked('redis', () => askRedis(redisUrl))]),
+    ...(endpoint === undefined ? [] : [asked('discovery', () => askEtcd(endpoint, prefix))]),
   ]
 }
 
-function asked(name: 'broker' | 'redis', ask: () => Promise<ReturnType<typeof ok>>): Check {
+function asked(name: OutsideName, ask: () => Promise<ReturnType<typeof ok>>): Check {
   return check('outside', name, async () => {
     try {
       return await ask()
@@ -22,7 +25,11 @@ function asked(name: 'broker' | 'redis', ask: () => Promise<ReturnType<typeof ok
       const { message, code } = error as Error & { code?: string }
       const reason = message || code || 'no answer'
       const { en, zh } = outsideNames[name]
-      return warn(`${en} does not serve us: ${reason}`, `${zh}不可用：${reason}`, `posthouse config explain ${name}.url`)
+      return warn(
+        `${en} does not serve us: ${reason}`,
+        `${zh}不可用：${reason}`,
+        `posthouse config explain ${name}.${name === 'discovery' ? 'endpoint' : 'url'}`,
+      )
     }
   })
 }
@@ -35,4 +42,10 @@ async function askBroker(url: string, prefix: string) {
 async function askRedis(url: string) {
   const { version } = await probeRedis(url)
   return ok(`answers, version ${version}`, `有响应，版本 ${version}`)
+}
+
+async function askEtcd(endpoint: string, prefix: string) {
+  await using client = createFetch()
+  const nodes = await findNodes({ endpoint, prefix, fetch: client.fetch })
+  return ok(`answers; nodes announced: ${nodes.length}`, `有响应；已登记节点数：${nodes.length}`)
 }

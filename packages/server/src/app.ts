@@ -350,13 +350,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   let drained: Promise<void> | undefined
   const drain = () => {
     drained ??= (async () => {
-      http.drain()
-      pipeline.rest()
+      http.retire()
       node.drain()
       resting.abort()
-      // Another node takes over what is received, while this one still sends what it has in hand.
-      await Promise.all([accounts.rest(), tidying])
-      await pipeline.drain(GRACE)
+      // Another node takes over what is received, while this one still serves those who are here and sends what it has in hand.
+      await Promise.all([accounts.rest(), tidying, clock.sleep(config.server.drainDelay)])
+      http.drain(config.server.drainDelay > 0)
+      pipeline.rest()
+      // What was asked here may be answered by another node.
+      await Promise.all([pipeline.drain(GRACE), store.nodes.shared ? http.idle(GRACE) : undefined])
       await accounts[Symbol.asyncDispose]()
     })()
     return drained

@@ -58,7 +58,7 @@ export interface OpenAccounts extends Accounts, AsyncDisposable {
   /** Opens what is new, closes what is gone, reopens what changed. */
   update(accounts: readonly AccountSettings[]): Promise<void>
   webhook(id: string): Webhook | undefined
-  /** Receives nothing any more, and gives the leases back; sending goes on until it is disposed. */
+  /** Asks for nothing any more, and gives the leases back; webhooks and sending go on until it is disposed. */
   rest(): Promise<void>
   status(): readonly AccountStatus[]
 }
@@ -245,12 +245,12 @@ export function createAccounts(parts: {
 
   const rest = async (entry: Open) => {
     entry.deaf.abort()
-    entry.webhook = undefined
     await within(REST_TIMEOUT, entry.listening)
   }
 
   const close = async (entry: Open) => {
     entry.abort.abort()
+    entry.webhook = undefined
     await rest(entry)
     await within(
       CLOSE_TIMEOUT,

@@ -33,6 +33,17 @@ export const rootFields: Readonly<Record<string, Field>> = {
         },
         examples: ['https://assistant.example.com'],
       },
+      drain_delay: {
+        type: 'integer',
+        format: 'duration',
+        default: 0,
+        minimum: 0,
+        maximum: 60_000,
+        description: {
+          en: 'How long a node that was told to end still serves while /readyz says 503, so that the balancer before it sends nobody there any more. 5s suits the configurations in deploy/.',
+          zh: '节点收到停止指令后继续服务的时间；其间 /readyz 返回 503，使前面的负载均衡不再转来请求。配合 deploy/ 中的配置建议 5s。',
+        },
+      },
       trusted_proxies: {
         type: 'array',
         items: { type: 'string' },

@@ -44,6 +44,7 @@ export interface Config {
     readonly host: string
     readonly port: number
     readonly publicUrl: string | undefined
+    readonly drainDelay: number
     readonly trustedProxies: readonly string[]
   }
   /** What it is called among the gateways on the same database. */
@@ -265,6 +266,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       host: server?.host ?? '127.0.0.1',
       port: server?.port ?? 8080,
       publicUrl: (server?.public_url as string | undefined)?.replace(/\/+$/, ''),
+      drainDelay: server?.drain_delay ?? 0,
       trustedProxies: server?.trusted_proxies ?? [],
     },
     nodeName: node?.name ?? hostname(),

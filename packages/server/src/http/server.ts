@@ -52,8 +52,12 @@ export interface Patience {
 export interface HttpServer extends AsyncDisposable {
   /** Address under which this machine reaches it. */
   readonly url: string
-  /** New requests are turned away, sockets are told to come back. */
-  drain(): void
+  /** Says that it is about to end, and serves as before: balancers look elsewhere, and keep no line open. */
+  retire(): void
+  /** New requests are turned away, sockets are told to come back. `shut`: nobody is let in any more, so that a balancer asks another node. */
+  drain(shut: boolean): void
+  /** Resolves when every request has its answer, or after `ms`. */
+  idle(ms: number): Promise<void>
 }
 
 const JSON_LIMIT = 1024 * 1024
@@ -76,9 +80,18 @@ export async function startHttp(gateway: Gateway, options: HttpOptions): Promise
   const host = ['0.0.0.0', '::'].includes(options.host) ? '127.0.0.1' : options.host
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
-    drain() {
+    retire() {
+      app.posthouse.retiring = true
+    },
+    drain(shut) {
+      app.posthouse.retiring = true
       app.posthouse.draining = true
       for (const leave of app.posthouse.sockets) leave()
+      if (shut) app.server.close()
+    },
+    async idle(ms) {
+      const end = gateway.clock.elapsed() + ms
+      while (app.posthouse.open > 0 && gateway.clock.elapsed() < end) await gateway.clock.sleep(50)
     },
     async [Symbol.asyncDispose]() {
       app.server.closeAllConnections()
@@ -89,7 +102,13 @@ export async function startHttp(gateway: Gateway, options: HttpOptions): Promise
 
 declare module 'fastify' {
   interface FastifyInstance {
-    posthouse: { draining: boolean; readonly sockets: Set<() => void>; readonly watch: Watch }
+    posthouse: {
+      retiring: boolean
+      draining: boolean /** Requests without their whole answer, sockets apart. */
+      open: number
+      readonly sockets: Set<() => void>
+      readonly watch: Watch
+    }
   }
 }
 
@@ -118,7 +137,17 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   }).withTypeProvider<ZodTypeProvider>()
   app.server.maxConnections = MOST_CONNECTIONS
   const watch = createWatch(gateway.clock)
-  app.decorate('posthouse', { draining: false, sockets: new Set<() => void>(), watch })
+  app.decorate('posthouse', { retiring: false, draining: false, open: 0, sockets: new Set<() => void>(), watch })
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.ws) return
+    app.posthouse.open++
+    reply.raw.once('close', () => {
+      app.posthouse.open--
+    })
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (app.posthouse.retiring) reply.header('connection', 'close')
+  })
   app.addHook('onClose', async () => watch[Symbol.dispose]())
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)

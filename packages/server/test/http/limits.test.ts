@@ -76,12 +76,23 @@ describe('patience', () => {
 describe('a draining server', () => {
   it('turns new work away with 503, and still says how it does', async () => {
     await using leaving = await startHttp(emptyGateway, httpOptions)
-    leaving.drain()
+    leaving.drain(false)
     const answer = await fetch(`${leaving.url}/api/v1/chat`, { method: 'POST' })
     assert.equal(answer.status, 503)
     assert.ok(Number(answer.headers.get('retry-after')) > 0)
     assert.equal((await fetch(`${leaving.url}/healthz`)).status, 200)
     const ready = await fetch(`${leaving.url}/readyz`)
     assert.equal(ready.status, 503)
+  })
+
+  it('serves while it only says that it will leave, keeps no line open, and then lets nobody in', async () => {
+    await using leaving = await startHttp(emptyGateway, httpOptions)
+    leaving.retire()
+    assert.equal((await fetch(`${leaving.url}/readyz`)).status, 503)
+    const answer = await fetch(`${leaving.url}/api/v1/chat`, { method: 'POST' })
+    assert.equal(answer.status, 401)
+    assert.equal(answer.headers.get('connection'), 'close')
+    leaving.drain(true)
+    await assert.rejects(fetch(`${leaving.url}/healthz`))
   })
 })

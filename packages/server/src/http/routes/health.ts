@@ -6,7 +6,7 @@ export function healthRoutes(routes: Routes, gateway: Gateway): void {
   const open = { config: { policy: 'open' as const, rateLimit: { max: 6000, timeWindow: 60_000 } } }
   routes.get('/healthz', { ...open, schema: { summary: 'Is the process alive' } }, async () => ({ status: 'ok', version: gateway.version }))
   routes.get('/readyz', { ...open, schema: { summary: 'May it take messages' } }, async (_request, reply) => {
-    const { ready, problems, degraded } = routes.posthouse.draining
+    const { ready, problems, degraded } = routes.posthouse.retiring
       ? { ready: false, problems: ['shutting down'], degraded: [] }
       : await gateway.readiness()
     return await reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', problems, degraded })

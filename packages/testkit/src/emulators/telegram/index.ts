@@ -30,6 +30,8 @@ export interface TelegramEmulatorOptions {
   readonly maxRetryDelay?: number
   /** What the name in the webhook's address resolves to, as `host:port`, taken in turn: several nodes behind one name. */
   readonly addresses?: () => readonly string[]
+  /** Certificate (PEM) that is trusted beside the usual ones: that of a webhook. */
+  readonly ca?: string
   /** How many ledger entries and posted messages are kept. Default a million. */
   readonly keep?: number
   /** Serves the verbs below `/control/` too. */
@@ -77,7 +79,13 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
   const watchers = new Set<(message: PostedMessage) => void>()
   const world: World = {
     store,
-    updates: createUpdateQueue(options.retryDelay ?? 1000, options.maxRetryDelay ?? 60_000, options.keep ?? 1_000_000, options.addresses),
+    updates: createUpdateQueue(
+      options.retryDelay ?? 1000,
+      options.maxRetryDelay ?? 60_000,
+      options.keep ?? 1_000_000,
+      options.addresses,
+      options.ca,
+    ),
     floods: createFloods(options.floods),
     callbacks: new Set(),
     changed: (message) => {

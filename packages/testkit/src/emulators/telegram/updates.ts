@@ -54,12 +54,13 @@ interface Poll {
   fail(error: Error): void
 }
 
-/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to `maxRetryDelay`, which bounds Retry-After too; `keep`: confirmations that are remembered; `addresses`: see the options */
+/** @param retryDelay milliseconds before the first repetition of a failed webhook call; doubles up to `maxRetryDelay`, which bounds Retry-After too; `keep`: confirmations that are remembered; `addresses`, `ca`: see the options */
 export function createUpdateQueue(
   retryDelay: number,
   maxRetryDelay: number,
   keep: number,
   addresses?: () => readonly string[],
+  ca?: string,
 ): UpdateQueue {
   const entries = new Map<number, Entry>()
   const confirmed = new Map<number, Entry>()
@@ -145,7 +146,7 @@ export function createUpdateQueue(
       pusher = undefined
       if (!webhook) return
       endPoll('terminated by setWebhook request')
-      pusher = createPusher(webhook, { first: retryDelay, most: maxRetryDelay }, confirm, addresses)
+      pusher = createPusher(webhook, { first: retryDelay, most: maxRetryDelay }, confirm, addresses, ca)
       for (const entry of entries.values()) pusher.push(entry)
     },
     close: () => {
@@ -168,11 +169,16 @@ function createPusher(
   retry: { first: number; most: number },
   done: (entry: Entry) => void,
   addresses: () => readonly string[] = () => [],
+  ca?: string,
 ): Pusher {
   const chats = new Map<number, { readonly queue: Entry[]; failures: number }>()
   const ready: number[] = []
   const timers = new Set<NodeJS.Timeout>()
-  const agent = new (webhook.url.startsWith('https:') ? HttpsAgent : HttpAgent)({ keepAlive: true, maxSockets: webhook.connections })
+  const agent = new (webhook.url.startsWith('https:') ? HttpsAgent : HttpAgent)({
+    keepAlive: true,
+    maxSockets: webhook.connections,
+    ...(ca ? { ca } : {}),
+  })
   let running = 0
   let calls = 0
   let closed = false

@@ -3,12 +3,13 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { severalNodes } from './cluster/rows.ts'
 import { mutants } from './mutants.ts'
 import { missing } from './needs.ts'
 import { points } from './points.ts'
 import { needsOf, problemsOf } from './row.ts'
 import { crashAt } from './rows/process.ts'
-import { missingRows, rows } from './rows.ts'
+import { missingRows, oneNode, rows } from './rows.ts'
 
 const server = join(import.meta.dirname, '../..')
 const rowOf = (id: string) => {
@@ -59,12 +60,15 @@ describe('the fault matrix', () => {
       }
     }
     const page = readFileSync(join(server, '../../docs/reliability.md'), 'utf8')
-    for (const { id, title, injection, bound } of rows) {
-      assert.ok(page.includes(`| ${id} |`) && page.includes(`### ${id} ${title}`), `${id} is not on the page: npm run chaos -- --write`)
-      assert.ok(
-        page.includes(injection) && page.includes(bound),
-        `${id} stands on the page in other words: npm run chaos -- --row ${id} --write`,
-      )
+    for (const { rows: all, begin, end } of [oneNode, severalNodes]) {
+      const part = page.split(begin)[1]?.split(end)[0] ?? ''
+      for (const { id, title, injection, bound } of all) {
+        assert.ok(part.includes(`| ${id} |`) && part.includes(`### ${id} ${title}`), `${id} is not on the page: npm run chaos -- --write`)
+        assert.ok(
+          part.includes(injection) && part.includes(bound),
+          `${id} stands on the page in other words: npm run chaos -- --row ${id} --write`,
+        )
+      }
     }
     for (const { id, notYet } of missingRows) assert.ok(page.includes(`| ${id} | not yet: ${notYet} |`), id)
     const ids = [...rows, ...missingRows].map(({ id }) => id)

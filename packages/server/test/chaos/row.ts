@@ -1,6 +1,7 @@
 /** What a row of the fault matrix is: data with one function. */
+
+import type { Outcome } from './crowd.ts'
 import type { Need } from './needs.ts'
-import type { Outcome } from './world.ts'
 
 export interface Play {
   readonly seed: number

@@ -6,6 +6,7 @@ import { modelRows } from './rows/model.ts'
 import { networkRows } from './rows/network.ts'
 import { platformRows } from './rows/platform.ts'
 import { processRows } from './rows/process.ts'
+import type { Matrix } from './table.ts'
 
 export const rows: readonly Row[] = [...processRows, ...networkRows, ...platformRows, ...modelRows, ...loadRows, ...diskRows].toSorted(
   (a, b) => a.id.localeCompare(b.id),
@@ -16,3 +17,11 @@ export const missingRows: readonly MissingRow[] = [
   { id: 'F40', title: 'An MCP server that hangs, floods or dies', notYet: 'there is no MCP' },
   { id: 'F46', title: 'A human takes over while the model writes', notYet: 'there is no handing over to a person' },
 ]
+
+export const oneNode: Matrix = {
+  rows,
+  missing: missingRows,
+  begin: '<!-- written by npm run chaos -- --write -->',
+  end: '<!-- end -->',
+  heading: '## The rows',
+}

@@ -1,14 +1,15 @@
 /**
  * `npm run chaos`: plays the fault matrix. `--row F01 --seed 42` replays one row with one seed, `--part "sent"` one of its cases, `--seeds 3`
- * bounds the seeds, `--mutants` plays the broken versions (or the one of `--mutant NAME`), `--list` names the rows, `--write` writes the table of docs/reliability.md.
+ * bounds the seeds, `--cluster` plays those of several nodes, `--mutants` plays the broken versions (or the one of `--mutant NAME`), `--list` names the rows, `--write` writes the table of docs/reliability.md.
  */
 import { parseArgs } from 'node:util'
+import { severalNodes } from './cluster/rows.ts'
+import type { Outcome } from './crowd.ts'
 import { mutants } from './mutants.ts'
 import { missing } from './needs.ts'
 import { needsOf, problemsOf, type Row } from './row.ts'
-import { missingRows, rows } from './rows.ts'
+import { oneNode } from './rows.ts'
 import { type Result, summary, writeTable } from './table.ts'
-import type { Outcome } from './world.ts'
 
 const { values: given } = parseArgs({
   options: {
@@ -20,15 +21,19 @@ const { values: given } = parseArgs({
     mutant: { type: 'string' },
     list: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
+    cluster: { type: 'boolean', default: false },
   },
 })
+
+const matrix = given.cluster ? severalNodes : oneNode
+const { rows } = matrix
 
 /** Milliseconds that a mutant's lost messages are waited for. */
 const PATIENCE = 15_000
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const replay = (row: Row, part: string, seed: number, mutant?: string) =>
-  `npm run chaos -- --row ${row.id}${part ? ` --part "${part}"` : ''} --seed ${seed}${mutant ? ` --mutant "${mutant}"` : ''}`
+  `npm run chaos --${given.cluster ? ' --cluster' : ''} --row ${row.id}${part ? ` --part "${part}"` : ''} --seed ${seed}${mutant ? ` --mutant "${mutant}"` : ''}`
 
 /** Plays a row once. An error is a finding, too. */
 async function play(
@@ -110,7 +115,7 @@ async function playMutants(): Promise<readonly string[]> {
 
 if (given.list) {
   for (const row of rows) say(`${row.id}  ${row.title}${row.parts ? `: ${row.parts.join(', ')}` : ''}`)
-  for (const { id, title, notYet } of missingRows) say(`${id}  ${title} (not yet: ${notYet})`)
+  for (const { id, title, notYet } of matrix.missing) say(`${id}  ${title} (not yet: ${notYet})`)
 } else if (given.mutants) {
   const alive = await playMutants()
   say(alive.length > 0 ? `not noticed: ${alive.join(', ')}` : 'every mutant that was played was noticed')
@@ -120,9 +125,9 @@ if (given.list) {
   if (unknown.length > 0) throw new Error(`no such row: ${unknown.join(', ')}; see --list`)
   const results: Result[] = []
   for (const row of rows) if (!given.row || given.row.includes(row.id)) results.push(await playRow(row))
-  for (const { id, notYet } of missingRows) if (!given.row) say(`${id} not yet: ${notYet}`)
+  for (const { id, notYet } of matrix.missing) if (!given.row) say(`${id} not yet: ${notYet}`)
   const red = results.flatMap(({ problems }) => problems)
-  if (given.write) writeTable(results)
+  if (given.write) writeTable(matrix, results)
   say(red.length > 0 ? `\nred:\n  ${red.join('\n  ')}` : '\nall green')
   process.exitCode = red.length > 0 ? 1 : 0
 }

@@ -1,9 +1,8 @@
 /** What came of the rows, as the table of docs/reliability.md. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Row } from './row.ts'
-import { missingRows, rows } from './rows.ts'
-import type { Outcome } from './world.ts'
+import type { Outcome } from './crowd.ts'
+import type { MissingRow, Row } from './row.ts'
 
 export interface Result {
   readonly row: Row
@@ -13,8 +12,16 @@ export interface Result {
 }
 
 const page = join(import.meta.dirname, '../../../../docs/reliability.md')
-const BEGIN = '<!-- written by npm run chaos -- --write -->'
-const END = '<!-- end -->'
+
+/** One of the matrices: that of a single node, and that of several. */
+export interface Matrix {
+  readonly rows: readonly Row[]
+  readonly missing: readonly MissingRow[]
+  /** What stands before its part of the page, and behind it. */
+  readonly begin: string
+  readonly end: string
+  readonly heading: string
+}
 
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`
 
@@ -55,16 +62,16 @@ const described = ({ id, title, injection, invariant, bound, parts, needs }: Row
   ].join('\n')
 
 /** Writes what came of the rows, and what they are, into the page. Rows that were not played keep their line. */
-export function writeTable(results: readonly Result[]): void {
+export function writeTable({ rows, missing, begin, end, heading }: Matrix, results: readonly Result[]): void {
   const text = readFileSync(page, 'utf8')
-  const [head = '', rest = ''] = text.split(BEGIN)
-  const [old = '', tail = ''] = rest.split(END)
+  const [head = '', rest = ''] = text.split(begin)
+  const [old = '', tail = ''] = rest.split(end)
   const kept = new Map([...old.matchAll(/^\| (F\d+) \| .*$/gm)].map(([whole, id]) => [id, whole]))
   for (const result of results) kept.set(result.row.id, line(result))
-  for (const { id, notYet } of missingRows) kept.set(id, `| ${id} | not yet: ${notYet} | | | | | | | |`)
-  const ids = [...kept.keys()].filter((id) => [...rows, ...missingRows].some((row) => row.id === id)).toSorted()
+  for (const { id, notYet } of missing) kept.set(id, `| ${id} | not yet: ${notYet} | | | | | | | |`)
+  const ids = [...kept.keys()].filter((id) => [...rows, ...missing].some((row) => row.id === id)).toSorted()
   const columns = ['Row', 'State', 'Runs', 'Admitted', 'Lost', 'Doubled', 'Marked', 'Serving again, worst', 'Figures of the last run']
   const table = [`| ${columns.join(' | ')} |`, `| ${columns.map(() => '---').join(' | ')} |`, ...ids.map((id) => kept.get(id))]
-  const parts = [BEGIN, table.join('\n'), '## The rows', ...rows.map(described), END]
+  const parts = [begin, table.join('\n'), heading, ...rows.map(described), end]
   writeFileSync(page, `${head}${parts.join('\n\n')}${tail}`)
 }

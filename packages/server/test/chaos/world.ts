@@ -1,6 +1,4 @@
 /** One gateway process between an emulated platform and an emulated model; people who ask; and the auditor at the end. */
-import { existsSync, readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import {
   createFaultProxy,
@@ -13,41 +11,15 @@ import {
   type TelegramEmulator,
   type TelegramEmulatorOptions,
 } from '@posthouse/testkit'
-import { createPosthouse, type Posthouse, until } from '../journeys/posthouse.ts'
-import { type Asked, audit, type Findings } from './auditor.ts'
+import { freePorts } from '../cluster/nodes.ts'
+import { createPosthouse, type Posthouse } from '../journeys/posthouse.ts'
+import { type Crowd, createCrowd } from './crowd.ts'
 import { withMutant } from './mutants.ts'
 
-export interface Asking {
-  readonly chat: number
-  /** What the model is to do: see {@link answerOf}. */
-  readonly wish?: string
-  readonly parts?: number
-  readonly more?: Parameters<TelegramEmulator['say']>[0] & object
-}
-
-/** A question with what the platform hands over. */
-export type Question = Asked & { readonly said: ReturnType<TelegramEmulator['say']> }
-
-/** Findings, and how long each start after the first took until the gateway served, in milliseconds. */
-export interface Outcome extends Findings {
-  readonly recoveries: readonly number[]
-  /** What else the row found to be wrong. */
-  readonly broken: readonly string[]
-  /** Starts that took longer than the bound. Not for tests that run with every commit: machines differ. */
-  readonly slow: readonly string[]
-  /** What was measured, in words. */
-  readonly figures: string
-}
-
-export interface World extends AsyncDisposable {
-  readonly seed: number
-  /** The same numbers for the same seed. */
-  random(): number
+export interface World extends Crowd, AsyncDisposable {
   readonly telegram: TelegramEmulator
   readonly model: ModelEmulator
   readonly posthouse: Posthouse
-  readonly asked: readonly Asked[]
-  ask(asking: Asking): Question
   /** What stands between the platform and the webhook, if anything. */
   readonly front: FaultProxy | undefined
   /** Starts the gateway, or the mutant; each start but the first counts as a recovery. */
@@ -60,12 +32,6 @@ export interface World extends AsyncDisposable {
   admin<T>(path: string): Promise<T>
   /** Of an administrator who may chat, too. */
   token(): Promise<string>
-  /** The whole answer to a question is there. */
-  isAnswered(asked: Asked): boolean
-  /** Waits until every question has its outcome and nothing is left to do, at most `patience` milliseconds. */
-  settle(patience?: number): Promise<void>
-  /** The end: what came of it all. `broken` is what the row itself found. */
-  outcome(broken?: readonly (string | false | undefined)[], figures?: string): Promise<Outcome>
 }
 
 export interface WorldOptions {
@@ -91,25 +57,6 @@ const SERVING_AGAIN = 5000
 /** What the platform sends with every webhook call. */
 export const SECRET = 'chaos-secret'
 
-/** A small generator of numbers: the same seed, the same run. */
-function randomFrom(seed: number): () => number {
-  let state = (seed * 2654435761) >>> 0 || 1
-  return () => {
-    state = (state ^ (state << 13)) >>> 0
-    state = (state ^ (state >>> 17)) >>> 0
-    state = (state ^ (state << 5)) >>> 0
-    return state / 2 ** 32
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
 /** Makes the world; the gateway does not run yet. */
 export async function createWorld(options: WorldOptions): Promise<World> {
   const { seed, mutant, mode = 'polling' } = options
@@ -118,7 +65,7 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   const model = parts.use(
     await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 30, interval: 10, chunks: 6 }, reply: answerOf }),
   )
-  const port = await freePort()
+  const [port = 0] = await freePorts(1)
   const front = options.front ? parts.use(await createFaultProxy(`http://127.0.0.1:${port}`)) : undefined
   let account: object = {
     token: telegram.token,
@@ -136,20 +83,10 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   }
   const configured = () => ({ ...config, channels: { ...options.config?.channels, telegram: account } })
   const posthouse = parts.use(createPosthouse(configured()))
-  const asked: Asked[] = []
   const recoveries: number[] = []
   let started = false
   let token: string | undefined
 
-  const isAnswered = ({ number, chat, parts: count }: Asked) => {
-    const texts = telegram
-      .posted(chat)
-      .map(({ text }) => text)
-      .filter((text) => !text.trimEnd().endsWith('…'))
-    return Array.from({ length: count }, (_, part) => new RegExp(`\\bm${number}p${part + 1}\\b`)).every((mark) =>
-      texts.some((text) => mark.test(text)),
-    )
-  }
   const start = async (env: NodeJS.ProcessEnv = {}, prefix: readonly string[] = []) => {
     const began = performance.now()
     await posthouse.start(withMutant(mutant, env), prefix)
@@ -169,47 +106,22 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     if (!response.ok) throw new Error(`${path} answered ${response.status}`)
     return (await response.json()) as T
   }
-  const ledgers = async () => {
-    const { dead } = await admin<{ dead: { text: string }[] }>('/api/admin/dead?limit=500')
-    const { messages } = await admin<{ messages: { text: string }[] }>('/api/admin/maybe-duplicates?limit=500')
-    const tool = join(posthouse.folder, 'ledger')
-    return {
-      asked,
-      confirmed: new Set(telegram.confirmations.map(({ update_id }) => update_id)),
-      posted: telegram.posted(),
-      toolRuns: existsSync(tool)
-        ? readFileSync(tool, 'utf8')
-            .split('\n')
-            .filter((line) => line !== '' && !line.startsWith('signal'))
-            .map((line) => line.split(' ')[0] ?? '')
-        : [],
-      dead: dead.map(({ text }) => text),
-      maybe: messages.map(({ text }) => text),
-    }
-  }
-
+  const crowd = createCrowd({
+    seed,
+    telegram,
+    admin,
+    toolLedgers: () => [join(posthouse.folder, 'ledger')],
+    recoveries,
+    bound: SERVING_AGAIN,
+    patience: options.patience,
+  })
   const built = parts.move()
   return {
-    seed,
-    random: randomFrom(seed),
+    ...crowd,
     telegram,
     model,
     posthouse,
     front,
-    asked,
-    ask({ chat, wish = '', parts: count = 1, more = {} }) {
-      const number = asked.length + 1
-      const text = `m${number}p1 ${wish}`.trim()
-      const said = telegram.say({
-        ...(more.document || more.photo ? { caption: text } : { text }),
-        chat,
-        from: Math.abs(chat),
-        ...more,
-      })
-      const question = { number, chat, update: said.update_id, text, parts: count, said }
-      asked.push(question)
-      return question
-    },
     start,
     keepUp(env = {}) {
       let ended = false
@@ -236,27 +148,6 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     },
     admin,
     token: tokenOf,
-    isAnswered,
-    async settle(patience = options.patience ?? 30_000) {
-      const end = performance.now() + patience
-      const left = () => Math.max(1, end - performance.now())
-      const quiet = async () => {
-        const { queue } = await admin<{ queue: { depth: number; count: number } }>('/api/admin/status')
-        return queue.depth + queue.count === 0
-      }
-      await until(() => telegram.pending === 0, 'every update is confirmed', left()).catch(() => {})
-      await until(() => asked.every(isAnswered), 'all are answered', Math.min(left(), 1500)).catch(() => {})
-      while (performance.now() < end) {
-        const { lost, asked: all, admitted } = audit(await ledgers())
-        if (lost.length === 0 && admitted === all && (await quiet())) return
-        await new Promise((resolve) => setTimeout(resolve, 100))
-      }
-    },
-    async outcome(broken = [], figures = '') {
-      const findings = audit(await ledgers())
-      const slow = recoveries.filter((took) => took > SERVING_AGAIN).map((took) => `serving again only after ${Math.round(took)} ms`)
-      return { ...findings, recoveries, slow, figures, broken: broken.filter((problem) => typeof problem === 'string') }
-    },
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   }
 }

@@ -1,10 +1,10 @@
 /** The same crash with mailboxes: killed on one side of a mail's commit, between real servers. */
 import { until } from '../../journeys/posthouse.ts'
 import { ANN, BOT, inScene } from '../../mail/scene.ts'
+import type { Outcome } from '../crowd.ts'
 import { withMutant } from '../mutants.ts'
 import { preloading } from '../preload/edit.ts'
 import type { Play } from '../row.ts'
-import type { Outcome } from '../world.ts'
 
 /** Parts of F02: before a mail is committed, and between its commit and its mark. */
 export const mailParts = { 'mail handed over': 'before', 'mail committed': 'after' } as const

@@ -173,7 +173,7 @@ const repeats: Row = {
   id: 'F32',
   title: 'The same webhook five times at once',
   injection: 'each update is posted five times in the same moment',
-  invariant: 'five times 200, one answer. (On two nodes: not built yet)',
+  invariant: 'five times 200, one answer',
   bound: 'settled in 15 s',
   async run({ seed, mutant, patience }) {
     await using world = await createWorld({ seed, mutant, mode: 'webhook' })

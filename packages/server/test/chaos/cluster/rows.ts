@@ -1,0 +1,15 @@
+/** The fault matrix of several nodes, as data: `npm run chaos -- --cluster`. */
+import type { Row } from '../row.ts'
+import type { Matrix } from '../table.ts'
+import { nodeRows } from './rows/nodes.ts'
+import { serverRows } from './rows/servers.ts'
+
+export const clusterRows: readonly Row[] = [...nodeRows, ...serverRows].toSorted((a, b) => a.id.localeCompare(b.id))
+
+export const severalNodes: Matrix = {
+  rows: clusterRows,
+  missing: [],
+  begin: '<!-- written by npm run chaos -- --cluster --write -->',
+  end: '<!-- end of several nodes -->',
+  heading: '## The rows of several nodes',
+}

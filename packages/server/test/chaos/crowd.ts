@@ -1,0 +1,135 @@
+/** People who ask over the emulated Telegram, and what came of it, by the ledgers of others. */
+import { existsSync, readFileSync } from 'node:fs'
+import type { TelegramEmulator } from '@posthouse/testkit'
+import { until } from '../journeys/posthouse.ts'
+import { type Asked, audit, type Findings } from './auditor.ts'
+
+export interface Asking {
+  readonly chat: number
+  /** What the model is to do: see `answerOf`. */
+  readonly wish?: string
+  readonly parts?: number
+  readonly more?: Parameters<TelegramEmulator['say']>[0] & object
+}
+
+/** A question with what the platform hands over. */
+export type Question = Asked & { readonly said: ReturnType<TelegramEmulator['say']> }
+
+/** Findings, and how long it took until the gateway served again, each time, in milliseconds. */
+export interface Outcome extends Findings {
+  readonly recoveries: readonly number[]
+  /** What else the row found to be wrong. */
+  readonly broken: readonly string[]
+  /** Recoveries that took longer than the bound. Not for tests that run with every commit: machines differ. */
+  readonly slow: readonly string[]
+  /** What was measured, in words. */
+  readonly figures: string
+}
+
+export interface Crowd {
+  readonly seed: number
+  /** The same numbers for the same seed. */
+  random(): number
+  readonly asked: readonly Asked[]
+  ask(asking: Asking): Question
+  /** The whole answer to a question is there. */
+  isAnswered(asked: Asked): boolean
+  /** Waits until every question has its outcome and nothing is left to do, at most `patience` milliseconds. */
+  settle(patience?: number): Promise<void>
+  /** The end: what came of it all. `broken` is what the row itself found. */
+  outcome(broken?: readonly (string | false | undefined)[], figures?: string): Promise<Outcome>
+}
+
+export interface CrowdOptions {
+  readonly seed: number
+  readonly telegram: TelegramEmulator
+  /** An administrator's question to a running gateway. */
+  readonly admin: <T>(path: string) => Promise<T>
+  /** Files in which tools write down their runs. */
+  readonly toolLedgers: () => readonly string[]
+  /** Milliseconds until the gateway served again, each time; and the bound. */
+  readonly recoveries: readonly number[]
+  readonly bound: number
+  /** How long lost messages are waited for; mutants lose them for sure. */
+  readonly patience?: number | undefined
+}
+
+/** A small generator of numbers: the same seed, the same run. */
+function randomFrom(seed: number): () => number {
+  let state = (seed * 2654435761) >>> 0 || 1
+  return () => {
+    state = (state ^ (state << 13)) >>> 0
+    state = (state ^ (state >>> 17)) >>> 0
+    state = (state ^ (state << 5)) >>> 0
+    return state / 2 ** 32
+  }
+}
+
+export function createCrowd({ seed, telegram, admin, toolLedgers, recoveries, bound, ...options }: CrowdOptions): Crowd {
+  const asked: Asked[] = []
+  const isAnswered = ({ number, chat, parts: count }: Asked) => {
+    const texts = telegram
+      .posted(chat)
+      .map(({ text }) => text)
+      .filter((text) => !text.trimEnd().endsWith('…'))
+    return Array.from({ length: count }, (_, part) => new RegExp(`\\bm${number}p${part + 1}\\b`)).every((mark) =>
+      texts.some((text) => mark.test(text)),
+    )
+  }
+  const ledgers = async () => {
+    const { dead } = await admin<{ dead: { text: string }[] }>('/api/admin/dead?limit=500')
+    const { messages } = await admin<{ messages: { text: string }[] }>('/api/admin/maybe-duplicates?limit=500')
+    return {
+      asked,
+      confirmed: new Set(telegram.confirmations.map(({ update_id }) => update_id)),
+      posted: telegram.posted(),
+      toolRuns: toolLedgers()
+        .filter((path) => existsSync(path))
+        .flatMap((path) => readFileSync(path, 'utf8').split('\n'))
+        .filter((line) => line !== '' && !line.startsWith('signal'))
+        .map((line) => line.split(' ')[0] ?? ''),
+      dead: dead.map(({ text }) => text),
+      maybe: messages.map(({ text }) => text),
+    }
+  }
+
+  return {
+    seed,
+    random: randomFrom(seed),
+    asked,
+    ask({ chat, wish = '', parts: count = 1, more = {} }) {
+      const number = asked.length + 1
+      const text = `m${number}p1 ${wish}`.trim()
+      const said = telegram.say({
+        ...(more.document || more.photo ? { caption: text } : { text }),
+        chat,
+        from: Math.abs(chat),
+        ...more,
+      })
+      const question = { number, chat, update: said.update_id, text, parts: count, said }
+      asked.push(question)
+      return question
+    },
+    isAnswered,
+    async settle(patience = options.patience ?? 30_000) {
+      const end = performance.now() + patience
+      const left = () => Math.max(1, end - performance.now())
+      const quiet = async () => {
+        const { queue } = await admin<{ queue: { depth: number; count: number } }>('/api/admin/status')
+        return queue.depth + queue.count === 0
+      }
+      await until(() => telegram.pending === 0, 'every update is confirmed', left()).catch(() => {})
+      await until(() => asked.every(isAnswered), 'all are answered', Math.min(left(), 1500)).catch(() => {})
+      while (performance.now() < end) {
+        const { lost, asked: all, admitted } = audit(await ledgers())
+        if (lost.length === 0 && admitted === all && (await quiet())) return
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    },
+    async outcome(broken = [], figures = '') {
+      const findings = audit(await ledgers())
+      const slow = recoveries.filter((took) => took > bound).map((took) => `serving again only after ${Math.round(took)} ms`)
+      return { ...findings, recoveries, slow, figures, broken: broken.filter((problem) => typeof problem === 'string') }
+    },
+  }
+}

@@ -1,9 +1,10 @@
 /** What rows need of a machine. What is missing is told by name, with how to get it; nothing is silently green. */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { noMachines } from '../deploy/machines.ts'
 import { noMailServers } from '../mail/servers.ts'
 
-export type Need = 'linux' | 'root' | 'strace' | 'faketime' | 'mounts' | 'mail'
+export type Need = 'linux' | 'root' | 'strace' | 'faketime' | 'mounts' | 'mail' | 'keepalived'
 
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1']
 
@@ -19,6 +20,10 @@ const needs: Readonly<Record<Need, { readonly met: () => boolean; readonly hint:
   strace: { met: () => works('strace', '-o', '/dev/null', 'true'), hint: 'strace that may trace (apt-get install strace)' },
   faketime: { met: () => faketimeLibrary !== undefined, hint: 'libfaketime (apt-get install faketime)' },
   mail: { met: () => noMailServers === undefined, hint: 'mail servers (apt-get install dovecot-imapd exim4-daemon-light)' },
+  keepalived: {
+    met: () => noMachines === undefined,
+    hint: 'keepalived and network namespaces (root; apt-get install keepalived haproxy iproute2 curl)',
+  },
   mounts: {
     met: () => isRoot && works('unshare', '-m', 'mount', '-t', 'tmpfs', 'none', '/mnt'),
     hint: 'root that may mount (in a container: --privileged)',

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { until } from '../journeys/posthouse.ts'
 
-const shipped = join(import.meta.dirname, '../../../../deploy')
+export const shipped = join(import.meta.dirname, '../../../../deploy')
 const HAPROXY = '/usr/sbin/haproxy'
 const NGINX = '/usr/sbin/nginx'
 

@@ -82,6 +82,9 @@ export interface OpenPage {
   close(): void
 }
 
+/** Silence after which a page asks whether anybody is there, and takes the line for gone: hurried, the web chat has 15 and 40 s. */
+const [QUIET, GONE] = [1000, 4000]
+
 /** A page with one conversation: comes back when the line is gone, and goes on after the last message that it has. */
 export function openPage(url: string, token: string, ca: string): OpenPage {
   const conversation = randomUUID()
@@ -93,7 +96,9 @@ export function openPage(url: string, token: string, ca: string): OpenPage {
   let closed = false
   const say = (frame: object) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(frame))
   const send = (id: string, text: string) => say({ type: 'send', id, conversation_id: conversation, text })
+  let heard = performance.now()
   const hear = (frame: ServerFrame) => {
+    heard = performance.now()
     if (frame.type === 'synced') for (const [id, { text, accepted }] of waiting) if (!accepted) send(id, text)
     if (frame.type === 'accepted') {
       const question = waiting.get(frame.id)
@@ -114,6 +119,7 @@ export function openPage(url: string, token: string, ca: string): OpenPage {
     if (closed) return
     const opened = new WebSocket(`${url.replace('https', 'wss')}/ws`, { headers: { authorization: `Bearer ${token}` }, ca })
     socket = opened
+    heard = performance.now()
     opened.on('open', () => {
       connections++
       say({ type: 'subscribe', conversation_id: conversation, after: last })
@@ -122,6 +128,11 @@ export function openPage(url: string, token: string, ca: string): OpenPage {
     opened.on('error', () => {})
     opened.on('close', () => setTimeout(connect, 100))
   }
+  const watch = setInterval(() => {
+    const silence = performance.now() - heard
+    if (silence > GONE) socket?.terminate()
+    else if (silence > QUIET) say({ type: 'ping' })
+  }, QUIET)
   connect()
   return {
     answers,
@@ -137,6 +148,7 @@ export function openPage(url: string, token: string, ca: string): OpenPage {
     },
     close() {
       closed = true
+      clearInterval(watch)
       socket?.terminate()
     },
   }

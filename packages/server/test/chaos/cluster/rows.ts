@@ -1,10 +1,11 @@
 /** The fault matrix of several nodes, as data: `npm run chaos -- --cluster`. */
 import type { Row } from '../row.ts'
 import type { Matrix } from '../table.ts'
+import { balancerRows } from './rows/balancers.ts'
 import { nodeRows } from './rows/nodes.ts'
 import { serverRows } from './rows/servers.ts'
 
-export const clusterRows: readonly Row[] = [...nodeRows, ...serverRows].toSorted((a, b) => a.id.localeCompare(b.id))
+export const clusterRows: readonly Row[] = [...nodeRows, ...serverRows, ...balancerRows].toSorted((a, b) => a.id.localeCompare(b.id))
 
 export const severalNodes: Matrix = {
   rows: clusterRows,

@@ -28,12 +28,15 @@ export async function joinNodes(parts: {
   readonly former: string | undefined
   /** Told before an incarnation joins, so that the next process knows what is certainly over. */
   readonly remember: (id: string) => void
+  /** Told when other nodes come or go: who is there now. */
+  readonly met: (others: readonly string[]) => void
 }): Promise<OwnNode> {
   const { nodes, name, version, clock, newId, log, remember } = parts
   let id = newId()
   let incarnation = new AbortController()
   let seen = clock.elapsed()
   let draining = false
+  let others: readonly string[] = []
   const closing = new AbortController()
   // The only one there is has nobody to fear.
   const isLive = () => !nodes.shared || (!incarnation.signal.aborted && clock.elapsed() - seen < FIGURES.fence)
@@ -79,22 +82,32 @@ export async function joinNodes(parts: {
     }
   }
   const look = async () => {
+    const known = (await nodes.list()).filter((each) => each.id !== id)
+    const now = known.filter(({ alive }) => alive).map((each) => each.name)
+    if (now.join() !== others.join()) parts.met(now)
+    others = now
+    if (known.length === now.length) return
+    for (const other of await nodes.bury(id)) log.warn({ other }, 'a node was not seen for too long; the others take over its work')
+  }
+  const keepLooking = async () => {
     while (nodes.shared && !closing.signal.aborted) {
+      // What the database does not tell now, it tells with the next look.
+      if (isLive()) await look().catch(() => {})
       await clock.sleep(FIGURES.look, closing.signal)
-      if (closing.signal.aborted || !isLive()) continue
-      const gone = await nodes.bury(id).catch(() => [])
-      for (const other of gone) log.warn({ other }, 'a node was not seen for too long; the others take over its work')
     }
   }
 
   await join(parts.former === undefined ? [] : [parts.former])
-  const loops = [watch(), beat(), look()]
+  const loops = [watch(), beat(), keepLooking()]
   return {
     get id() {
       return id
     },
     get live() {
       return isLive()
+    },
+    get others() {
+      return others
     },
     get ended() {
       return incarnation.signal

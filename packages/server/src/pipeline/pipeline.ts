@@ -182,8 +182,9 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     const { id: by, ended } = node
     const turn = await store.turns.claim(lane, by, parts.coalesce)
     if (!turn) return false
-    if (resting) {
-      // Claimed while the end was announced: the next process does it, with its accounts open.
+    const strange = node.others.length > 0 && parts.accounts.find(turn.conversation.account) === undefined
+    if (resting || strange) {
+      // Claimed while the end was announced: the next process does it, with its accounts open. So does a node that knows the account.
       await store.turns.release(by, turn, false)
       return false
     }

@@ -54,14 +54,16 @@ export async function joinNodes(parts: {
       await clock.sleep(left > 0 ? left : AGAIN, closing.signal)
     }
   }
-  const join = async (formerly: readonly string[]) => {
-    remember(id)
-    await nodes.join({ id, name, version }, FIGURES.ttl, formerly)
+  const join = async (as: string, formerly: readonly string[]) => {
+    remember(as)
+    await nodes.join({ id: as, name, version }, FIGURES.ttl, formerly)
   }
   const comeBack = async (began: number) => {
-    const former = id
-    id = newId()
-    await join([former])
+    // Whoever works on must hear of it, however late this is.
+    fence('the others may take it for dead')
+    const [former, next] = [id, newId()]
+    await join(next, [former])
+    id = next
     seen = began
     incarnation = new AbortController()
     log.info({ node: id, former }, 'this node is back at work')
@@ -71,10 +73,9 @@ export async function joinNodes(parts: {
       const began = clock.elapsed()
       let told = false
       try {
-        if (!isLive()) await comeBack(began)
-        else if (await nodes.beat(id, FIGURES.ttl, draining)) seen = began
-        else fence('others took it for dead')
-        told = isLive()
+        if (isLive() && (await nodes.beat(id, FIGURES.ttl, draining))) seen = began
+        else await comeBack(began)
+        told = true
       } catch (error) {
         log.warn({ err: error }, 'the database could not be told that this node is there; it is tried again')
       }
@@ -97,7 +98,7 @@ export async function joinNodes(parts: {
     }
   }
 
-  await join(parts.former === undefined ? [] : [parts.former])
+  await join(id, parts.former === undefined ? [] : [parts.former])
   const loops = [watch(), beat(), keepLooking()]
   return {
     get id() {

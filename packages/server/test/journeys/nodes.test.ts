@@ -35,12 +35,16 @@ interface Options {
   /** Of both nodes, and of the second alone. */
   readonly mutants?: readonly string[]
   readonly ofB?: readonly string[]
-  /** More of the configuration. */
+  /** More of the configuration of both, and of the second alone. */
   readonly config?: object
+  readonly configOfB?: object
 }
 
 /** Both nodes with hurried figures: what takes half a minute takes a second and a half. */
-async function inWorld(run: (world: World) => Promise<void>, { mutants = [], ofB = [], config: more = {} }: Options = {}): Promise<void> {
+async function inWorld(
+  run: (world: World) => Promise<void>,
+  { mutants = [], ofB = [], config: more = {}, configOfB = {} }: Options = {},
+): Promise<void> {
   await using telegram = await createTelegramEmulator()
   await using model = await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 20, interval: 10, chunks: 6 } })
   const url = await newPlace()
@@ -51,6 +55,7 @@ async function inWorld(run: (world: World) => Promise<void>, { mutants = [], ofB
     channels: { telegram: { token: telegram.token, api_root: telegram.url, send_rate: 1000, room_send_rate: 1000 } },
     assistant: { burst: 'one-by-one' },
     ...more,
+    ...(name === 'b' ? configOfB : {}),
   })
   await using a = createPosthouse(config('a'))
   await using b = createPosthouse(config('b'))
@@ -198,6 +203,9 @@ describe('nodes on one PostgreSQL', { skip: noPostgres, timeout: 180_000 }, () =
 
   it('turns red for the mutant "every node sends"', () =>
     inWorld(async (world) => assert.notDeepEqual(await refusedNowAndThen(world), []), { mutants: ['every node sends'], config: narrow }))
+
+  it('one does not know the account yet: it leaves the messages to the other', () =>
+    inWorld(async (world) => assert.deepEqual(await refusedNowAndThen(world), []), { config: narrow, configOfB: { channels: {} } }))
 
   it('the clock of one is ten minutes ahead: the lease stays where it is', () =>
     inWorld(async (world) => assert.equal(await staysWithA(world), true), { ofB: ['clock ahead'] }))

@@ -61,6 +61,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const sealer = security.createSealer(key)
   const lost = Promise.withResolvers<Error>()
   const store = opened.use(await openStore({ url, sealer, clock, newId, as: 'gateway', lost: lost.resolve }))
+  let warned = false
   const node = opened.use(
     await joinNodes({
       nodes: store.nodes,
@@ -73,11 +74,12 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       remember: (id) => tellNode(config.dataFolder, id),
       met(others) {
         log.info({ others }, 'other nodes at work on this database')
-        if (others.length > 0 && !config.redis.url)
-          log.warn(
-            { others },
-            'redis.url is not set: an open page does not see an answer grow that another node writes, and each node keeps rates for itself',
-          )
+        if (others.length === 0 || config.redis.url || warned) return
+        warned = true
+        log.warn(
+          { others },
+          'redis.url is not set: an open page does not see an answer grow that another node writes, and each node keeps rates for itself',
+        )
       },
     }),
   )

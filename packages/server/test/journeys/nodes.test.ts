@@ -151,6 +151,8 @@ describe('nodes on one PostgreSQL', { skip: noPostgres, timeout: 180_000 }, () =
         ],
       )
       assert.equal(await world.owner(), 'a')
+      const doctor = await b.cli('doctor')
+      assert.match(doctor.stdout, /2 gateways use it, and redis\.url is not set/)
       ask()
       const ended = a.stop()
       await until(async () => (await world.owner()) === 'b', 'the other one receives')

@@ -62,6 +62,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const sealer = security.createSealer(key)
   const lost = Promise.withResolvers<Error>()
   const store = opened.use(await openStore({ url, sealer, clock, newId, as: 'gateway', lost: lost.resolve }))
+  let warned = false
   const node = opened.use(
     await joinNodes({
       nodes: store.nodes,
@@ -72,6 +73,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       log,
       former: formerNode(config.dataFolder),
       remember: (id) => tellNode(config.dataFolder, id),
+      met(others) {
+        log.info({ others }, 'other nodes at work on this database')
+        if (others.length === 0 || config.redis.url || warned) return
+        warned = true
+        log.warn(
+          { others },
+          'redis.url is not set: an open page does not see an answer grow that another node writes, and each node keeps rates for itself',
+        )
+      },
     }),
   )
   const leases = createLeases({ store: store.leases, node, clock, log })
@@ -308,18 +318,6 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     })
   })
   models.warmUp()
-  await warnOfOthers()
-
-  async function warnOfOthers() {
-    const others = (await store.nodes.list()).filter(({ id, alive }) => alive && id !== node.id).map(({ name }) => name)
-    if (others.length === 0) return
-    log.info({ others }, 'other nodes are at work on this database')
-    if (!redis)
-      log.warn(
-        { others },
-        'redis.url is not set: people on one node do not see answers of another grow, and rates are kept by each node for itself',
-      )
-  }
 
   async function prune() {
     try {

@@ -63,7 +63,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const lost = Promise.withResolvers<Error>()
   const store = opened.use(await openStore({ url, sealer, clock, newId, sole: { lost: lost.resolve } }))
   const { maxStored: all, maxStoredPerOwner: each } = config.resources
-  const blobs = createQuota(createBlobs(join(config.dataFolder, 'files'), key.derive('files')), store.files, { all, each })
+  const blobs = createQuota(createBlobs(store.place(join(config.dataFolder, 'files')), key.derive('files')), store.files, { all, each })
   const client = opened.use(security.createFetch())
   let guardedFetch = security.createGuardedFetch(config)
   const tokens = security.createTokens({ users: store.users, key, clock, newId })
@@ -272,6 +272,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     try {
       for (let rows = 1; rows > 0; ) rows = await store.prune(clock.now())
       await removeUnsent()
+      await removeLost()
     } catch (error) {
       log.warn({ err: error }, 'old rows could not be deleted; it is tried again in an hour')
     }
@@ -284,6 +285,14 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     const unsent = await store.files.abandon(Number(since), clock.now() - KEEP_UNSENT)
     for (const id of unsent) await blobs.remove(id)
     await store.files.remove(unsent)
+  }
+
+  let lookedAt = 0
+  /** Bytes that a crash left without a row: a whole day is more than any upload takes. */
+  async function removeLost() {
+    const until = clock.now() - KEEP_UNSENT
+    for await (const ids of blobs.ids(lookedAt, until)) for (const id of await store.files.lost(ids)) await blobs.remove(id)
+    lookedAt = until
   }
 
   let setupUrl: string | undefined

@@ -394,6 +394,16 @@ export interface FileStore {
   abandon(from: number, until: number): Promise<readonly string[]>
   /** Forgets abandoned files. */
   remove(ids: readonly string[]): Promise<void>
+  /** Of these ids, those that nothing is known of, though they were made since this database was: their bytes are to be removed. */
+  lost(ids: readonly string[]): Promise<readonly string[]>
+}
+
+/** What people deleted, or made void. */
+export interface Erasure {
+  readonly kind: 'conversation' | 'file' | 'token'
+  readonly id: string
+  /** Epoch milliseconds. */
+  readonly erasedAt: number
 }
 
 export interface Store extends AsyncDisposable {
@@ -407,6 +417,8 @@ export interface Store extends AsyncDisposable {
   readonly settings: SettingStore
   readonly users: UserStore
   readonly files: FileStore
+  /** What was deleted, by id: no backup may bring it back. */
+  erasures(): Promise<readonly Erasure[]>
   /** A write and a read that reach the disk; @throws when the database does not take writes. */
   probe(): Promise<void>
   /** Deletes what is older than the retention, a bounded number of rows; answers how many. */

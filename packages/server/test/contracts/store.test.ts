@@ -11,7 +11,7 @@ import { inbound, storeBehaviours } from './store.ts'
 
 const tables = [
   ...['conversations', 'messages', 'inbox', 'outbox', 'tool_calls', 'account_state', 'settings', 'users', 'setup_links', 'logins'],
-  ...['access_tokens', 'files'],
+  ...['access_tokens', 'files', 'file_chunks', 'erasures'],
 ]
 
 for (const database of databases)

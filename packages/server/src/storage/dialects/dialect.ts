@@ -21,6 +21,8 @@ export interface Dialect {
   readonly blob: 'blob' | 'bytea'
   /** Type of a column that the database counts up by itself. */
   readonly count: 'integer' | 'bigint'
+  /** Bytes of files are rows, too: whoever uses it shares no folder. */
+  readonly keepsFiles: boolean
   /** Builds and compiles queries; it never runs one. */
   readonly builder: Kysely<Schema>
   /** A primary key that the database counts up by itself. */

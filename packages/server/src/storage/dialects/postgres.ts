@@ -23,6 +23,7 @@ export const postgres: Dialect = {
   name: 'postgres',
   blob: 'bytea',
   count: 'bigint',
+  keepsFiles: true,
   builder: new Kysely<Schema>({
     dialect: {
       createAdapter: () => new PostgresAdapter(),

@@ -13,6 +13,7 @@ export const sqlite: Dialect = {
   name: 'sqlite',
   blob: 'blob',
   count: 'integer',
+  keepsFiles: false,
   builder: new Kysely<Schema>({
     dialect: {
       createAdapter: () => new SqliteAdapter(),

@@ -8,14 +8,15 @@ import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
 import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
-import { type AccountSettings, createAccounts, decodeWeb, web } from './channels/index.ts'
+import { createAccounts, decodeWeb, web } from './channels/index.ts'
 import { createLocalRates, createSingleLive, openShared } from './cluster/index.ts'
-import type { AccountConfig, Config } from './config/index.ts'
+import type { Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import type { Outside, OutsideName } from './ports/outside.ts'
+import { pausesOf } from './ports/pauses.ts'
 import * as security from './security/index.ts'
 import { createBlobs, createQuota, hasData, holdFolder, openStore, tellAddress } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
@@ -25,6 +26,8 @@ export interface Gateway extends AsyncDisposable {
   readonly url: string
   /** Where the first account is made; undefined when there is one. */
   readonly setupUrl: string | undefined
+  /** Accounts that neither receive nor send until an operator lets them. */
+  readonly paused: readonly string[]
   /** Takes over what of a new configuration can change while running; answers the sections that need a restart. */
   reconfigure(config: Config): Promise<readonly string[]>
   /** Resolves when another gateway has taken the database: this one must end. */
@@ -46,6 +49,9 @@ const PRUNE_EVERY = 3_600_000
 const KEEP_UNSENT = 86_400_000
 /** Setting: since when a file that was sent belongs to its conversation. */
 const ADOPTING_SINCE = 'files_adopted_since'
+/** How soon a paused account rests, or goes on. */
+const LOOK_AT_PAUSES = 1000
+const PAUSED_NOW = 'accounts are paused: they receive and send nothing until `posthouse channel resume`'
 /** Below this part of free disk no message is taken: deleting needs room, too. */
 const LEAST_FREE = 0.02
 
@@ -98,10 +104,32 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     publicUrl: config.server.publicUrl,
     receive: (account, message) => pipeline.receive(message, { account: account.id, channel: account.channel.id }),
   })
-  const withWeb = (configured: readonly AccountConfig[]): AccountSettings[] => [
-    ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
-    ...configured,
-  ]
+  let drained: Promise<void> | undefined
+  let pauses = await pausesOf(store.settings)
+  let opening = Promise.resolve()
+  /** One after the other: an account that closes for one reason must not be opened for another in between. */
+  const openAccounts = () => {
+    opening = opening
+      .catch(() => {})
+      .then(() =>
+        accounts.update([
+          ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
+          ...config.accounts.map((account) => ({ ...account, paused: pauses.since(account.id) !== undefined })),
+        ]),
+      )
+    return opening
+  }
+  const pausedAccounts = () => config.accounts.flatMap(({ id }) => (pauses.since(id) === undefined ? [] : [id]))
+
+  /** A command, or another node, may have paused an account or let it go on. */
+  async function followPauses() {
+    const was = pausedAccounts().join()
+    pauses = await pausesOf(store.settings)
+    const paused = pausedAccounts()
+    if (paused.join() === was || drained) return
+    log.warn({ paused }, paused.length > 0 ? PAUSED_NOW : 'no account is paused any more')
+    await openAccounts()
+  }
 
   const pipeline = createPipeline({
     store,
@@ -262,10 +290,17 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   opened.use(tellAddress(config.dataFolder, http.url))
   opened.use(accounts)
   // Before any turn: who may write, and how old a message may be, stands in the accounts.
-  await accounts.update(withWeb(config.accounts))
+  await openAccounts()
+  if (pausedAccounts().length > 0) log.warn({ paused: pausedAccounts() }, PAUSED_NOW)
   await pipeline.start()
   await removeUnsent()
   opened.use(clock.every(PRUNE_EVERY, () => void prune()))
+  opened.use(
+    clock.every(
+      LOOK_AT_PAUSES,
+      () => void followPauses().catch((error: unknown) => log.warn({ err: error }, 'which accounts are paused could not be read')),
+    ),
+  )
   models.warmUp()
 
   async function prune() {
@@ -303,7 +338,6 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   }
 
   const parts = opened.move()
-  let drained: Promise<void> | undefined
   const drain = () => {
     drained ??= (async () => {
       http.drain()
@@ -317,6 +351,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   return {
     url: http.url,
     setupUrl,
+    get paused() {
+      return pausedAccounts()
+    },
     lost: lost.promise,
     async reconfigure(next) {
       const restart = (['server', 'database', 'keyFile', 'broker', 'redis', 'resources'] as const).filter(
@@ -334,7 +371,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       }
       guardedFetch = security.createGuardedFetch(config)
       models.update(config.models)
-      await accounts.update(withWeb(config.accounts))
+      await openAccounts()
       return restart
     },
     drain,

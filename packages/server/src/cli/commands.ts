@@ -120,6 +120,20 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./channel.ts')).testChannel,
   },
   {
+    name: 'channel pause',
+    args: '[account...]',
+    description: w('receive and send nothing until it is resumed', '暂停收发，直到恢复'),
+    options: [['--all', w('every account', '全部账号')]],
+    load: async () => (await import('./channel.ts')).pauseChannel,
+  },
+  {
+    name: 'channel resume',
+    args: '[account...]',
+    description: w('receive and send again, also after a restore', '恢复收发（包括从备份恢复之后）'),
+    options: [['--all', w('every account', '全部账号')]],
+    load: async () => (await import('./channel.ts')).resumeChannel,
+  },
+  {
     name: 'model list',
     description: w('endpoints that are configured', '列出已配置的模型端点'),
     load: async () => (await import('./model.ts')).listModels,

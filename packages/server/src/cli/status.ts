@@ -1,6 +1,7 @@
 /** `posthouse status`: one screen. From the running gateway what it says of itself, from the database the rest. */
 import { freeRatio } from '../ops/index.ts'
 import { type OutsideName, type OutsideProblem, outsideNames, outsideProblems } from '../ports/outside.ts'
+import { pausesOf } from '../ports/pauses.ts'
 import type { Call } from './call.ts'
 import { askGateway, loadLocal, openLocal } from './local.ts'
 import { ago } from './terminal.ts'
@@ -19,6 +20,7 @@ export async function status(call: Call): Promise<void> {
   const { store } = opened
   const now = Date.now()
   const backlog = await store.outbox.backlog()
+  const { since } = await pausesOf(store.settings)
   const data = {
     running: ready !== undefined,
     ready: ready?.status === 'ready',
@@ -30,6 +32,7 @@ export async function status(call: Call): Promise<void> {
     oldestUnsent: backlog.oldest,
     dead: await store.dead.count(),
     maybeDuplicates: await store.outbox.maybeDuplicates(),
+    paused: local.config.accounts.flatMap(({ id }) => (since(id) === undefined ? [] : [id])),
     freeDisk: await freeRatio(local.config.dataFolder),
   }
   const { t } = terminal
@@ -41,6 +44,14 @@ export async function status(call: Call): Promise<void> {
         })
       : t({ en: 'Not running. What follows is from the database.', zh: '未运行。以下数据来自数据库。' }),
     ...data.degraded.map(({ server, problem }) => `${t(outsideNames[server])}: ${t(outsideProblems[problem])}`),
+    ...(data.paused.length > 0
+      ? [
+          t({
+            en: `Paused, receiving and sending nothing: ${data.paused.join(', ')} (posthouse channel resume)`,
+            zh: `已暂停收发：${data.paused.join('、')}（posthouse channel resume）`,
+          }),
+        ]
+      : []),
     t({
       en: `Messages waiting for an answer: ${data.waiting} (oldest ${ago(data.oldestWaiting, now)})`,
       zh: `等待回答的消息：${data.waiting}（最早 ${ago(data.oldestWaiting, now)}）`,

@@ -27,8 +27,19 @@ export const toolCallSteps: Readonly<Record<ToolCallState, readonly ToolCallStat
   unknown: [],
 }
 
-/** How an admitted message ended (P3). `closed`: its account is not configured any more. */
-export type Outcome = 'replied' | 'stopped' | 'refused' | 'failed' | 'command' | 'noted' | 'quarantined' | 'stale' | 'closed' | 'replaced'
+/** How an admitted message ended (P3). `closed`: its account is not configured any more. `restored`: it was under way when a backup was made. */
+export type Outcome =
+  | 'replied'
+  | 'stopped'
+  | 'refused'
+  | 'failed'
+  | 'command'
+  | 'noted'
+  | 'quarantined'
+  | 'stale'
+  | 'closed'
+  | 'replaced'
+  | 'restored'
 
 // ---- Conversations and messages ---------------------------------------------------------------------------------------
 
@@ -268,7 +279,7 @@ export interface Delivery {
 }
 
 /** Why a delivery is a dead letter: a failure of the closed kinds, or too old to be sent by itself (P8). */
-export type DeadReason = DeliveryFailure | 'stale' | 'exhausted'
+export type DeadReason = DeliveryFailure | 'stale' | 'exhausted' | 'restored'
 
 /** An answer that may have arrived twice in the chat tool. */
 export interface MaybeDuplicate {

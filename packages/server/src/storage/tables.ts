@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { type Kysely, sql } from 'kysely'
 import type { Database, Dialect } from './dialects/dialect.ts'
-import { statement, storable, type Transaction, type Value } from './query.ts'
+import { prepare, type Query, statement, storable, type Transaction, type Value } from './query.ts'
 import type { Schema } from './schema.ts'
 
 interface Table {
@@ -99,11 +99,11 @@ export async function copyTable(table: string, from: Source, to: Target, progres
   const [top] = counted ? await to.read.all(statement(to.builder.selectFrom(table).select(sql<number | null>`max(seq)`.as('seq'))), {}) : []
   const there = top?.seq ?? undefined
   let done = there === undefined ? 0 : await countOf(table, to)
+  let insert: { size: number; query: Query<Record<string, Value>, unknown> } = { size: 0, query: statement('') }
   for await (const rows of pagesOf(table, from, there === undefined ? undefined : [there])) {
-    await to.database.write(async (transaction) => {
-      const added = to.builder.insertInto(table).values([...rows])
-      await transaction.run(statement(added.onConflict((conflict) => conflict.doNothing())), {})
-    })
+    if (insert.size !== rows.length) insert = { size: rows.length, query: insertOf(table, to, rows) }
+    const values = Object.fromEntries(rows.flatMap((row, at) => Object.entries(row).map(([column, value]) => [`${at} ${column}`, value])))
+    await to.database.write(async (transaction) => void (await transaction.run(insert.query, values)))
     if (seen) rows.forEach(seen)
     done += rows.length
     progress(table, done, of)
@@ -111,6 +111,17 @@ export async function copyTable(table: string, from: Source, to: Target, progres
   if (!counted) return
   for (const each of to.dialect.afterCopying(table))
     await to.database.write(async (transaction) => void (await transaction.all(statement(each), {})))
+}
+
+/** Compiled once for all pages of a size: compiling it takes longer than running it. */
+function insertOf(table: string, { builder }: Target, rows: readonly Row[]): Query<Record<string, Value>, unknown> {
+  return prepare<Record<string, Value>>()((p) => {
+    const stands = rows.map((row, at) => Object.fromEntries(Object.keys(row).map((column) => [column, p[`${at} ${column}`] as Value])))
+    return builder
+      .insertInto(table)
+      .values(stands)
+      .onConflict((conflict) => conflict.doNothing())
+  })
 }
 
 /** Rows are combined without an order: databases sort texts differently. */

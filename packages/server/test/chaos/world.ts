@@ -41,6 +41,8 @@ export interface Outcome extends Findings {
 
 export interface World extends AsyncDisposable {
   readonly seed: number
+  /** What is played instead of the product. */
+  readonly mutant: string | undefined
   /** The same numbers for the same seed. */
   random(): number
   readonly telegram: TelegramEmulator
@@ -191,6 +193,7 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   const built = parts.move()
   return {
     seed,
+    mutant,
     random: randomFrom(seed),
     telegram,
     model,

@@ -10,6 +10,10 @@ export interface Database extends AsyncDisposable {
   readonly write: Write
 }
 
+export interface Snapshot extends AsyncDisposable {
+  readonly read: Transaction
+}
+
 export interface OpenOptions {
   /** The only gateway on this database, until disposed. `lost`: it is another's now, and nothing is written any more. @throws {DatabaseInUse} */
   readonly sole?: { readonly lost: (error: Error) => void }
@@ -38,8 +42,12 @@ export interface Dialect {
   open(url: string, options: OpenOptions): Promise<Database>
   /** Looks without changing anything. @throws when there is no such database. */
   inspect(url: string): Promise<Findings>
-  /** The text that the first start sealed; undefined while there is none. @throws when there is no such database. */
-  keyCheck(url: string): Promise<Uint8Array | undefined>
+  /** A value of `meta`; undefined while there is none. @throws when a server cannot be asked. */
+  look(url: string, key: string): Promise<Uint8Array | undefined>
+  /** Everything as it is at this moment, until disposed; whoever writes meanwhile is not held. */
+  snapshot(url: string): Promise<Snapshot>
+  /** In one step: what is there lies aside under that name, and an empty database with the mark {@link COPYING} stands in its place. */
+  claim(url: string, mark: Uint8Array, aside: string | undefined): Promise<void>
 }
 
 /** What a database says of itself. */

@@ -57,8 +57,8 @@ export function explainRefusal(error: unknown, file: string, { config, terminal:
   if (full)
     return new CliError(
       t({
-        en: `The disk with ${file} is full. Nothing of it was left; free some space.`,
-        zh: `${file} 所在磁盘已满。未留下任何残余；请清理空间。`,
+        en: `The disk is full. Free some space and run it again; what was begun counts for nothing (${file}).`,
+        zh: `磁盘已满。请清理空间后重新运行；未完成的部分不作数（${file}）。`,
       }),
       1,
       undefined,

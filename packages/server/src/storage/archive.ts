@@ -52,8 +52,7 @@ export function clearLeftovers(folder: string): void {
         held.close()
       }
     } catch (error) {
-      const BUSY = 5
-      if ((error as { errcode?: number }).errcode === BUSY) continue
+      if (isBusy(error)) continue
     }
     removePart(path)
   }
@@ -71,7 +70,7 @@ export interface NewArchive extends AsyncDisposable {
 
 export async function beginArchive(path: string, migrations: ReadonlySet<string>): Promise<NewArchive> {
   const part = `${path}${PART}`
-  const database = openArchive(part, 'new')
+  const database = openPart(part)
   const archive = archiveOf(database)
   let whole = false
   const close = () => database[Symbol.asyncDispose]()
@@ -110,6 +109,19 @@ export async function beginArchive(path: string, migrations: ReadonlySet<string>
     },
   }
 }
+
+/** @throws {CopyRefused} `busy` */
+function openPart(path: string): Database {
+  try {
+    return openArchive(path, 'new')
+  } catch (error) {
+    if (isBusy(error)) throw new CopyRefused('busy', basename(path))
+    throw error
+  }
+}
+
+const BUSY = 5
+const isBusy = (error: unknown): boolean => (error as { errcode?: number }).errcode === BUSY
 
 function sync(path: string): void {
   const file = openSync(path, 'r')

@@ -326,6 +326,11 @@ describe('a backup', () => {
       mkdirSync(join(folder, 'kept'))
       const [left, other] = [join(folder, 'kept/killed.backup.part'), join(folder, 'kept/other.part')]
       writeFileSync(left, 'half')
+      const held = new DatabaseSync(join(folder, 'kept/b.backup.part'))
+      held.exec('BEGIN EXCLUSIVE; CREATE TABLE a (b)')
+      await assert.rejects(createBackup(installation(harness), join(folder, 'kept/b.backup'), about, quiet), refused('busy'))
+      assert.ok(existsSync(join(folder, 'kept/b.backup.part')), 'it is left to its writer')
+      held.close()
       writeFileSync(other, 'of somebody else')
       const path = join(folder, 'kept/a.backup')
       const manifest = await createBackup(installation(harness), path, about, (name) => {

@@ -215,10 +215,14 @@ function emptyLog(path: string): void {
 export function openArchive(path: string, mode: 'new' | 'read'): Database {
   const database = new DatabaseSync(path, { timeout: 0, readOnly: mode === 'read' })
   if (mode === 'new') {
-    chmodSync(path, 0o600)
-    database.exec(
-      'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -64000; BEGIN EXCLUSIVE; COMMIT',
-    )
+    try {
+      database.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -64000;
+        BEGIN EXCLUSIVE; COMMIT`)
+      chmodSync(path, 0o600)
+    } catch (error) {
+      database.close()
+      throw error
+    }
   }
   const writer = createWriter(writeConnection(database))
   return {

@@ -93,14 +93,14 @@ export const blobBehaviours: readonly BlobBehaviour[] = [
     async run(place) {
       const { blobs, count } = at(place)
       const before = await count()
-      const limit = CHUNK + 10
+      const limit = 6 * CHUNK + 10
       const tooLarge = (error: unknown) => isPosthouseError(error) && error.code === 'too-large'
       await assert.rejects(blobs.put(newId(), pieces(randomBytes(limit + 1), 1000), limit), tooLarge)
       await assert.rejects(
         blobs.put(
           newId(),
           (async function* () {
-            yield randomBytes(10)
+            yield randomBytes(400_000)
             throw new Error('the line broke')
           })(),
           limit,

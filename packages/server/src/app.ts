@@ -9,14 +9,15 @@ import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
 import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
-import { type AccountSettings, createAccounts, decodeWeb, web } from './channels/index.ts'
+import { createAccounts, decodeWeb, web } from './channels/index.ts'
 import { announce, createLeases, createLocalRates, createSingleLive, joinNodes, openShared } from './cluster/index.ts'
-import type { AccountConfig, Config } from './config/index.ts'
+import type { Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import type { Outside, OutsideName } from './ports/outside.ts'
+import { pausesOf } from './ports/pauses.ts'
 import * as security from './security/index.ts'
 import { createBlobs, createQuota, formerNode, hasData, holdFolder, openStore, tellAddress, tellNode } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
@@ -26,6 +27,8 @@ export interface Gateway extends AsyncDisposable {
   readonly url: string
   /** Where the first account is made; undefined when there is one. */
   readonly setupUrl: string | undefined
+  /** Accounts that neither receive nor send until an operator lets them. */
+  readonly paused: readonly string[]
   /** Takes over what of a new configuration can change while running; answers the sections that need a restart. */
   reconfigure(config: Config): Promise<readonly string[]>
   /** Resolves when somebody has taken the database alone: this gateway must end. */
@@ -47,6 +50,9 @@ const PRUNE_EVERY = 3_600_000
 const KEEP_UNSENT = 86_400_000
 /** Setting: since when a file that was sent belongs to its conversation. */
 const ADOPTING_SINCE = 'files_adopted_since'
+/** How soon a paused account rests, or goes on. */
+const LOOK_AT_PAUSES = 1000
+const PAUSED_NOW = 'accounts are paused: they receive and send nothing until `posthouse channel resume`'
 /** Below this part of free disk no message is taken: deleting needs room, too. */
 const LEAST_FREE = 0.02
 
@@ -86,7 +92,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   )
   const leases = createLeases({ store: store.leases, node, clock, log })
   const { maxStored: all, maxStoredPerOwner: each } = config.resources
-  const blobs = createQuota(createBlobs(join(config.dataFolder, 'files'), key.derive('files')), store.files, { all, each })
+  const blobs = createQuota(createBlobs(store.place(join(config.dataFolder, 'files')), key.derive('files')), store.files, { all, each })
   const client = opened.use(security.createFetch())
   let guardedFetch = security.createGuardedFetch(config)
   const tokens = security.createTokens({ users: store.users, key, clock, newId })
@@ -127,10 +133,32 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     receive: (account, message, lease) =>
       pipeline.receive(message, { account: account.id, channel: account.channel.id, ...(lease ? { lease } : {}) }),
   })
-  const withWeb = (configured: readonly AccountConfig[]): AccountSettings[] => [
-    ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
-    ...configured,
-  ]
+  let drained: Promise<void> | undefined
+  let pauses = await pausesOf(store.settings)
+  let opening = Promise.resolve()
+  /** One after the other: an account that closes for one reason must not be opened for another in between. */
+  const openAccounts = () => {
+    opening = opening
+      .catch(() => {})
+      .then(() =>
+        accounts.update([
+          ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
+          ...config.accounts.map((account) => ({ ...account, paused: pauses.since(account.id) !== undefined })),
+        ]),
+      )
+    return opening
+  }
+  const pausedAccounts = () => config.accounts.flatMap(({ id }) => (pauses.since(id) === undefined ? [] : [id]))
+
+  /** A command, or another node, may have paused an account or let it go on. */
+  async function followPauses() {
+    const was = pausedAccounts().join()
+    pauses = await pausesOf(store.settings)
+    const paused = pausedAccounts()
+    if (paused.join() === was || drained) return
+    log.warn({ paused }, paused.length > 0 ? PAUSED_NOW : 'no account is paused any more')
+    await openAccounts()
+  }
 
   const pipeline = createPipeline({
     store,
@@ -305,7 +333,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   }
   opened.use(accounts)
   // Before any turn: who may write, and how old a message may be, stands in the accounts.
-  await accounts.update(withWeb(config.accounts))
+  await openAccounts()
+  if (pausedAccounts().length > 0) log.warn({ paused: pausedAccounts() }, PAUSED_NOW)
   await pipeline.start()
   const resting = new AbortController()
   // One node tidies for all.
@@ -317,12 +346,19 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       signal.addEventListener('abort', () => resolve(), { once: true })
     })
   })
+  opened.use(
+    clock.every(
+      LOOK_AT_PAUSES,
+      () => void followPauses().catch((error: unknown) => log.warn({ err: error }, 'which accounts are paused could not be read')),
+    ),
+  )
   models.warmUp()
 
   async function prune() {
     try {
       for (let rows = 1; rows > 0; ) rows = await store.prune(clock.now())
       await removeUnsent()
+      await removeLost()
     } catch (error) {
       log.warn({ err: error }, 'old rows could not be deleted; it is tried again in an hour')
     }
@@ -337,6 +373,14 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     await store.files.remove(unsent)
   }
 
+  let lookedAt = 0
+  /** Bytes that a crash left without a row: a whole day is more than any upload takes. */
+  async function removeLost() {
+    const until = clock.now() - KEEP_UNSENT
+    for await (const ids of blobs.ids(lookedAt, until)) for (const id of await store.files.lost(ids)) await blobs.remove(id)
+    lookedAt = until
+  }
+
   let setupUrl: string | undefined
   if ((await store.users.count()) === 0) {
     const { secret, hash } = security.newSecret()
@@ -345,7 +389,6 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   }
 
   const parts = opened.move()
-  let drained: Promise<void> | undefined
   const drain = () => {
     drained ??= (async () => {
       http.retire()
@@ -364,6 +407,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   return {
     url: http.url,
     setupUrl,
+    get paused() {
+      return pausedAccounts()
+    },
     lost: lost.promise,
     async reconfigure(next) {
       const restart = (['server', 'nodeName', 'database', 'keyFile', 'broker', 'redis', 'discovery', 'resources'] as const).filter(
@@ -383,7 +429,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       }
       guardedFetch = security.createGuardedFetch(config)
       models.update(config.models)
-      await accounts.update(withWeb(config.accounts))
+      await openAccounts()
       return restart
     },
     drain,

@@ -41,3 +41,6 @@ export function createIds(now: () => number): NewId {
 }
 
 export const newId: NewId = createIds(Date.now)
+
+/** When an id was made, in epoch milliseconds. */
+export const timeOf = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)

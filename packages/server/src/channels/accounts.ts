@@ -38,12 +38,14 @@ export interface AccountSettings {
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number | undefined
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+  /** Known, and not opened: nothing is received or sent. */
+  readonly paused?: boolean
 }
 
 export interface AccountStatus {
   readonly id: string
   readonly channel: string
-  readonly state: ConnectionState
+  readonly state: ConnectionState | 'paused'
   readonly problem: string | undefined
   /** When the platform last gave a sign of life, by itself or to a probe. */
   readonly lastReceived: number | undefined
@@ -70,7 +72,7 @@ interface Open {
   readonly deaf: AbortController
   connection: Connection | undefined
   webhook: Webhook | undefined
-  state: ConnectionState
+  state: ConnectionState | 'paused'
   problem: string | undefined
   lastReceived: number | undefined
   opening: Promise<void>
@@ -106,13 +108,13 @@ export function createAccounts(parts: {
       deaf: new AbortController(),
       connection: undefined,
       webhook: undefined,
-      state: 'starting',
+      state: config.paused ? 'paused' : 'starting',
       problem: undefined,
       lastReceived: undefined,
       opening: Promise.resolve(),
       listening: Promise.resolve(),
     }
-    entry.opening = keepOpening(entry)
+    if (!config.paused) entry.opening = keepOpening(entry)
     return entry
   }
 
@@ -307,7 +309,8 @@ export function createAccounts(parts: {
       const wanted = new Map(accounts.map((account) => [account.id, account]))
       for (const [id, entry] of open) {
         const next = wanted.get(id)
-        if (next && next.channel === entry.config.channel && same(next.settings, entry.config.settings)) entry.config = next
+        const alike = next?.channel === entry.config.channel && next.paused === entry.config.paused
+        if (next && alike && same(next.settings, entry.config.settings)) entry.config = next
         else {
           await close(entry)
           open.delete(id)

@@ -1,3 +1,3 @@
 /** The channels that are built in, and the accounts opened on them. */
-export { type AccountSettings, createAccounts } from './accounts.ts'
+export { createAccounts } from './accounts.ts'
 export { decode as decodeWeb, web } from './web/index.ts'

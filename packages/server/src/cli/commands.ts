@@ -120,6 +120,20 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./channel.ts')).testChannel,
   },
   {
+    name: 'channel pause',
+    args: '[account...]',
+    description: w('receive and send nothing until it is resumed', '暂停收发，直到恢复'),
+    options: [['--all', w('every account', '全部账号')]],
+    load: async () => (await import('./channel.ts')).pauseChannel,
+  },
+  {
+    name: 'channel resume',
+    args: '[account...]',
+    description: w('receive and send again, also after a restore', '恢复收发（包括从备份恢复之后）'),
+    options: [['--all', w('every account', '全部账号')]],
+    load: async () => (await import('./channel.ts')).resumeChannel,
+  },
+  {
     name: 'model list',
     description: w('endpoints that are configured', '列出已配置的模型端点'),
     load: async () => (await import('./model.ts')).listModels,
@@ -169,6 +183,44 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./database.ts')).copy,
   },
   {
+    name: 'backup create',
+    description: w('write a backup of all data, while the gateway works', '备份全部数据，网关可照常运行'),
+    options: [['--to <path>', w('the new file (default: backups/posthouse-TIME.backup)', '新文件（默认：backups/posthouse-时间.backup）')]],
+    load: async () => (await import('./backup.ts')).create,
+  },
+  {
+    name: 'backup verify',
+    args: '<file>',
+    description: w('read a backup whole, and open samples with the key', '完整读取备份，并用密钥抽样打开'),
+    load: async () => (await import('./backup.ts')).verify,
+  },
+  {
+    name: 'backup restore',
+    description: w('put a backup in the place of the data; channels are paused then', '用备份恢复数据；恢复后各渠道处于暂停状态'),
+    options: [
+      ['--from <file>', w('the backup', '备份文件')],
+      [
+        '--to <url>',
+        w(
+          'database to restore into (default: database.url); env:NAME refers to a variable',
+          '恢复到的数据库（默认：database.url）；env:NAME 表示引用环境变量',
+        ),
+      ],
+      ['--replace', w('move what is there aside; it is kept', '将现有数据移到一旁保留')],
+      [
+        '--erasures <file>',
+        w('deletions that must not come back, as `backup erasures` wrote them', '不得恢复的删除记录，由 `backup erasures` 导出'),
+      ],
+    ],
+    load: async () => (await import('./restore.ts')).restore,
+  },
+  {
+    name: 'backup erasures',
+    description: w('write down what was deleted, to restore elsewhere', '导出删除记录，供在别处恢复时使用'),
+    options: [['--to <path>', w('the new file (default: the terminal)', '新文件（默认：终端）')]],
+    load: async () => (await import('./restore.ts')).erasures,
+  },
+  {
     name: 'emulate',
     args: '<platform>',
     description: w('play a platform for tests: telegram or model', '模拟平台以供测试：telegram 或 model'),
@@ -189,6 +241,7 @@ export const commandGroups: Readonly<Record<string, Words>> = {
   model: w('models', '模型'),
   dead: w('dead letters', '死信'),
   database: w('the database', '数据库'),
+  backup: w('backups', '备份'),
 }
 
 /** What every command understands. */

@@ -3,7 +3,7 @@ import type { Call } from './call.ts'
 import { checkConfiguration, checkDatabase, checkKeyFile } from './doctor/data.ts'
 import { type Check, type Finding, groups, type State, worst } from './doctor/finding.ts'
 import { checkHost } from './doctor/host.ts'
-import { checkChannels, checkGateway, checkModels } from './doctor/network.ts'
+import { checkChannels, checkGateway, checkModels, checkPauses } from './doctor/network.ts'
 import { checkOutside } from './doctor/outside.ts'
 import { loadHere } from './local.ts'
 import { asCalled, type Words } from './terminal.ts'
@@ -23,6 +23,7 @@ export async function doctor({ config: given, terminal }: Call): Promise<void> {
       ...checkOutside(config),
       ...checkModels(config),
       ...checkChannels(config),
+      ...(config.accounts.length > 0 ? [checkPauses({ config, loaded, terminal })] : []),
       checkGateway(config),
     )
   const findings = (await Promise.all(checks.map((check) => within(check, PATIENCE)))).flat()

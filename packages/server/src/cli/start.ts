@@ -71,7 +71,7 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
   process.exit(lost ? 1 : 0)
 }
 
-function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Terminal): void {
+function greet({ url, setupUrl, paused }: Gateway, { config, path }: Loaded, { t }: Terminal): void {
   const lines = [t({ en: `Posthouse runs at ${url}`, zh: `Posthouse 已启动：${url}` })]
   if (setupUrl)
     lines.push(
@@ -96,6 +96,15 @@ function greet({ url, setupUrl }: Gateway, { config, path }: Loaded, { t }: Term
           zh: `任何人都可以与账号“${id}”对话。如需限制，请设置 channels.${id}.allowed_users`,
         }),
       )
+  if (paused.length > 0) {
+    const resume = asCalled('posthouse channel resume --all')
+    lines.push(
+      t({
+        en: `Paused, so that nothing is received or sent: ${paused.join(', ')}. To let them go on: \`${resume}\``,
+        zh: `已暂停收发的账号：${paused.join('、')}。恢复收发：\`${resume}\``,
+      }),
+    )
+  }
   if (path) lines.push(t({ en: `Configuration: ${path}`, zh: `配置文件：${path}` }))
   process.stderr.write(`\n${lines.join('\n')}\n\n`)
 }

@@ -2,6 +2,7 @@
 import { freeRatio } from '../ops/index.ts'
 import type { KnownNode } from '../ports/node.ts'
 import { type OutsideName, type OutsideProblem, outsideNames, outsideProblems } from '../ports/outside.ts'
+import { pausesOf } from '../ports/pauses.ts'
 import type { Call } from './call.ts'
 import { askGateway, loadLocal, openLocal } from './local.ts'
 import { ago } from './terminal.ts'
@@ -29,6 +30,7 @@ export async function status(call: Call): Promise<void> {
   const backlog = await store.outbox.backlog()
   const nodes = await store.nodes.list()
   const nameOf = (id: string) => nodes.find((node) => node.id === id)?.name ?? id
+  const { since } = await pausesOf(store.settings)
   const data = {
     running: ready !== undefined,
     ready: ready?.status === 'ready',
@@ -43,6 +45,7 @@ export async function status(call: Call): Promise<void> {
     oldestUnsent: backlog.oldest,
     dead: await store.dead.count(),
     maybeDuplicates: await store.outbox.maybeDuplicates(),
+    paused: local.config.accounts.flatMap(({ id }) => (since(id) === undefined ? [] : [id])),
     freeDisk: await freeRatio(local.config.dataFolder),
   }
   const { t } = terminal
@@ -68,6 +71,14 @@ export async function status(call: Call): Promise<void> {
       en: `Answers being written: ${data.working}`,
       zh: `正在生成的回答：${data.working}`,
     }),
+    ...(data.paused.length > 0
+      ? [
+          t({
+            en: `Paused, receiving and sending nothing: ${data.paused.join(', ')} (posthouse channel resume)`,
+            zh: `已暂停收发：${data.paused.join('、')}（posthouse channel resume）`,
+          }),
+        ]
+      : []),
     t({
       en: `Messages waiting for an answer: ${data.waiting} (oldest ${ago(data.oldestWaiting, now)})`,
       zh: `等待回答的消息：${data.waiting}（最早 ${ago(data.oldestWaiting, now)}）`,

@@ -9,4 +9,6 @@ export interface Blobs {
   /** @throws PosthouseError `not-found`, and an error when the content was changed or cut. */
   get(id: string): AsyncIterable<Uint8Array>
   remove(id: string): Promise<void>
+  /** Ids that were made in that time, whether whole or abandoned in the middle, some at a time. */
+  ids(from: number, until: number): AsyncIterable<readonly string[]>
 }

@@ -29,8 +29,19 @@ export const toolCallSteps: Readonly<Record<ToolCallState, readonly ToolCallStat
   unknown: [],
 }
 
-/** How an admitted message ended (P3). `closed`: its account is not configured any more. */
-export type Outcome = 'replied' | 'stopped' | 'refused' | 'failed' | 'command' | 'noted' | 'quarantined' | 'stale' | 'closed' | 'replaced'
+/** How an admitted message ended (P3). `closed`: its account is not configured any more. `restored`: it was under way when a backup was made. */
+export type Outcome =
+  | 'replied'
+  | 'stopped'
+  | 'refused'
+  | 'failed'
+  | 'command'
+  | 'noted'
+  | 'quarantined'
+  | 'stale'
+  | 'closed'
+  | 'replaced'
+  | 'restored'
 
 // ---- Conversations and messages ---------------------------------------------------------------------------------------
 
@@ -290,7 +301,7 @@ export class StaleDelivery extends Error {
 }
 
 /** Why a delivery is a dead letter: a failure of the closed kinds, or too old to be sent by itself (P8). */
-export type DeadReason = DeliveryFailure | 'stale' | 'exhausted'
+export type DeadReason = DeliveryFailure | 'stale' | 'exhausted' | 'restored'
 
 /** An answer that may have arrived twice in the chat tool. */
 export interface MaybeDuplicate {
@@ -419,6 +430,16 @@ export interface FileStore {
   abandon(from: number, until: number): Promise<readonly string[]>
   /** Forgets abandoned files. */
   remove(ids: readonly string[]): Promise<void>
+  /** Of these ids, those that nothing is known of, though they were made since this database was: their bytes are to be removed. */
+  lost(ids: readonly string[]): Promise<readonly string[]>
+}
+
+/** What people deleted, or made void. */
+export interface Erasure {
+  readonly kind: 'conversation' | 'file' | 'token'
+  readonly id: string
+  /** Epoch milliseconds. */
+  readonly erasedAt: number
 }
 
 export interface Store extends AsyncDisposable {
@@ -434,6 +455,8 @@ export interface Store extends AsyncDisposable {
   readonly files: FileStore
   readonly nodes: NodeStore
   readonly leases: LeaseStore
+  /** What was deleted, by id: no backup may bring it back. */
+  erasures(): Promise<readonly Erasure[]>
   /** A write and a read that reach the disk; @throws when the database does not take writes. */
   probe(): Promise<void>
   /** Deletes what is older than the retention, a bounded number of rows; answers how many. */

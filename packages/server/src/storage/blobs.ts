@@ -1,9 +1,9 @@
-/** Files on disk, sealed in chunks: a chunk that was changed, moved, repeated or cut off does not open. */
+/** Files sealed in chunks: a chunk that was changed, moved, repeated or cut off does not open. */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { PosthouseError } from '@posthouse/contract'
+import { timeOf } from '../base/ids.ts'
 import type { Blobs } from '../ports/blobs.ts'
+import type { FilePlace } from './places/place.ts'
 
 // File: random prefix of the nonces (7), then chunks of ciphertext and tag. Nonce: prefix | counter (4) | last (1).
 const PREFIX = 7
@@ -11,70 +11,52 @@ const CHUNK = 64 * 1024
 const TAG = 16
 const ID = /^[0-9a-f-]{36}$/
 
-/** Keeps blobs in `folder`. `key`: 32 bytes, used for nothing else. */
-export function createBlobs(folder: string, key: Buffer): Blobs {
+/** Keeps blobs at `place`. `key`: 32 bytes, used for nothing else. */
+export function createBlobs(place: FilePlace, key: Buffer): Blobs {
   const secret = createSecretKey(key)
-  const pathOf = (id: string) => {
+  const known = (id: string) => {
     if (!ID.test(id)) throw new PosthouseError('not-found')
-    return join(folder, id.slice(-2), id)
+    return id
   }
   return {
     async put(id, bytes, limit) {
-      const path = pathOf(id)
-      const part = `${path}.part`
-      await mkdir(join(path, '..'), { recursive: true })
-      const file = await open(part, 'w', 0o600)
-      try {
+      let size = 0
+      async function* sealed(): AsyncGenerator<readonly Uint8Array[]> {
         const prefix = randomBytes(PREFIX)
-        await file.write(prefix)
-        let size = 0
+        yield [prefix]
         let counter = 0
         for await (const { chunk, last } of chunked(bytes)) {
           size += chunk.length
           if (size > limit) throw new PosthouseError('too-large', `a file may have ${limit} bytes`)
-          await file.writev(seal(secret, nonce(prefix, counter++, last), id, chunk))
+          yield seal(secret, nonce(prefix, counter++, last), id, chunk)
         }
-        await file.sync()
-        await file.close()
-        await rename(part, path)
-        return size
-      } catch (error) {
-        await file.close().catch(() => {})
-        await rm(part, { force: true })
-        throw error
       }
+      await place.write(known(id), sealed())
+      return size
     },
     async *get(id) {
-      const file = await open(pathOf(id), 'r').catch((error: { code?: string }) => {
-        throw error.code === 'ENOENT' ? new PosthouseError('not-found') : error
-      })
-      try {
-        const prefix = Buffer.alloc(PREFIX)
-        if ((await fill(file, prefix)) < PREFIX) throw new Error(`file ${id} is cut off`)
-        // A whole chunk is only known not to be the last one when something follows it.
-        const [chunk, ahead] = [Buffer.allocUnsafe(CHUNK + TAG), Buffer.allocUnsafe(1)]
-        let begun = 0
-        for (let counter = 0; ; counter++) {
-          const size = begun + (await fill(file, chunk.subarray(begun)))
-          const last = size < chunk.length || (await fill(file, ahead)) === 0
-          yield unseal(secret, nonce(prefix, counter, last), id, chunk.subarray(0, size))
-          if (last) return
-          begun = ahead.copy(chunk)
-        }
-      } finally {
-        await file.close()
+      await using file = await place.open(known(id))
+      if (!file) throw new PosthouseError('not-found')
+      const prefix = Buffer.alloc(PREFIX)
+      if ((await file.fill(prefix)) < PREFIX) throw new Error(`file ${id} is cut off`)
+      // A whole chunk is only known not to be the last one when something follows it.
+      const [chunk, ahead] = [Buffer.allocUnsafe(CHUNK + TAG), Buffer.allocUnsafe(1)]
+      let begun = 0
+      for (let counter = 0; ; counter++) {
+        const size = begun + (await file.fill(chunk.subarray(begun)))
+        const last = size < chunk.length || (await file.fill(ahead)) === 0
+        yield unseal(secret, nonce(prefix, counter, last), id, chunk.subarray(0, size))
+        if (last) return
+        begun = ahead.copy(chunk)
       }
     },
-    remove: (id) => rm(pathOf(id), { force: true }),
-  }
-}
-
-/** Reads until the buffer is full or the file ends; answers how much was read. */
-async function fill(file: FileHandle, buffer: Buffer): Promise<number> {
-  for (let size = 0; ; ) {
-    const { bytesRead } = await file.read(buffer, size, buffer.length - size)
-    size += bytesRead
-    if (bytesRead === 0 || size === buffer.length) return size
+    remove: (id) => place.remove(known(id)),
+    async *ids(from, until) {
+      for await (const batch of place.ids()) {
+        const wanted = batch.filter((id) => ID.test(id) && timeOf(id) >= from && timeOf(id) < until)
+        if (wanted.length > 0) yield wanted
+      }
+    },
   }
 }
 

@@ -6,6 +6,7 @@ import type { NewId } from '../base/ids.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import type { Conversation, ConversationStore, StoredMessage, Turn } from '../ports/store.ts'
 import type { Database, Dialect } from './dialects/dialect.ts'
+import { createErasures } from './erasures.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import { createRecent } from './recent.ts'
@@ -139,21 +140,7 @@ export function createConversations(
     builder.updateTable('conversations').set({ revision: sql`revision + 1` }).where('id', '=', p.id),
   )
   const message = prepare<{ id: string }>()((p) => builder.selectFrom('messages').selectAll().where('id', '=', p.id))
-  // By the messages' ids: the tables have no index by conversation for what is settled.
-  const removals = [
-    prepare<{ id: string }>()((p) =>
-      builder
-        .deleteFrom('inbox')
-        .where('message_id', 'in', (e) => e.selectFrom('messages').select('id').where('conversation_id', '=', p.id)),
-    ),
-    prepare<{ id: string }>()((p) =>
-      builder.deleteFrom('outbox').where('id', 'in', (e) => e.selectFrom('messages').select('id').where('conversation_id', '=', p.id)),
-    ),
-    prepare<{ id: string }>()((p) => builder.deleteFrom('tool_calls').where('conversation_id', '=', p.id)),
-    prepare<{ id: string }>()((p) => builder.deleteFrom('messages').where('conversation_id', '=', p.id)),
-  ]
-  const removeFile = prepare<{ file: string }>()((p) => builder.deleteFrom('files').where('id', '=', p.file))
-  const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('conversations').where('id', '=', p.id))
+  const erasures = createErasures(builder)
   const recent = createRecent(KEPT, KEPT_SIZE)
   const sealTitle = (id: string, title: string) => sealer.seal(title, `conversations.title|${id}`)
 
@@ -245,11 +232,14 @@ export function createConversations(
       database.write(async (transaction) => void (await transaction.run(setTitle, { id, title: sealTitle(id, title) }))),
     async remove(id) {
       const files = await filesIn(id)
+      const at = clock.now()
+      const all = [...files.map((file) => ({ kind: 'file' as const, id: file })), { kind: 'conversation' as const, id }]
       await database.write(async (transaction) => {
         await transaction.all(held, { id })
-        for (const file of files) await transaction.run(removeFile, { file })
-        for (const removal of removals) await transaction.run(removal, { id })
-        await transaction.run(remove, { id })
+        for (const each of all) {
+          await erasures.erase(transaction, { ...each, erasedAt: at })
+          await erasures.note(transaction, { ...each, erasedAt: at })
+        }
       })
       return files
     },

@@ -2,6 +2,7 @@
 import type { FileKind } from '@posthouse/contract'
 import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
+import { timeOf } from '../base/ids.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import type { FileStore } from '../ports/store.ts'
 import type { Database } from './dialects/dialect.ts'
@@ -48,6 +49,7 @@ export function createFiles(builder: Kysely<Schema>, database: Database, sealer:
       .where('owner', 'not in', (e) => e.selectFrom('conversations').select('id')),
   )
   const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('files').where('id', '=', p.id).where('owner', '=', sql.lit(NOBODY)))
+  const begun = prepare()(() => builder.selectFrom('migrations').select(sql<number | null>`min(applied_at)`.as('at')))
   let reached = ''
   return {
     async adopt(transaction, id, owner, conversation) {
@@ -67,6 +69,13 @@ export function createFiles(builder: Kysely<Schema>, database: Database, sealer:
       database.write(async (transaction) => {
         for (const id of ids) await transaction.run(remove, { id })
       }),
+    async lost(ids) {
+      // What lay there before the database was: somebody began anew, and may want the old one back.
+      const since = Number((await first(database.read, begun, {}))?.at ?? Number.POSITIVE_INFINITY)
+      const lost: string[] = []
+      for (const id of ids) if (timeOf(id) >= since && !(await first(database.read, find, { id }))) lost.push(id)
+      return lost
+    },
     add: (file) =>
       database.write(async (transaction) => {
         await transaction.run(insert, { ...file, name: sealer.seal(file.name, `files.name|${file.id}`), at: clock.now() })

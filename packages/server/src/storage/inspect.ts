@@ -6,6 +6,7 @@ import type { Sealer } from '../ports/sealer.ts'
 import { type Findings, fileOf, isServer } from './dialects/dialect.ts'
 import { dialectOf } from './dialects/index.ts'
 import { opens } from './key-check.ts'
+import { KEY_CHECK } from './schema.ts'
 
 export type { Findings }
 
@@ -16,12 +17,12 @@ export async function inspectDatabase(url: string): Promise<Findings> {
 
 /** Whether something was kept there: then its key must be there, too. @throws when a server cannot be asked. */
 export async function hasData(url: string): Promise<boolean> {
-  return isServer(url) ? (await (await dialectOf(url)).keyCheck(url)) !== undefined : existsSync(fileOf(url))
+  return isServer(url) ? (await (await dialectOf(url)).look(url, KEY_CHECK)) !== undefined : existsSync(fileOf(url))
 }
 
 /** Whether the data was sealed with this key; undefined when nothing was sealed yet. */
 export async function keyFits(url: string, sealer: Sealer): Promise<boolean | undefined> {
-  const sealed = await (await dialectOf(url)).keyCheck(url)
+  const sealed = await (await dialectOf(url)).look(url, KEY_CHECK)
   return sealed && opens(sealer, sealed)
 }
 

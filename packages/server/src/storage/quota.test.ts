@@ -21,6 +21,7 @@ function setUp(quota: { all: number; each: number }) {
     },
     get: async function* () {},
     remove: async () => {},
+    ids: async function* () {},
   }
   const sum = (wanted: (owner: string) => boolean) => kept.reduce((total, { owner, size }) => total + (wanted(owner) ? size : 0), 0)
   const used = async (owner: string) => ({ all: sum(() => true), own: sum((name) => name === owner) })

@@ -12,6 +12,8 @@ const KEEP_SENT = 14 * DAY
 const KEEP_CALLS = 14 * DAY
 /** Who was refused is told so once in this time. */
 const KEEP_REFUSALS = 30 * DAY
+/** Longer than a backup is kept: what was deleted must not come back with an older one. */
+const KEEP_ERASURES = 400 * DAY
 const BATCH = 500
 
 /** Answers a function that prunes one batch of each kind and tells how many rows went. */
@@ -63,6 +65,7 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
           .limit(sql.lit(BATCH)),
       ),
   )
+  const oldErasures = prepare<{ until: number }>()((p) => builder.deleteFrom('erasures').where('erased_at', '<', p.until))
   return (now) =>
     database.write(async (transaction) => {
       let rows = 0
@@ -71,6 +74,7 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
       rows += await transaction.run(oldToolCalls, { until: now - KEEP_CALLS })
       rows += await transaction.run(oldRefusals, { until: now - KEEP_REFUSALS })
       rows += await transaction.run(oldLogins, { until: now })
+      rows += await transaction.run(oldErasures, { until: now - KEEP_ERASURES })
       return rows
     })
 }

@@ -2,7 +2,7 @@
 import type { DeliveryState } from '@posthouse/contract'
 import type { MessageStatus } from '@posthouse/contract/http'
 import type { Generated } from 'kysely'
-import type { InboxState, Outcome, ToolCallState } from '../ports/store.ts'
+import type { Erasure, InboxState, Outcome, ToolCallState } from '../ports/store.ts'
 
 /** Rows of `meta`: a known text, sealed with the key of the first start; and what is there while a copy is not whole. */
 export const KEY_CHECK = 'key_check'
@@ -126,4 +126,31 @@ export interface Schema {
   /** Long connections with one owner. `node`: null while nobody has it. */
   leases: { name: string; node: string | null; epoch: number; taken_at: number }
   files: { id: string; owner: string; kind: string; name: Uint8Array; mime: string; size: number; created_at: number }
+  /** Sealed bytes of files, where they are not in a folder; whole when `files` knows them. */
+  file_chunks: { file_id: string; part: number; bytes: Uint8Array }
+  /** What people deleted: a backup that still has it gives it back to nobody. Ids alone. */
+  erasures: { kind: Erasure['kind']; id: string; erased_at: number }
 }
+
+const names: Readonly<Record<keyof Schema, true>> = {
+  migrations: true,
+  meta: true,
+  conversations: true,
+  messages: true,
+  inbox: true,
+  outbox: true,
+  tool_calls: true,
+  account_state: true,
+  settings: true,
+  users: true,
+  setup_links: true,
+  logins: true,
+  access_tokens: true,
+  files: true,
+  file_chunks: true,
+  erasures: true,
+  nodes: true,
+  leases: true,
+}
+/** Every table; the compiler knows that none is missing. */
+export const tableNames: readonly string[] = Object.keys(names)

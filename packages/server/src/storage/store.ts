@@ -7,6 +7,7 @@ import { createConversations } from './conversations.ts'
 import { createDeadLetters } from './dead-letters.ts'
 import type { Database, OpenOptions } from './dialects/dialect.ts'
 import { dialectOf } from './dialects/index.ts'
+import { createErasures } from './erasures.ts'
 import { createFiles } from './files.ts'
 import { createInbox } from './inbox.ts'
 import { opens, sealCheck } from './key-check.ts'
@@ -15,6 +16,8 @@ import { createMessages } from './messages.ts'
 import { migrate } from './migrations/index.ts'
 import { createNodes } from './nodes.ts'
 import { createOutbox } from './outbox.ts'
+import { placeOf } from './places/index.ts'
+import type { FilePlace } from './places/place.ts'
 import { first, prepare } from './query.ts'
 import { createRetention } from './retention.ts'
 import { COPYING, KEY_CHECK } from './schema.ts'
@@ -41,13 +44,18 @@ export interface StoreOptions extends OpenOptions {
   readonly newId: NewId
 }
 
+export interface OpenedStore extends Store {
+  /** Where the bytes of files lie: in `folder`, or with the rows; then `folder` may hold what is older than that. */
+  place(folder: string): FilePlace
+}
+
 /**
  * Opens the store.
  * @throws {WrongKey} when the data was sealed with another key; nothing is changed then.
  * @throws {DamagedLog} when commits would be lost, on SQLite.
  * @throws {DatabaseInUse} when somebody else has it alone.
  */
-export async function openStore({ url, sealer, clock, newId, ...options }: StoreOptions): Promise<Store> {
+export async function openStore({ url, sealer, clock, newId, ...options }: StoreOptions): Promise<OpenedStore> {
   const dialect = await dialectOf(url)
   const { builder } = dialect
   const database = await dialect.open(url, options)
@@ -78,6 +86,8 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
     files,
     leases,
     nodes: createNodes(dialect, database),
+    place: (folder) => placeOf(dialect, database, folder),
+    erasures: () => createErasures(builder).list(database.read),
     probe: () => settings.set('probe', String(clock.now())),
     prune: createRetention(builder, database),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),

@@ -4,6 +4,7 @@ import type { Kysely, Selectable } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { AccessToken, User, UserStore } from '../ports/store.ts'
 import type { Database } from './dialects/dialect.ts'
+import { createErasures } from './erasures.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 
@@ -89,6 +90,8 @@ export function createUsers(builder: Kysely<Schema>, database: Database, { clock
     builder.updateTable('access_tokens').set({ revoked_at: p.at }).where('id', '=', p.id).where('revoked_at', 'is', null),
   )
 
+  const erasures = createErasures(builder)
+
   const add = async (transaction: Transaction, user: Omit<User, 'version'>) => {
     const added = await transaction.run(insert, { id: user.id, name: user.name, role: user.role, hash: user.passwordHash, at: clock.now() })
     if (added === 0) throw new PosthouseError('invalid', 'name: this name is taken')
@@ -130,6 +133,12 @@ export function createUsers(builder: Kysely<Schema>, database: Database, { clock
       return row && openToken(row)
     },
     tokens: async () => (await database.read.all(tokens, {})).map(openToken),
-    revokeToken: (id) => database.write(async (transaction) => (await transaction.run(revoke, { id, at: clock.now() })) === 1),
+    revokeToken: (id) =>
+      database.write(async (transaction) => {
+        const at = clock.now()
+        if ((await transaction.run(revoke, { id, at })) === 0) return false
+        await erasures.note(transaction, { kind: 'token', id, erasedAt: at })
+        return true
+      }),
   }
 }

@@ -39,6 +39,34 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'restored and let loose',
+    rows: ['F14:under load', 'F14:a restore that is killed'],
+    edits: [{ file: 'src/app.ts', find: 'paused: pauses.since(account.id) !== undefined', replace: 'paused: false' }],
+  },
+  {
+    name: 'what was under way goes on',
+    rows: ['F14:under load'],
+    edits: [
+      { file: 'src/storage/restore.ts', find: "run(inbox.where('done_at', 'is', null))", replace: "run(inbox.where('done_at', '<', 0))" },
+      {
+        file: 'src/storage/restore.ts',
+        find: "run(outbox.where('settled_at', 'is', null))",
+        replace: "run(outbox.where('settled_at', '<', 0))",
+      },
+    ],
+  },
+  {
+    name: 'begins on a half',
+    rows: ['F14:a restore that is killed'],
+    edits: [{ file: 'src/storage/store.ts', find: '{ key: COPYING }', replace: "{ key: 'nothing' }" }],
+  },
+  {
+    name: 'a backup has its name from the start',
+    rows: ['F14:a backup that is killed'],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: it is source code
+    edits: [{ file: 'src/storage/archive.ts', find: 'const part = `${path}${PART}`', replace: 'const part = path' }],
+  },
+  {
     name: 'dedupe in memory',
     rows: ['F02:committed', 'F02:mail committed', 'F25'],
     edits: [

@@ -1,5 +1,6 @@
 /** The fault matrix of one node, as data. */
 import type { MissingRow, Row } from './row.ts'
+import { backupRows } from './rows/backup.ts'
 import { diskRows } from './rows/disk.ts'
 import { loadRows } from './rows/load.ts'
 import { modelRows } from './rows/model.ts'
@@ -8,12 +9,17 @@ import { platformRows } from './rows/platform.ts'
 import { processRows } from './rows/process.ts'
 import type { Matrix } from './table.ts'
 
-export const rows: readonly Row[] = [...processRows, ...networkRows, ...platformRows, ...modelRows, ...loadRows, ...diskRows].toSorted(
-  (a, b) => a.id.localeCompare(b.id),
-)
+export const rows: readonly Row[] = [
+  ...processRows,
+  ...networkRows,
+  ...platformRows,
+  ...modelRows,
+  ...loadRows,
+  ...diskRows,
+  ...backupRows,
+].toSorted((a, b) => a.id.localeCompare(b.id))
 
 export const missingRows: readonly MissingRow[] = [
-  { id: 'F14', title: 'A backup under load, restored elsewhere', notYet: 'there is no backup command' },
   { id: 'F40', title: 'An MCP server that hangs, floods or dies', notYet: 'there is no MCP' },
   { id: 'F46', title: 'A human takes over while the model writes', notYet: 'there is no handing over to a person' },
 ]

@@ -17,6 +17,8 @@ import { type Crowd, createCrowd } from './crowd.ts'
 import { withMutant } from './mutants.ts'
 
 export interface World extends Crowd, AsyncDisposable {
+  /** What is played instead of the product. */
+  readonly mutant: string | undefined
   readonly telegram: TelegramEmulator
   readonly model: ModelEmulator
   readonly posthouse: Posthouse
@@ -118,6 +120,7 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   const built = parts.move()
   return {
     ...crowd,
+    mutant,
     telegram,
     model,
     posthouse,

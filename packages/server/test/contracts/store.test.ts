@@ -14,7 +14,7 @@ import { inbound, storeBehaviours } from './store.ts'
 
 const tables = [
   ...['conversations', 'messages', 'inbox', 'outbox', 'tool_calls', 'account_state', 'settings', 'users', 'setup_links', 'logins'],
-  ...['access_tokens', 'files', 'nodes', 'leases'],
+  ...['access_tokens', 'files', 'file_chunks', 'erasures', 'nodes', 'leases'],
 ]
 
 for (const database of databases)

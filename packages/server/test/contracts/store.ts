@@ -514,6 +514,33 @@ export const storeBehaviours: readonly Behaviour[] = [
     },
   },
   {
+    name: 'what is deleted is written down by its id, for longer than backups are kept',
+    async run({ store, newId, advance }) {
+      const { conversationId } = await admit(store)
+      const token = { id: newId(), name: 't', userId: 'u', scopes: [], createdAt: 1, expiresAt: 2 }
+      await store.users.addToken(token)
+      assert.deepEqual(await store.erasures(), [])
+      await store.conversations.remove(conversationId)
+      await store.users.revokeToken(token.id)
+      const noted = (await store.erasures()).map(({ kind, id }) => `${kind} ${id}`).sort()
+      assert.deepEqual(noted, [`conversation ${conversationId}`, `token ${token.id}`])
+      const day = 86_400_000
+      advance(399 * day)
+      await store.prune(1_000_000 + 399 * day)
+      assert.equal((await store.erasures()).length, 2)
+      await store.prune(1_000_001 + 400 * day)
+      assert.deepEqual(await store.erasures(), [])
+    },
+  },
+  {
+    name: 'bytes of a file that nothing is known of are lost, unless they were there before the database',
+    async run({ store, newId }) {
+      const [known, unknown] = [newId(), newId()]
+      await store.files.add({ id: known, owner: 'ann', kind: 'file', name: 'a', mime: 'text/plain', size: 1 })
+      assert.deepEqual(await store.files.lost([known, unknown, '00000000-0000-7000-8000-000000000000']), [unknown])
+    },
+  },
+  {
     name: 'the set-up link makes one account, once, in time',
     async run({ store, newId, advance }) {
       const user = () => ({ id: newId(), name: 'ann', role: 'admin' as const, passwordHash: 'x' })

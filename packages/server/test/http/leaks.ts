@@ -105,7 +105,8 @@ export const leaks: readonly Leak[] = [
       {
         file: 'src/storage/blobs.ts',
         find: 'if (size > limit) throw',
-        replace: "await (await open(`${path}.copy`, 'a')).write(chunk)\n          if (size > limit) throw",
+        replace:
+          'await place.write(`copy-${id}`, (async function* () { yield [Buffer.from(chunk)] })())\n          if (size > limit) throw',
       },
     ],
   },

@@ -125,6 +125,10 @@ describe('posthouse database copy', { skip: noPostgres }, () => {
     await posthouse.start()
     for (const chat of [7, 8, 9]) telegram.say({ text: `question of ${chat}`, chat, from: chat })
     await until(() => [7, 8, 9].every((chat) => says(telegram, `question of ${chat}`) === 1), 'answers')
+    const letter = { name: 'a.txt', mime: 'text/plain', bytes: Buffer.from('a letter '.repeat(50_000)) }
+    telegram.say({ caption: 'read this', chat: 7, from: 7, document: letter })
+    await until(() => model.calls.length === 4, 'the file was read')
+    await until(async () => (await posthouse.cli('status', '--json')).stdout.includes('"unsent":0'), 'the answer to it')
     const busy = await copy()
     assert.deepEqual([busy.code, /Another Posthouse \(process \d+\) uses/.test(busy.stdout)], [1, true])
     await posthouse.stop()
@@ -150,9 +154,15 @@ describe('posthouse database copy', { skip: noPostgres }, () => {
     posthouse.configure(configOf(telegram, model))
     const done = await copy()
     assert.equal(done.code, 0, done.stdout + done.stderr)
-    const { tables } = JSON.parse(done.stdout) as { tables: { name: string; rows: number }[] }
+    const { tables, files } = JSON.parse(done.stdout) as {
+      tables: { name: string; rows: number }[]
+      files: { count: number; bytes: number }
+    }
     const rows = (name: string) => tables.find((table) => table.name === name)?.rows
-    assert.deepEqual([rows('messages'), rows('inbox'), rows('outbox'), rows('conversations')], [6, 3, 3, 3])
+    assert.deepEqual([rows('messages'), rows('inbox'), rows('outbox'), rows('conversations')], [8, 4, 4, 3])
+    assert.deepEqual([files.count, files.bytes > 450_000], [1, true])
+    const kept = await ask(place, 'select sum(length(bytes))::int as bytes, count(*)::int as parts from file_chunks')
+    assert.deepEqual(kept, [{ bytes: files.bytes, parts: 2 }])
     assert.equal(rows('settings'), await copied())
     assert.deepEqual(await ask(place, `select value, updated_at::int as at from settings where key like 'odd%'`), [
       { value: 'a\uFFFDb', at: 2 },

@@ -10,6 +10,14 @@ const main = join(import.meta.dirname, '../../src/main.ts')
 const words = { LC_ALL: 'C' }
 const flags = ['--conditions=posthouse-source', '--disable-warning=ExperimentalWarning']
 
+/** What came of a command. */
+export interface Ended {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
 export interface Posthouse extends AsyncDisposable {
   readonly folder: string
   readonly url: string
@@ -31,7 +39,8 @@ export interface Posthouse extends AsyncDisposable {
   /** Resolves with the exit code when the process ends by itself. */
   exited(): Promise<number | null>
   /** Runs a command in the same folder. */
-  cli(...args: string[]): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>
+  cli(...args: string[]): Promise<Ended>
+  cliWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended>
 }
 
 /** Makes the folder and writes the configuration; a free port is taken, and kept over restarts. */
@@ -56,6 +65,23 @@ export function createPosthouse(config: object): Posthouse {
   const ended = async (process: ChildProcess) => {
     if (process.exitCode === null && process.signalCode === null) await once(process, 'exit')
     return process.exitCode
+  }
+  const cliWith = async (env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended> => {
+    const command = spawn(process.execPath, [...flags, main, ...args], {
+      cwd: folder,
+      env: { ...process.env, ...words, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let stdout = ''
+    let stderr = ''
+    command.stdout.on('data', (data: Buffer) => {
+      stdout += data.toString()
+    })
+    command.stderr.on('data', (data: Buffer) => {
+      stderr += data.toString()
+    })
+    await once(command, 'close')
+    return { code: command.exitCode, signal: command.signalCode, stdout, stderr }
   }
   return {
     folder,
@@ -113,23 +139,8 @@ export function createPosthouse(config: object): Posthouse {
       return child ? await ended(child) : null
     },
     exited: async () => (child ? await ended(child) : null),
-    async cli(...args) {
-      const command = spawn(process.execPath, [...flags, main, ...args], {
-        cwd: folder,
-        env: { ...process.env, ...words },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
-      let stdout = ''
-      let stderr = ''
-      command.stdout.on('data', (data: Buffer) => {
-        stdout += data.toString()
-      })
-      command.stderr.on('data', (data: Buffer) => {
-        stderr += data.toString()
-      })
-      await once(command, 'close')
-      return { code: command.exitCode, stdout, stderr }
-    },
+    cli: (...args) => cliWith({}, ...args),
+    cliWith,
     async [Symbol.asyncDispose]() {
       if (child && child.exitCode === null && child.signalCode === null) {
         if (pid > 0) signal('SIGKILL')

@@ -1,8 +1,8 @@
 /** What is asked over the network: models, platforms, the running gateway. */
 import type { AccountConfig, Config } from '../../config/index.ts'
 import { type OutsideName, outsideNames } from '../../ports/outside.ts'
-import { probeAccount } from '../channel.ts'
-import { addressOf, askGateway } from '../local.ts'
+import { pausesBeside, probeAccount } from '../channel.ts'
+import { addressOf, askGateway, type Local } from '../local.ts'
 import { askModel } from '../model.ts'
 import { type Check, check, type Finding, fail, ok, warn } from './finding.ts'
 
@@ -70,6 +70,16 @@ interface Ready {
   readonly status?: string
   readonly problems?: readonly string[]
   readonly degraded?: readonly { readonly server: OutsideName }[]
+}
+
+/** What was paused on purpose, and is easily forgotten. */
+export function checkPauses(local: Local): Check {
+  return check('channels', 'paused', async () => {
+    const since = await pausesBeside(local)
+    const paused = local.config.accounts.flatMap(({ id }) => (since(id) === undefined ? [] : [id]))
+    if (paused.length === 0) return ok('no account is paused', '没有暂停的账号')
+    return warn(`${paused.join(', ')}: nothing is received or sent`, `${paused.join('、')}：已暂停收发`, 'posthouse channel resume --all')
+  })
 }
 
 export function checkGateway(config: Config): Check {

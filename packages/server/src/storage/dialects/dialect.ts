@@ -10,6 +10,10 @@ export interface Database extends AsyncDisposable {
   readonly write: Write
 }
 
+export interface Snapshot extends AsyncDisposable {
+  readonly read: Transaction
+}
+
 export interface OpenOptions {
   /**
    * `gateway`: one of those that know each other, until disposed. `alone`: nobody else, not even a gateway of an older version, which takes itself for the only
@@ -26,6 +30,8 @@ export interface Dialect {
   readonly blob: 'blob' | 'bytea'
   /** Type of a column that the database counts up by itself. */
   readonly count: 'integer' | 'bigint'
+  /** Bytes of files are rows, too: whoever uses it shares no folder. */
+  readonly keepsFiles: boolean
   /** Builds and compiles queries; it never runs one. */
   readonly builder: Kysely<Schema>
   /** A primary key that the database counts up by itself. */
@@ -47,8 +53,12 @@ export interface Dialect {
   open(url: string, options: OpenOptions): Promise<Database>
   /** Looks without changing anything. @throws when there is no such database. */
   inspect(url: string): Promise<Findings>
-  /** The text that the first start sealed; undefined while there is none. @throws when there is no such database. */
-  keyCheck(url: string): Promise<Uint8Array | undefined>
+  /** A value of `meta`; undefined while there is none. @throws when a server cannot be asked. */
+  look(url: string, key: string): Promise<Uint8Array | undefined>
+  /** Everything as it is at this moment, until disposed; whoever writes meanwhile is not held. */
+  snapshot(url: string): Promise<Snapshot>
+  /** In one step: what is there lies aside under that name, and an empty database with the mark {@link COPYING} stands in its place. */
+  claim(url: string, mark: Uint8Array, aside: string | undefined): Promise<void>
 }
 
 /** What a database says of itself. */

@@ -10,9 +10,9 @@ import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQue
 import pg from 'pg'
 import { backoff } from '../../base/backoff.ts'
 import type { Query, Transaction } from '../query.ts'
-import { KEY_CHECK, type Schema } from '../schema.ts'
+import { COPYING, type Schema, tableNames } from '../schema.ts'
 import { createWriter, unavailable, type Verdict, type WriteConnection } from '../writer.ts'
-import { type Database, DatabaseInUse, type Dialect, type Findings, type OpenOptions, UnsafeDatabase } from './dialect.ts'
+import { type Database, DatabaseInUse, type Dialect, type Findings, type OpenOptions, type Snapshot, UnsafeDatabase } from './dialect.ts'
 import { ConnectionLost, judge } from './postgres-errors.ts'
 
 /** Class of our advisory locks; the second number tells the schema, and 1 more of the class the migrations. */
@@ -23,6 +23,7 @@ export const postgres: Dialect = {
   name: 'postgres',
   blob: 'bytea',
   count: 'bigint',
+  keepsFiles: true,
   builder: new Kysely<Schema>({
     dialect: {
       createAdapter: () => new PostgresAdapter(),
@@ -49,7 +50,9 @@ export const postgres: Dialect = {
   analyze: ['set local statement_timeout = 0', 'analyze'],
   open,
   inspect,
-  keyCheck,
+  look,
+  snapshot,
+  claim,
 }
 
 /** The first that tells how a transaction ended. */
@@ -410,11 +413,44 @@ async function inspect(url: string): Promise<Findings> {
   })
 }
 
-async function keyCheck(url: string): Promise<Uint8Array | undefined> {
+async function look(url: string, key: string): Promise<Uint8Array | undefined> {
   return await looking(url, async (client) => {
     const { rows } = await client.query(`select to_regclass('meta') is not null as there`)
     if (!(rows[0] as { there: boolean }).there) return undefined
-    const found = await client.query('select value from meta where key = $1', [KEY_CHECK])
+    const found = await client.query('select value from meta where key = $1', [key])
     return (found.rows[0] as { value: Uint8Array } | undefined)?.value
+  })
+}
+
+async function snapshot(url: string): Promise<Snapshot> {
+  const limits = { statement_timeout: 0, idle_in_transaction_session_timeout: 0 }
+  const client = new pg.Client({ ...connectionOptions(url, 'backup'), ...limits })
+  client.on('error', () => {})
+  const close = () => client.end().catch(() => {})
+  try {
+    await client.connect()
+    await client.query('begin isolation level repeatable read read only')
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return { read: transactionOver((config) => asked(client.query(config))), [Symbol.asyncDispose]: close }
+}
+
+async function claim(url: string, mark: Uint8Array, aside: string | undefined): Promise<void> {
+  await looking(url, async (client) => {
+    await client.query('begin')
+    if (aside !== undefined) {
+      const schema = client.escapeIdentifier(aside)
+      await client.query(`create schema ${schema}`)
+      const { rows } = await client.query(
+        `select c.oid::regclass::text as name from pg_class c where c.relkind = 'r' and c.relnamespace = current_schema()::regnamespace and c.relname = any($1)`,
+        [tableNames],
+      )
+      for (const { name } of rows as { name: string }[]) await client.query(`alter table ${name} set schema ${schema}`)
+    }
+    await client.query('create table if not exists meta (key text primary key, value bytea not null)')
+    await client.query('insert into meta values ($1, $2)', [COPYING, mark])
+    await client.query('commit')
   })
 }

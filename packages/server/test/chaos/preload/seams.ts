@@ -53,7 +53,7 @@ export const openStore: typeof storage.openStore = async (options) => {
     accountState: Object.create(store.accountState, { set: { value: set } }),
     prune: around('prune', store.prune),
     [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
-  } satisfies Store
+  }
 }
 
 /** Claims whose answer is CHAOS_LATE_CLAIM milliseconds on its way. */
@@ -68,7 +68,7 @@ function withLateClaims(turns: Store['turns']): Store['turns'] {
   return { ...turns, claim }
 }
 
-export const createBlobs: typeof storage.createBlobs = (folder, key) => told<Blobs>(storage.createBlobs(folder, key), 'blobs', ['put'])
+export const createBlobs: typeof storage.createBlobs = (place, key) => told<Blobs>(storage.createBlobs(place, key), 'blobs', ['put'])
 
 // ---- Channels ---------------------------------------------------------------------------------------------------------
 

@@ -236,9 +236,11 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     const deliveries = result.deliveries.map((delivery) => ({ ...delivery, begun: ready }))
     using _expected = ready && deliveries[0] ? deliver.expect(deliveries[0].id) : undefined
     const end = () => store.turns.finish(by, { ...result, deliveries })
-    const { messages, behind } = await persist(end, { clock, log, signal: ending.signal })
+    const { messages, waits } = await persist(end, { clock, log, signal: ending.signal })
     announce(conversation.id, messages, conversation.owner)
-    if (!behind && node.id === by) for (const delivery of deliveries) deliver.take(inHand(turn, by, delivery, messages))
+    // Alone, what is in hand here is all that there is before it.
+    const known = node.id === by && (ready ? !waits : node.others.length === 0)
+    if (known) for (const delivery of deliveries) deliver.take(inHand(turn, by, delivery, messages))
     else await deliver.look(conversation.id)
   }
 

@@ -203,8 +203,8 @@ export interface TurnResult {
 /** What came of the end of a turn. */
 export interface Finished {
   readonly messages: readonly StoredMessage[]
-  /** Earlier answers of the conversation are not settled, maybe by another node: nothing was begun, and whoever sends them sends this one, too. */
-  readonly behind: boolean
+  /** A delivery was not begun: it was not asked for, or earlier answers of the conversation are not settled; maybe it is another node's to send. */
+  readonly waits: boolean
 }
 
 export interface TurnStore {

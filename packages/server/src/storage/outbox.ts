@@ -12,7 +12,7 @@ import { first, prepare, type Transaction } from './query.ts'
 import { is, isOver, leadsTo } from './steps.ts'
 
 export interface Outbox extends OutboxStore {
-  /** Behind what is not settled yet; answers whether there was any. The conversation's row must be held. */
+  /** Behind what is not settled yet; answers whether any was not begun. The conversation's row must be held. */
   add(
     transaction: Transaction,
     conversation: Pick<Conversation, 'id' | 'account'>,
@@ -34,6 +34,7 @@ export function createOutbox(
   { clock }: { clock: Clock },
 ): Outbox {
   const { conversations, messages } = parts
+  /** In one statement with the look at what is not settled: it goes to whoever sends that, and is begun only where there is none. */
   const insert = prepare<{
     id: string
     account: string
@@ -41,28 +42,45 @@ export function createOutbox(
     node: string | null
     replyTo: string | null
     draft: string | null
-    state: 'pending' | 'sending'
-    attempts: number
-    attemptedAt: number | null
+    begun: number
     at: number
-  }>()((p) =>
-    builder.insertInto('outbox').values({
-      id: p.id,
-      account: p.account,
-      conversation_id: p.conversation,
-      node: p.node,
-      reply_to: p.replyTo,
-      draft: p.draft,
-      state: p.state,
-      confirmed: 0,
-      attempts: p.attempts,
-      unknowns: 0,
-      receipts: '[]',
-      next_at: p.at,
-      attempted_at: p.attemptedAt,
-      created_at: p.at,
-    }),
-  )
+  }>()((p) => {
+    const now = sql`ahead.count = 0 and cast(${p.begun} as integer) = 1`
+    return builder
+      .insertInto('outbox')
+      .columns([
+        ...(['id', 'account', 'conversation_id', 'node', 'reply_to', 'draft', 'state', 'confirmed', 'attempts', 'unknowns'] as const),
+        ...(['receipts', 'next_at', 'attempted_at', 'created_at'] as const),
+      ])
+      .expression((e) =>
+        e
+          .selectFrom(
+            e
+              .selectFrom('outbox')
+              .select([sql<string | null>`max(node)`.as('node'), sql<number>`count(*)`.as('count')])
+              .where('conversation_id', '=', p.conversation)
+              .where('settled_at', 'is', null)
+              .as('ahead'),
+          )
+          .select([
+            sql<string>`cast(${p.id} as text)`.as('id'),
+            sql<string>`cast(${p.account} as text)`.as('account'),
+            sql<string>`cast(${p.conversation} as text)`.as('conversation_id'),
+            sql<string | null>`coalesce(ahead.node, ${p.node})`.as('node'),
+            sql<string | null>`cast(${p.replyTo} as text)`.as('reply_to'),
+            sql<string | null>`cast(${p.draft} as text)`.as('draft'),
+            sql<'sending' | 'pending'>`case when ${now} then 'sending' else 'pending' end`.as('state'),
+            sql<number>`0`.as('confirmed'),
+            sql<number>`case when ${now} then 1 else 0 end`.as('attempts'),
+            sql<number>`0`.as('unknowns'),
+            sql<string>`'[]'`.as('receipts'),
+            sql<number>`cast(${p.at} as bigint)`.as('next_at'),
+            sql<number | null>`case when ${now} then cast(${p.at} as bigint) end`.as('attempted_at'),
+            sql<number>`cast(${p.at} as bigint)`.as('created_at'),
+          ]),
+      )
+      .returning('state')
+  })
   const begin = prepare<{ id: string; node: string; at: number }>()((p) =>
     builder
       .updateTable('outbox')
@@ -118,16 +136,6 @@ export function createOutbox(
   )
   const held = prepare<{ conversation: string }>()((p) =>
     hold(builder.selectFrom('conversations').select('id').where('id', '=', p.conversation)),
-  )
-  /** Who sends what is not settled; the unsettled ones of a conversation have one owner. */
-  const owner = prepare<{ conversation: string }>()((p) =>
-    builder
-      .selectFrom('outbox')
-      .select('node')
-      .where('conversation_id', '=', p.conversation)
-      .where('settled_at', 'is', null)
-      .orderBy('seq')
-      .limit(sql.lit(1)),
   )
   const inherit = prepare<{ conversation: string; node: string }>()((p) =>
     builder
@@ -209,24 +217,21 @@ export function createOutbox(
   const sealDetail = (id: string, detail: string) => sealer.seal(detail.slice(0, DETAIL), `outbox.detail|${id}`)
 
   const add: Outbox['add'] = async (transaction, { id: conversation, account }, deliveries, { at, node }) => {
-    if (deliveries.length === 0) return false
-    const ahead = await first(transaction, owner, { conversation })
+    let begun = 0
     for (const delivery of deliveries) {
-      const begun = delivery.begun && !ahead
-      await transaction.run(insert, {
+      const row = await first(transaction, insert, {
         id: delivery.id,
         account,
         conversation,
-        node: ahead ? ahead.node : (node ?? null),
+        node: node ?? null,
         replyTo: delivery.replyTo ?? null,
         draft: delivery.draft ? JSON.stringify(delivery.draft) : null,
-        state: begun ? 'sending' : 'pending',
-        attempts: begun ? 1 : 0,
-        attemptedAt: begun ? at : null,
+        begun: delivery.begun ? 1 : 0,
         at,
       })
+      if (row?.state === 'sending') begun++
     }
-    return ahead !== undefined
+    return begun < deliveries.length
   }
 
   /** One row, or it is not ours any more. */

@@ -198,9 +198,9 @@ export function createTurns(
         await transaction.run(settle, { turn: turnId, lane, state: result.inbox, outcome: result.outcome, at })
         const said = []
         for (const message of result.messages) said.push(await messages.insert(transaction, ownMessage(lane, message, at)))
-        const behind = await outbox.add(transaction, { id: lane, account: result.account }, result.deliveries, { at, node })
+        const waits = await outbox.add(transaction, { id: lane, account: result.account }, result.deliveries, { at, node })
         if (result.forget) await conversations.forgetIn(transaction, lane)
-        return { messages: said, behind }
+        return { messages: said, waits }
       }, lane)
       if (turn) conversations.remember(turn, stored.messages)
       return stored

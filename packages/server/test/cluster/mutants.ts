@@ -121,8 +121,8 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
     edits: [
       {
         file: 'src/storage/outbox.ts',
-        find: 'const ahead = await first(transaction, owner, { conversation })',
-        replace: 'const ahead = undefined as { node: string | null } | undefined',
+        find: ".where('conversation_id', '=', p.conversation)\n              .where('settled_at', 'is', null)\n              .as('ahead')",
+        replace: ".where(sql`false`).as('ahead')",
       },
       {
         file: 'src/storage/outbox.ts',

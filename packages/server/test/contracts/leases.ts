@@ -45,8 +45,8 @@ async function answered({ newId }: StoreHarness, store: Store, node: string, beg
     messages: [{ id, role: 'assistant' as const, parts: [{ type: 'text' as const, text: 'answer' }], status: 'complete' as const }],
     deliveries: [{ id, begun }],
   }
-  const { behind } = await store.turns.finish(node, result)
-  return { id, lane, behind }
+  const { waits } = await store.turns.finish(node, result)
+  return { id, lane, waits }
 }
 const outlines = (deliveries: readonly Delivery[]) => deliveries.map(({ id, state, node }) => `${id} ${state} ${node}`)
 
@@ -165,7 +165,7 @@ export const nodeBehaviours: readonly Behaviour[] = [
       const other = await both(harness)
       const first = await answered(harness, store, 'a', true)
       const second = await answered(harness, other, 'b', true)
-      assert.deepEqual([first.behind, second.behind], [false, true])
+      assert.deepEqual([first.waits, second.waits], [false, true])
       assert.deepEqual(await other.outbox.due('b', Number.MAX_SAFE_INTEGER, 0, 10), [])
       assert.deepEqual(await other.outbox.adopt('b', first.lane), [])
       const all = [`${first.id} sending a`, `${second.id} pending a`]
@@ -183,7 +183,7 @@ export const nodeBehaviours: readonly Behaviour[] = [
       await other.outbox.confirm('b', first.id, { id: '1', room: 'room' }, true)
       await other.outbox.begin('b', second.id)
       await other.outbox.confirm('b', second.id, { id: '2', room: 'room' }, true)
-      assert.equal((await answered(harness, other, 'b', true)).behind, false)
+      assert.equal((await answered(harness, other, 'b', true)).waits, false)
     },
   },
   {

@@ -8,6 +8,7 @@ import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
 import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
+import { createCache } from './cache/index.ts'
 import { type AccountSettings, createAccounts, decodeWeb, web } from './channels/index.ts'
 import { createLocalRates, createSingleLive, openShared } from './cluster/index.ts'
 import type { AccountConfig, Config } from './config/index.ts'
@@ -85,6 +86,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     ? opened.use(await openShared({ url: config.redis.url, prefix: config.redis.prefix, node, sealer, pseudonym, clock, log, observer }))
     : undefined
   const live = redis?.live ?? createSingleLive()
+  const cache = createCache({ limit: config.resources.maxCache, shared: redis?.tier, sealer, pseudonym, clock, observer })
   const outside = new Map<OutsideName, Outside>()
   if (rabbit) outside.set('broker', rabbit)
   if (redis) outside.set('redis', redis)
@@ -110,6 +112,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     tools: createTools(builtInTools(clock.now), { clock, log }),
     accounts,
     live,
+    cache,
     broker,
     rates: redis?.rates ?? createLocalRates(clock),
     observer,

@@ -75,4 +75,34 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
       },
     ],
   },
+  {
+    name: 'keyed without instructions',
+    edits: [{ file: 'src/pipeline/converse/known-answers.ts', find: 'endpoint?.digest, system,', replace: 'endpoint?.digest,' }],
+  },
+  {
+    name: 'cache in plain',
+    edits: [
+      {
+        file: 'src/cache/tiers.ts',
+        find: 'sealer.seal(JSON.stringify(kept), placeOf(name))',
+        replace: 'Buffer.from(JSON.stringify(kept))',
+      },
+      { file: 'src/cache/tiers.ts', find: 'sealer.open(sealed, placeOf(name))', replace: 'sealed' },
+    ],
+  },
+  {
+    name: 'dedupe in Redis only',
+    edits: [
+      {
+        file: 'src/pipeline/receive/accept.ts',
+        find: 'const recorded = await inbox.record({\n      account: origin.account,\n      message,',
+        replace: `const { Redis } = await import('ioredis')
+    const redis = (globalThis.seenKeys ??= new Redis(process.env.MUTANT_REDIS ?? ''))
+    if ((await redis.set(\`seen:\${message.key}\`, '1', 'NX')) === null) return done('duplicate', undefined)
+    const recorded = await inbox.record({
+      account: origin.account,
+      message: { ...message, key: \`\${message.key}:\${Math.random()}\` },`,
+      },
+    ],
+  },
 ]

@@ -40,7 +40,7 @@ export async function openShared(options: {
     back: () => local.missed(),
     resent: () => live?.tellMissed(),
   })
-  live = createSharedLive({ ...options, local, send: bus.send })
+  live = createSharedLive({ ...options, local, send: bus.send, hearing: () => bus.problem === undefined })
   return {
     live,
     rates: createSharedRates({ bus, local: createLocalRates(clock), prefix, pseudonym }),

@@ -36,6 +36,8 @@ export async function* followAnswer(
   const join = () => {
     const turn = gateway.inFlight(conversationId)
     if (turn?.answers.includes(messageId)) draft = { turn: turn.id, text: turn.draft ?? '' }
+    // Another node shows what is there, then how it goes on.
+    else if (!turn) gateway.live.tell(conversationTopic(conversationId), 'show')
   }
   const take = (frame: ServerFrame) => {
     if (frame.type === 'turn' && frame.turn.answers.includes(messageId)) {

@@ -167,8 +167,7 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
         return unsubscribe(frame.conversation_id)
       case 'stop':
         await mayUse(frame.conversation_id)
-        gateway.stop(frame.conversation_id)
-        return
+        return await gateway.stop(frame.conversation_id)
       case 'send': {
         const known = await mayUse(frame.conversation_id)
         if (known && known.account !== 'web') throw new PosthouseError('not-found')
@@ -211,10 +210,16 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     let ours = known !== undefined
     let asking = false
     let synced = false
+    /** The turn whose draft the page has; pieces of another go before it does. */
+    let shown: string | undefined
+    const pass = (frame: ServerFrame) => {
+      if (frame.type === 'turn') shown = frame.turn.id
+      if (frame.type !== 'delta' || frame.turn_id === shown) send(frame)
+    }
     const take = (frame: ServerFrame) => {
       if (held && held.length >= HELD) return socket.close(COME_BACK, 'reading too slowly')
       if (held) held.push(frame)
-      else send(frame)
+      else pass(frame)
       if (!ours && !asking) admit()
     }
     const subscription = live.subscribe(conversationTopic(id), take, comeBack)
@@ -236,7 +241,7 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     const release = () => {
       const frames = held ?? []
       held = undefined
-      for (const frame of frames) send(frame)
+      for (const frame of frames) pass(frame)
     }
 
     const missed = after > 0 ? await allAfter(gateway.store, id, after) : await gateway.store.conversations.messages(id, { after }, MISSED)
@@ -245,8 +250,11 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     send({ type: 'synced', conversation_id: id, ...(turn ? { turn } : {}) })
     // What went before this is in the messages or in the draft.
     held = held.filter(({ type }) => type !== 'turn' && type !== 'delta')
+    shown = turn?.id
     synced = true
     if (ours) release()
+    // If it runs on another node, that one shows what is there, in the order of its pieces: nothing falls between.
+    if (!turn) live.tell(conversationTopic(id), 'show')
   }
 }
 

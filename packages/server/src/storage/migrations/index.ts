@@ -5,11 +5,13 @@ import { prepare, statement } from '../query.ts'
 import { first } from './0001-first.ts'
 import { toolCalls } from './0002-tool-calls.ts'
 import { lastTurn } from './0003-last-turn.ts'
+import { stops } from './0005-stops.ts'
 
 const migrations = [
   { name: '0001-first', statements: first },
   { name: '0002-tool-calls', statements: toolCalls },
   { name: '0003-last-turn', statements: lastTurn },
+  { name: '0005-stops', statements: stops },
 ]
 
 /** @throws when the database was written by a newer version; nothing is changed then. */

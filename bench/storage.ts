@@ -72,7 +72,7 @@ async function work(store: Store, lane: number, state: { turns: number; running:
       messages: [{ id, role: 'assistant', parts: [{ type: 'text', text: 'Follow the river.' }], status: 'complete' }],
       deliveries: [{ id, begun: true }],
     })
-    await store.outbox.confirm(id, { id: key, room: `room ${lane}` }, true)
+    await store.outbox.confirm('bench', id, { id: key, room: `room ${lane}` }, true)
     state.turns++
   }
 }

@@ -1,5 +1,5 @@
 /** What a channel is: the adapter between one platform and the message's way. */
-import type { OutboundMessage, Piece, Receipt, SendOptions } from './delivery.ts'
+import type { DeliveryFailure, OutboundMessage, Piece, Receipt, SendOptions } from './delivery.ts'
 import type { Fetch, WebhookRequest, WebhookResponse, WebhookVerification } from './fetch.ts'
 import type { Admission, FileKind, FileRef, InboundMessage, Place } from './message.ts'
 import type { Schema } from './schema.ts'
@@ -52,8 +52,8 @@ export interface Routes {
   webhook(verification: WebhookVerification, handle: (request: WebhookRequest) => Promise<WebhookResponse>): void
 }
 
-/** The state of a connection as an operator sees it (P11). */
-export type ConnectionState = 'starting' | 'connected' | 'degraded' | 'needs-auth' | 'conflict' | 'rate-limited'
+/** The state of a connection as an operator sees it (P11). `standby`: another node receives, this one only sends. */
+export type ConnectionState = 'starting' | 'standby' | 'connected' | 'degraded' | 'needs-auth' | 'conflict' | 'rate-limited'
 
 export interface Logger {
   debug(fields: object, message: string): void
@@ -80,8 +80,16 @@ export interface ChannelHost {
   report(state: ConnectionState, problem?: string): void
 }
 
-/** An open account. Disposing it stops receiving, ends what is in flight and resolves when all is quiet. */
+/** What receiving works with: it counts only as long as this node owns the account. What is refused here must not be acknowledged. */
+export type Listener = Pick<ChannelHost, 'receive' | 'state'>
+
+/** An open account, ready to send. Disposing it stops receiving, ends what is in flight and resolves when all is quiet. */
 export interface Connection extends AsyncDisposable {
+  /**
+   * Receives, or looks after the webhook, until the signal fires; rejects when that broke, best with a DeliveryError. The gateway calls it again after a while; of an account
+   * that is owned `single`, on one node at a time.
+   */
+  listen?(host: Listener, signal: AbortSignal): Promise<void>
   /** Pure: the platform calls that show this message, nothing cut, within the platform's limits. */
   render(message: OutboundMessage): readonly Piece[]
   /**
@@ -105,16 +113,25 @@ export interface Identity {
   readonly name: string
 }
 
+/** What an operator is told after a failure to receive, and how long the gateway waits at least and at most before the next try. */
+export interface Setback {
+  readonly remedy: string
+  readonly least?: number
+  readonly most?: number
+}
+
 /** An adapter for one platform. */
 export interface Channel<S = Record<string, unknown>> {
   readonly id: string
   readonly settings: Schema<S>
   readonly capabilities: Capabilities
+  /** Where the platform differs from what is usual; `transient` stands for whatever has no entry. */
+  readonly setbacks?: Partial<Readonly<Record<DeliveryFailure, Setback>>>
   /**
    * Asks the platform whether our credentials work, without receiving anything; the answer names our identity there.
    * @throws DeliveryError of kind `auth` when they do not.
    */
   probe(settings: S, host: Pick<ChannelHost, 'fetch'>, signal: AbortSignal): Promise<Identity>
-  /** Connects. Resolves when receiving has begun or goes on being tried; it does not throw because the platform is down. */
+  /** Makes ready to send, and to receive by webhook; on every node. It does not throw because the platform is down. */
   open(settings: S, host: ChannelHost, signal: AbortSignal): Promise<Connection>
 }

@@ -10,7 +10,7 @@ import { newId } from './base/ids.ts'
 import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
 import { createCache } from './cache/index.ts'
 import { type AccountSettings, createAccounts, decodeWeb, web } from './channels/index.ts'
-import { createLocalRates, createSingleLive, openShared } from './cluster/index.ts'
+import { createLeases, createLocalRates, createSingleLive, joinNodes, openShared } from './cluster/index.ts'
 import type { AccountConfig, Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createModels } from './models-facade.ts'
@@ -18,7 +18,7 @@ import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import type { Outside, OutsideName } from './ports/outside.ts'
 import * as security from './security/index.ts'
-import { createBlobs, createQuota, hasData, holdFolder, openStore, tellAddress } from './storage/index.ts'
+import { createBlobs, createQuota, formerNode, hasData, holdFolder, openStore, tellAddress, tellNode } from './storage/index.ts'
 import { builtInTools, createTools } from './tools/index.ts'
 import { version } from './version.ts'
 
@@ -28,7 +28,7 @@ export interface Gateway extends AsyncDisposable {
   readonly setupUrl: string | undefined
   /** Takes over what of a new configuration can change while running; answers the sections that need a restart. */
   reconfigure(config: Config): Promise<readonly string[]>
-  /** Resolves when another gateway has taken the database: this one must end. */
+  /** Resolves when somebody has taken the database alone: this gateway must end. */
   readonly lost: Promise<Error>
   /** Stops taking messages, lets running turns end, and gives the rest back to the database. */
   drain(): Promise<void>
@@ -54,7 +54,6 @@ const LEAST_FREE = 0.02
 export async function createGateway(initial: Config, { log, webFolder }: GatewayOptions): Promise<Gateway> {
   let config = initial
   const clock = systemClock
-  const node = newId()
   await using opened = new AsyncDisposableStack()
 
   opened.use(holdFolder(config.dataFolder))
@@ -62,7 +61,20 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const key = security.loadKey(config.keyFile, await hasData(url))
   const sealer = security.createSealer(key)
   const lost = Promise.withResolvers<Error>()
-  const store = opened.use(await openStore({ url, sealer, clock, newId, sole: { lost: lost.resolve } }))
+  const store = opened.use(await openStore({ url, sealer, clock, newId, as: 'gateway', lost: lost.resolve }))
+  const node = opened.use(
+    await joinNodes({
+      nodes: store.nodes,
+      name: config.nodeName,
+      version,
+      clock,
+      newId,
+      log,
+      former: formerNode(config.dataFolder),
+      remember: (id) => tellNode(config.dataFolder, id),
+    }),
+  )
+  const leases = createLeases({ store: store.leases, node, clock, log })
   const { maxStored: all, maxStoredPerOwner: each } = config.resources
   const blobs = createQuota(createBlobs(join(config.dataFolder, 'files'), key.derive('files')), store.files, { all, each })
   const client = opened.use(security.createFetch())
@@ -83,7 +95,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     : undefined
   const broker = opened.use(rabbit ?? createEmbeddedBroker())
   const redis = config.redis.url
-    ? opened.use(await openShared({ url: config.redis.url, prefix: config.redis.prefix, node, sealer, pseudonym, clock, log, observer }))
+    ? opened.use(
+        await openShared({ url: config.redis.url, prefix: config.redis.prefix, node: node.id, sealer, pseudonym, clock, log, observer }),
+      )
     : undefined
   const live = redis?.live ?? createSingleLive()
   const cache = createCache({ limit: config.resources.maxCache, shared: redis?.tier, sealer, pseudonym, clock, observer })
@@ -94,11 +108,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
 
   const accounts = createAccounts({
     state: store.accountState,
+    leases,
+    node,
+    observer,
     fetch: client.fetch,
     clock,
     log,
     publicUrl: config.server.publicUrl,
-    receive: (account, message) => pipeline.receive(message, { account: account.id, channel: account.channel.id }),
+    receive: (account, message, lease) =>
+      pipeline.receive(message, { account: account.id, channel: account.channel.id, ...(lease ? { lease } : {}) }),
   })
   const withWeb = (configured: readonly AccountConfig[]): AccountSettings[] => [
     ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
@@ -210,6 +228,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   async function readiness() {
     const problems: string[] = []
     await store.probe().catch(() => problems.push('the database takes no writes'))
+    if (!node.live) problems.push('the database could not be told for too long that this node is there; it begins nothing until then')
     if ((await freeRatio(config.dataFolder)) < LEAST_FREE) problems.push('the disk is almost full')
     const degraded = [...outside].flatMap(([server, { problem }]) => (problem === undefined ? [] : [{ server, problem }]))
     return { ready: problems.length === 0, problems, degraded }
@@ -221,6 +240,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       ...(await readiness()),
       channels: accounts.status(),
       models: { current: await chosenModel(choice, undefined), endpoints: models.status() },
+      node: node.id,
+      nodes: await store.nodes.list(),
+      leases: await store.leases.list(),
       queue: { ...pipeline.depth, depth: await store.inbox.depth(), ...(await store.outbox.backlog()) },
       dead: await store.dead.count(),
     }
@@ -241,10 +263,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       lanes: pipeline.depth,
       dead,
       free,
+      nodes: {
+        alive: (await store.nodes.list()).filter(({ alive }) => alive).length,
+        live: node.live,
+        leases: leases.held.length,
+      },
       outside: [...outside].map(([server, { problem }]) => ({ server, up: problem === undefined })),
       channels: accounts.status().map(({ id, state, lastReceived }) => ({
         account: id,
-        up: state === 'connected',
+        up: state === 'standby' ? undefined : state === 'connected',
         age: lastReceived === undefined ? undefined : now - lastReceived,
       })),
     }
@@ -267,9 +294,30 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   // Before any turn: who may write, and how old a message may be, stands in the accounts.
   await accounts.update(withWeb(config.accounts))
   await pipeline.start()
-  await removeUnsent()
-  opened.use(clock.every(PRUNE_EVERY, () => void prune()))
+  const resting = new AbortController()
+  // One node tidies for all.
+  const tidying = leases.keep('upkeep', resting.signal, async (_held, signal) => {
+    await removeUnsent().catch((error: unknown) => log.warn({ err: error }, 'files that were never sent could not be looked for'))
+    using _hourly = clock.every(PRUNE_EVERY, () => void prune())
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve()
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  })
   models.warmUp()
+  const lookForOthers = async () => (await store.nodes.list()).filter(({ id, alive }) => alive && id !== node.id).map(({ name }) => name)
+  await warnOfOthers()
+
+  async function warnOfOthers() {
+    const others = await lookForOthers()
+    if (others.length === 0) return
+    log.info({ others }, 'other nodes are at work on this database')
+    if (!redis)
+      log.warn(
+        { others },
+        'redis.url is not set: people on one node do not see answers of another grow, and rates are kept by each node for itself',
+      )
+  }
 
   async function prune() {
     try {
@@ -301,10 +349,13 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const drain = () => {
     drained ??= (async () => {
       http.drain()
-      // Before the accounts close: a turn without its account would be set aside.
       pipeline.rest()
-      await accounts[Symbol.asyncDispose]()
+      node.drain()
+      resting.abort()
+      // Another node takes over what is received, while this one still sends what it has in hand.
+      await Promise.all([accounts.rest(), tidying])
       await pipeline.drain(GRACE)
+      await accounts[Symbol.asyncDispose]()
     })()
     return drained
   }
@@ -313,12 +364,13 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     setupUrl,
     lost: lost.promise,
     async reconfigure(next) {
-      const restart = (['server', 'database', 'keyFile', 'broker', 'redis', 'resources'] as const).filter(
+      const restart = (['server', 'nodeName', 'database', 'keyFile', 'broker', 'redis', 'resources'] as const).filter(
         (name) => JSON.stringify(next[name]) !== JSON.stringify(config[name]),
       )
       config = {
         ...next,
         server: config.server,
+        nodeName: config.nodeName,
         database: config.database,
         dataFolder: config.dataFolder,
         keyFile: config.keyFile,

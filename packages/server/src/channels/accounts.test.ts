@@ -35,6 +35,9 @@ async function start() {
   const quiet = { debug() {}, info() {}, warn() {}, error() {} }
   const accounts = createAccounts({
     state: { get: async () => undefined, set: async () => undefined },
+    leases: { keep: async () => undefined, held: [] },
+    node: { live: true },
+    observer: { fenced: () => undefined },
     fetch: async () => {
       throw new Error('not used')
     },

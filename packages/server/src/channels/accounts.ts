@@ -1,7 +1,8 @@
 /**
  * The accounts that are open: each channel gets its host, its state is known, and it is judged by what it receives (P11).
  *
- * An account that cannot be opened is tried again for ever; it never holds the others.
+ * Sending is every node's; an account that is owned `single` is listened on by the one that has its lease. An account that cannot be opened is tried again for
+ * ever; it never holds the others.
  */
 import {
   type Admission,
@@ -12,6 +13,8 @@ import {
   type DeliveryError,
   type Fetch,
   type InboundMessage,
+  type KeyValue,
+  type Listener,
   type Logger,
   PosthouseError,
   type Rate,
@@ -22,7 +25,11 @@ import {
 import { backoff } from '../base/backoff.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Account, Accounts } from '../ports/accounts.ts'
+import { type Held, type Lease, type Leases, StaleLease } from '../ports/leases.ts'
+import type { Node } from '../ports/node.ts'
+import type { Observer } from '../ports/observer.ts'
 import type { AccountStateStore } from '../ports/store.ts'
+import { keepListening } from './listening.ts'
 
 export interface AccountSettings {
   readonly id: string
@@ -51,18 +58,23 @@ export interface OpenAccounts extends Accounts, AsyncDisposable {
   /** Opens what is new, closes what is gone, reopens what changed. */
   update(accounts: readonly AccountSettings[]): Promise<void>
   webhook(id: string): Webhook | undefined
+  /** Receives nothing any more, and gives the leases back; sending goes on until it is disposed. */
+  rest(): Promise<void>
   status(): readonly AccountStatus[]
 }
 
 interface Open {
   config: AccountSettings
   readonly abort: AbortController
+  /** Fires earlier: nothing is received any more. */
+  readonly deaf: AbortController
   connection: Connection | undefined
   webhook: Webhook | undefined
   state: ConnectionState
   problem: string | undefined
   lastReceived: number | undefined
   opening: Promise<void>
+  listening: Promise<void>
 }
 
 const OPEN_AGAIN = { first: 1000, most: 60_000 }
@@ -70,28 +82,35 @@ const OPEN_AGAIN = { first: 1000, most: 60_000 }
 const SILENCE = 60_000
 const PROBE_TIMEOUT = 15_000
 const CLOSE_TIMEOUT = 10_000
+/** The next node waits for it. */
+const REST_TIMEOUT = 2500
 
 export function createAccounts(parts: {
   readonly state: AccountStateStore
+  readonly leases: Leases
+  readonly node: Pick<Node, 'live'>
+  readonly observer: Pick<Observer, 'fenced'>
   readonly fetch: Fetch
   readonly clock: Clock
   readonly log: Logger & { child(fields: object): Logger }
   readonly publicUrl: string | undefined
-  receive(account: AccountSettings, message: InboundMessage): Promise<Admission>
+  receive(account: AccountSettings, message: InboundMessage, lease?: Lease): Promise<Admission>
 }): OpenAccounts {
-  const { state, fetch, clock, log, publicUrl } = parts
+  const { state, leases, node, observer, fetch, clock, log, publicUrl } = parts
   const open = new Map<string, Open>()
 
   const start = (config: AccountSettings): Open => {
     const entry: Open = {
       config,
       abort: new AbortController(),
+      deaf: new AbortController(),
       connection: undefined,
       webhook: undefined,
       state: 'starting',
       problem: undefined,
       lastReceived: undefined,
       opening: Promise.resolve(),
+      listening: Promise.resolve(),
     }
     entry.opening = keepOpening(entry)
     return entry
@@ -103,7 +122,10 @@ export function createAccounts(parts: {
       try {
         const connection = await config.channel.open(config.settings, hostOf(entry), abort.signal)
         if (abort.signal.aborted) await connection[Symbol.asyncDispose]()
-        else entry.connection = connection
+        else {
+          entry.connection = connection
+          entry.listening = listen(entry, connection)
+        }
         return
       } catch (error) {
         if (abort.signal.aborted) return
@@ -114,6 +136,61 @@ export function createAccounts(parts: {
     }
   }
 
+  const listen = async (entry: Open, connection: Connection) => {
+    const { config, deaf } = entry
+    if (!connection.listen) return
+    const listenAs = (host: Listener, signal: AbortSignal) =>
+      keepListening(
+        {
+          channel: config.channel,
+          connection,
+          host,
+          clock,
+          heard: () => entry.lastReceived,
+          report: (next, problem) => report(entry, next, problem),
+        },
+        signal,
+      )
+    if (config.channel.capabilities.ownership !== 'single')
+      return await listenAs({ receive: (message) => parts.receive(entry.config, message), state: stateOf(config.id) }, deaf.signal)
+    await leases.keep(
+      `account:${config.id}`,
+      deaf.signal,
+      async (held, signal) => {
+        const lost = new AbortController()
+        await listenAs(listenerOf(entry, held, lost), AbortSignal.any([signal, lost.signal]))
+      },
+      // Webhooks come to every node.
+      () => report(entry, entry.webhook ? 'connected' : 'standby'),
+    )
+  }
+
+  /** What is done through it is done in the name of the lease; what is refused for that ends the listening. */
+  const listenerOf = (entry: Open, { lease, demand }: Held, lost: AbortController): Listener => {
+    const { id } = entry.config
+    const inName = async <T>(work: () => Promise<T>): Promise<T> => {
+      try {
+        demand()
+        return await work()
+      } catch (error) {
+        if (error instanceof StaleLease) {
+          observer.fenced({ what: 'lease' })
+          lost.abort()
+        }
+        throw error
+      }
+    }
+    return {
+      receive: (message) => inName(() => parts.receive(entry.config, message, lease)),
+      state: { ...stateOf(id), set: (key, value) => inName(() => state.set(id, key, value, lease)) },
+    }
+  }
+
+  const stateOf = (account: string): KeyValue => ({
+    get: (key) => state.get(account, key),
+    set: (key, value) => state.set(account, key, value),
+  })
+
   const hostOf = (entry: Open): ChannelHost => {
     const { config } = entry
     const account = config.id
@@ -121,7 +198,7 @@ export function createAccounts(parts: {
       account,
       fetch,
       log: log.child({ account }),
-      state: { get: (key) => state.get(account, key), set: (key, value) => state.set(account, key, value) },
+      state: stateOf(account),
       routes: {
         url: publicUrl && `${publicUrl}/api/webhook/${account}`,
         webhook(verification, handle) {
@@ -137,7 +214,7 @@ export function createAccounts(parts: {
           }
         },
       },
-      receive: (message) => parts.receive(config, message),
+      receive: (message) => parts.receive(entry.config, message),
       received() {
         entry.lastReceived = clock.now()
         if (entry.state !== 'connected') report(entry, 'connected')
@@ -149,23 +226,36 @@ export function createAccounts(parts: {
   const report = (entry: Open, next: ConnectionState, problem?: string) => {
     if (entry.state !== next || entry.problem !== problem) {
       const fields = { account: entry.config.id, state: next, was: entry.state, ...(problem ? { problem } : {}) }
-      if (next === 'connected' || next === 'starting') log.info(fields, 'channel state')
+      if (next === 'connected' || next === 'starting' || next === 'standby') log.info(fields, 'channel state')
       else log.warn(fields, 'channel state')
     }
     entry.state = next
     entry.problem = problem
   }
 
-  const close = async (entry: Open) => {
-    entry.abort.abort()
-    entry.webhook = undefined
-    const closing = entry.opening.then(() => entry.connection?.[Symbol.asyncDispose]())
+  /** Waits for it, but not for ever. */
+  const within = async (ms: number, work: Promise<unknown>) => {
     const late = new AbortController()
     await Promise.race([
-      closing.catch((error: unknown) => log.warn({ err: error }, 'an account did not close cleanly')),
-      clock.sleep(CLOSE_TIMEOUT, late.signal),
+      work.catch((error: unknown) => log.warn({ err: error }, 'an account did not close cleanly')),
+      clock.sleep(ms, late.signal),
     ])
     late.abort()
+  }
+
+  const rest = async (entry: Open) => {
+    entry.deaf.abort()
+    entry.webhook = undefined
+    await within(REST_TIMEOUT, entry.listening)
+  }
+
+  const close = async (entry: Open) => {
+    entry.abort.abort()
+    await rest(entry)
+    await within(
+      CLOSE_TIMEOUT,
+      entry.opening.then(() => entry.connection?.[Symbol.asyncDispose]()),
+    )
     entry.connection = undefined
   }
 
@@ -173,7 +263,7 @@ export function createAccounts(parts: {
   const probe = async (entry: Open) => {
     if (!entry.connection || clock.now() - (entry.lastReceived ?? 0) < SILENCE) return
     // Each question would be one more refused sign-in, for which some platforms lock accounts; the channel itself tries, and less often.
-    if (entry.state === 'needs-auth') return
+    if (entry.state === 'needs-auth' || entry.state === 'standby') return
     try {
       await entry.config.channel.probe(entry.config.settings, { fetch }, AbortSignal.timeout(PROBE_TIMEOUT))
       entry.lastReceived = clock.now()
@@ -200,7 +290,8 @@ export function createAccounts(parts: {
         allowedUsers: config.allowedUsers,
         freshness: config.freshness,
         rates: config.rates,
-        connection,
+        // A node that may be taken for dead calls no platform.
+        connection: node.live ? connection : undefined,
       }
     },
     async update(accounts) {
@@ -216,6 +307,9 @@ export function createAccounts(parts: {
       for (const [id, config] of wanted) if (!open.has(id)) open.set(id, start(config))
     },
     webhook: (id) => open.get(id)?.webhook,
+    async rest() {
+      await Promise.all([...open.values()].map(rest))
+    },
     status: () =>
       [...open.values()].map(({ config, state: current, problem, lastReceived }) => ({
         id: config.id,

@@ -94,9 +94,15 @@ export function explainFailure(error: unknown, places: Places): Explained {
   }
   if (name === 'DatabaseInUse') {
     const holder = /\((.*)\)/.exec(message)?.[1] ?? '?'
+    if ((error as { by?: unknown }).by === 'one alone')
+      return say(
+        `A Posthouse of an older version, or a copy of the database, has ${database.name} for itself (${holder}). Stop it, or wait for its end.`,
+        `旧版本的 Posthouse 或数据库复制任务正在独占 ${database.name}（${holder}）。请停止它或等待其结束。`,
+        'posthouse status',
+      )
     return say(
-      `Another Posthouse (${holder}) uses the database ${database.name}. Stop it, or set another database.url.`,
-      `另一个 Posthouse（${holder}）正在使用数据库 ${database.name}。请先停止它，或另设 database.url。`,
+      `Another Posthouse (${holder}) uses the database. Stop all of its nodes, and try again after half a minute.`,
+      `另一个 Posthouse（${holder}）正在使用该数据库。请停止其所有节点，半分钟后重试。`,
       'posthouse status',
     )
   }

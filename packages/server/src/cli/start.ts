@@ -64,7 +64,7 @@ export async function start({ config: given, terminal }: Call): Promise<void> {
   // Last: whoever reads it may stop us at once.
   greet(gateway, loaded, terminal)
   const lost = await Promise.race([stopped.promise, gateway.lost])
-  if (lost) log.fatal({ err: lost }, 'another Posthouse has taken the database; this one ends')
+  if (lost) log.fatal({ err: lost }, 'a Posthouse of an older version, or a copy, has taken the database; this one ends')
   watching?.[Symbol.dispose]()
   await gateway[Symbol.asyncDispose]()
   log.info({}, 'stopped')

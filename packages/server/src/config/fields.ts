@@ -44,6 +44,24 @@ export const rootFields: Readonly<Record<string, Field>> = {
       },
     },
   },
+  node: {
+    type: 'object',
+    description: {
+      en: 'This gateway among several on one PostgreSQL database.',
+      zh: '多个网关共用一个 PostgreSQL 数据库时，本网关的设置。',
+    },
+    fields: {
+      name: {
+        type: 'string',
+        pattern: '^[\\w.-]{1,64}$',
+        description: {
+          en: 'How it is called in the status and the log; without it by the name of the machine.',
+          zh: '在状态与日志中显示的名称；不填则使用主机名。',
+        },
+        examples: ['posthouse-1'],
+      },
+    },
+  },
   database: {
     type: 'object',
     description: { en: 'Where everything is kept.', zh: '数据存放位置。' },

@@ -1,5 +1,6 @@
 /** From a file to a configuration: everything checked at once, every problem with its place. */
 import { existsSync, statSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
 import type { Bilingual, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
 import { type DatabaseConfig, databaseOf, secretsInUrl } from './database.ts'
@@ -45,6 +46,8 @@ export interface Config {
     readonly publicUrl: string | undefined
     readonly trustedProxies: readonly string[]
   }
+  /** What it is called among the gateways on the same database. */
+  readonly nodeName: string
   readonly database: DatabaseConfig
   /** Where files, locks and the number of the process lie. */
   readonly dataFolder: string
@@ -254,8 +257,8 @@ const MOST_KEY = 32
 
 function assemble(root: Record<string, unknown>, models: Config['models'], accounts: readonly AccountConfig[], folder: string): Config {
   const section = (name: string) => (root[name] ?? {}) as Record<string, never>
-  const { server, database, security, broker, redis, resources, assistant } = Object.fromEntries(
-    ['server', 'database', 'security', 'broker', 'redis', 'resources', 'assistant'].map((name) => [name, section(name)]),
+  const { server, node, database, security, broker, redis, resources, assistant } = Object.fromEntries(
+    ['server', 'node', 'database', 'security', 'broker', 'redis', 'resources', 'assistant'].map((name) => [name, section(name)]),
   ) as Record<string, Record<string, never>>
   return {
     language: root.language as Config['language'],
@@ -265,6 +268,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       publicUrl: (server?.public_url as string | undefined)?.replace(/\/+$/, ''),
       trustedProxies: server?.trusted_proxies ?? [],
     },
+    nodeName: node?.name ?? hostname(),
     ...databaseOf(String(database?.url), folder),
     keyFile: resolve(folder, String(security?.key_file)),
     privateAddresses: security?.private_addresses ?? [],

@@ -41,12 +41,16 @@ export const metricTable = [
     ['tier'],
   ],
   ['posthouse_outside_up', 'gauge', '1 when the broker, or Redis, answers; absent where none is configured', ['server']],
+  ['posthouse_fenced_writes_total', 'counter', "What was refused because it is another node's by now: lease, turn, delivery", ['what']],
+  ['posthouse_nodes_live', 'gauge', 'Gateways that are at work on this database', []],
+  ['posthouse_node_live', 'gauge', '0 while this node could not reach the database for too long, and begins nothing', []],
+  ['posthouse_leases_held', 'gauge', 'Leases that this node has', []],
   ['posthouse_inbox_lag_seconds', 'gauge', 'Age of the oldest message that waits for its turn', []],
   ['posthouse_outbox_oldest_seconds', 'gauge', 'Age of the oldest delivery that is not settled', []],
   ['posthouse_outbox_waiting', 'gauge', 'Deliveries that are not settled', []],
   ['posthouse_lanes', 'gauge', 'Lanes by state', ['state']],
   ['posthouse_dead_letters', 'gauge', 'Messages and deliveries that wait for an operator', []],
-  ['posthouse_channel_up', 'gauge', '1 when the channel receives', ['account']],
+  ['posthouse_channel_up', 'gauge', '1 when the channel receives; absent where another node does', ['account']],
   ['posthouse_channel_last_receive_age_seconds', 'gauge', 'Since the platform last gave a sign of life', ['account']],
   ['posthouse_database_free_ratio', 'gauge', 'Free part of the disk with the database', []],
 ] as const
@@ -61,8 +65,9 @@ export interface Readings {
     readonly outboxWaiting: number
     readonly lanes: { readonly waiting: number; readonly running: number }
     readonly dead: number
-    readonly channels: readonly { readonly account: string; readonly up: boolean; readonly age: number | undefined }[]
+    readonly channels: readonly { readonly account: string; readonly up: boolean | undefined; readonly age: number | undefined }[]
     readonly free: number
+    readonly nodes: { readonly alive: number; readonly live: boolean; readonly leases: number }
     readonly outside: readonly { readonly server: string; readonly up: boolean }[]
   }>
 }
@@ -98,6 +103,7 @@ export function createMetrics(): Metrics {
   const frames = byLabels((...of) => counter('posthouse_live_frames_total').labels(...of))
   const cache = byLabels((...of) => counter('posthouse_cache_total').labels(...of))
   const looks = new Map<CacheTier, { all: number; found: number }>()
+  const fenced = byLabels((...of) => counter('posthouse_fenced_writes_total').labels(...of))
   const deliverySeconds = byLabels((...of) => histogram('posthouse_delivery_seconds').labels(...of))
   return {
     observer: {
@@ -118,6 +124,7 @@ export function createMetrics(): Metrics {
         deliveries(channel, result).inc()
         if (result === 'sent') deliverySeconds(channel).observe(took / 1000)
       },
+      fenced: ({ what }) => fenced(what).inc(),
       ticket: ({ result }) => tickets(result).inc(),
       frame: ({ result }) => frames(result).inc(),
       cached({ tier, result }) {
@@ -138,10 +145,14 @@ export function createMetrics(): Metrics {
       gauge('posthouse_lanes').set({ state: 'running' }, now.lanes.running)
       gauge('posthouse_dead_letters').set(now.dead)
       gauge('posthouse_database_free_ratio').set(now.free)
+      gauge('posthouse_nodes_live').set(now.nodes.alive)
+      gauge('posthouse_node_live').set(now.nodes.live ? 1 : 0)
+      gauge('posthouse_leases_held').set(now.nodes.leases)
       for (const [tier, { all, found }] of looks) gauge('posthouse_cache_hit_ratio').set({ tier }, found / all)
       for (const { server, up } of now.outside) gauge('posthouse_outside_up').set({ server }, up ? 1 : 0)
       for (const { account, up, age } of now.channels) {
-        gauge('posthouse_channel_up').set({ account }, up ? 1 : 0)
+        if (up === undefined) gauge('posthouse_channel_up').remove({ account })
+        else gauge('posthouse_channel_up').set({ account }, up ? 1 : 0)
         if (age !== undefined) gauge('posthouse_channel_last_receive_age_seconds').set({ account }, age / 1000)
       }
       return { type: registry.contentType, text: await registry.metrics() }

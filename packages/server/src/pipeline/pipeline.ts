@@ -10,9 +10,11 @@ import { createTaskGroup } from '../base/lifecycle.ts'
 import { persist } from '../base/persist.ts'
 import type { Broker } from '../ports/broker.ts'
 import { conversationTopic, userTopic } from '../ports/live.ts'
+import type { Node } from '../ports/node.ts'
 import type { Observer } from '../ports/observer.ts'
 import type { Rates } from '../ports/rates.ts'
 import {
+  type Conversation,
   type Delivery,
   type NewDelivery,
   type Recorded,
@@ -30,7 +32,7 @@ import { type AcceptLimits, createAccept, laneKey, type Origin } from './receive
 import { createDeliver } from './reply/deliver.ts'
 
 export interface PipelineParts extends TurnParts {
-  readonly node: string
+  readonly node: Node
   readonly broker: Broker
   readonly rates: Rates
   readonly observer: Observer
@@ -58,6 +60,8 @@ export interface Pipeline {
 }
 
 interface Running {
+  /** The incarnation that claimed it. */
+  readonly by: string
   readonly turn: Turn
   readonly abort: AbortController
   readonly draft: { text: string }
@@ -73,6 +77,8 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   const { store, live, clock, log, node, observer, broker } = parts
   const running = new Map<string, Running>()
   const open = new Map<string, number>()
+  /** Lanes that look full: other nodes may have emptied them. */
+  const crowded = new Map<string, Pick<Conversation, 'account' | 'place'>>()
   const floods = new Map<string, number>()
   let total = 0
   const failed = (error: unknown) => log.error({ err: error }, 'work in the background failed')
@@ -99,10 +105,14 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       },
     },
     admitted(recorded, message, origin) {
-      if (recorded.status === 'admitted') count(laneKey(origin.account, message.place), 1)
+      if (recorded.status === 'admitted') {
+        const lane = laneKey(origin.account, message.place)
+        count(lane, 1)
+        if ((open.get(lane) ?? 0) * 2 >= parts.limits.lane) crowded.set(lane, { account: origin.account, place: message.place })
+      }
       if (recorded.status === 'refused') sayFlooded(recorded, message, origin)
       if (stops(message, origin)) {
-        interrupt(recorded.conversationId)
+        stopHere(recorded.conversationId)
         live.tell(conversationTopic(recorded.conversationId), 'stop')
       }
       if (recorded.stored) announce(recorded.conversationId, [recorded.stored], origin.owner)
@@ -114,6 +124,18 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     if (left > 0) open.set(lane, left)
     else open.delete(lane)
     total = Math.max(0, total + by)
+  }
+
+  /** What is admitted here may be answered elsewhere. */
+  async function recount(): Promise<void> {
+    total = await store.inbox.depth()
+    if (total === 0) open.clear()
+    for (const [lane, of] of crowded) {
+      const left = total === 0 ? 0 : await store.inbox.depth(of)
+      if (left > 0) open.set(lane, left)
+      else open.delete(lane)
+      if (left * 2 < parts.limits.lane) crowded.delete(lane)
+    }
   }
 
   /** Tells a room that it sent too much, at most once in a while. */
@@ -143,7 +165,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   /** Ends the turns here that somebody stopped on another node. */
   async function obeyStops(lanes: readonly string[]): Promise<void> {
     for (const [lane, before] of await store.turns.stopped(lanes)) {
-      if (running.get(lane)?.turn.messages.every(({ seq }) => seq < before)) interrupt(lane)
+      if (running.get(lane)?.turn.messages.every(({ seq }) => seq < before)) stopHere(lane)
     }
   }
 
@@ -164,32 +186,37 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   }
 
   async function runLane(lane: string): Promise<boolean> {
-    const turn = await store.turns.claim(lane, node, parts.coalesce)
+    if (!node.live) return false
+    const { id: by, ended } = node
+    const turn = await store.turns.claim(lane, by, parts.coalesce)
     if (!turn) return false
     if (resting) {
       // Claimed while the end was announced: the next process does it, with its accounts open.
-      await store.turns.release(node, turn, false)
+      await store.turns.release(by, turn, false)
       return false
     }
     const started = clock.elapsed()
     const timing: Timing = { model: 0, firstToken: undefined }
-    const work: Running = { turn, abort: new AbortController(), draft: { text: '' } }
+    const work: Running = { by, turn, abort: new AbortController(), draft: { text: '' } }
     running.set(lane, work)
-    if (ending.signal.aborted) work.abort.abort('shutdown' satisfies Interruption)
+    const interrupt = () => work.abort.abort('shutdown' satisfies Interruption)
+    ended.addEventListener('abort', interrupt, { once: true })
+    if (ending.signal.aborted || ended.aborted) interrupt()
     else if (turn.messages.every(({ seq }) => seq < turn.conversation.stoppedBefore)) work.abort.abort('stop' satisfies Interruption)
     show(work, 'running')
     let outcome = 'broken'
     try {
       const result = await runTurn(turn, parts, { signal: work.abort.signal, draft: work.draft, timing })
-      await finish(turn, result)
+      await finish(work, result)
       outcome = result.outcome
       count(laneKey(turn.conversation.account, turn.conversation.place), -turn.messages.length)
       return turn.more
     } catch (error) {
-      await giveBack(turn, work, error)
+      await giveBack(work, error)
       return !ending.signal.aborted
     } finally {
       running.delete(lane)
+      ended.removeEventListener('abort', interrupt)
       show(work, 'ended')
       const took = clock.elapsed() - started
       observer.turnEnded({ outcome, took, own: took - timing.model, firstToken: timing.firstToken })
@@ -197,18 +224,25 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   }
 
   /** The end of a turn: one commit, then delivery. While the database is away the result waits here. */
-  async function finish(turn: Turn, result: TurnResult): Promise<void> {
+  async function finish({ turn, by }: Running, result: TurnResult): Promise<void> {
     const { conversation } = turn
     const account = parts.accounts.find(conversation.account)
     const ready =
-      account !== undefined && result.deliveries.length === 1 && (await deliver.ready(account, conversation.id, conversation.place))
+      account !== undefined &&
+      node.live &&
+      node.id === by &&
+      result.deliveries.length === 1 &&
+      (await deliver.ready(account, conversation.id, conversation.place))
     const deliveries = result.deliveries.map((delivery) => ({ ...delivery, begun: ready }))
-    const stored = await persist(() => store.turns.finish(node, { ...result, deliveries }), { clock, log, signal: ending.signal })
-    for (const delivery of deliveries) deliver.take(inHand(turn, delivery, stored))
-    announce(conversation.id, stored, conversation.owner)
+    using _expected = ready && deliveries[0] ? deliver.expect(deliveries[0].id) : undefined
+    const end = () => store.turns.finish(by, { ...result, deliveries })
+    const { messages, behind } = await persist(end, { clock, log, signal: ending.signal })
+    announce(conversation.id, messages, conversation.owner)
+    if (!behind && node.id === by) for (const delivery of deliveries) deliver.take(inHand(turn, by, delivery, messages))
+    else await deliver.look(conversation.id)
   }
 
-  function inHand({ conversation }: Turn, delivery: NewDelivery, stored: readonly StoredMessage[]): Delivery {
+  function inHand({ conversation }: Turn, by: string, delivery: NewDelivery, stored: readonly StoredMessage[]): Delivery {
     const message = stored.find(({ id }) => id === delivery.id)
     const now = clock.now()
     return {
@@ -229,18 +263,20 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       nextAt: now,
       createdAt: now,
       releasedAt: undefined,
+      node: by,
     }
   }
 
-  async function giveBack(turn: Turn, work: Running, error: unknown): Promise<void> {
+  async function giveBack({ turn, by, abort }: Running, error: unknown): Promise<void> {
     if (error instanceof StaleTurn) {
+      observer.fenced({ what: 'turn' })
       log.warn({ turn: turn.id }, 'a turn was taken over by another node; its result is dropped')
       return
     }
-    const ours = work.abort.signal.aborted
+    const ours = abort.signal.aborted
     if (!ours) log.error({ err: error, turn: turn.id }, 'a turn broke; its messages go back to the queue')
     const counted = !ours || error instanceof LeftInDoubt
-    await persist(() => store.turns.release(node, turn, counted), { clock, log, signal: ending.signal }).catch(failed)
+    await persist(() => store.turns.release(by, turn, counted), { clock, log, signal: ending.signal }).catch(failed)
   }
 
   function show({ turn, draft }: Running, state: TurnView['state']): void {
@@ -260,27 +296,28 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     return state === 'running' ? { id: turn.id, state, answers, draft } : { id: turn.id, state, answers }
   }
 
-  function interrupt(lane: string): boolean {
+  function stopHere(lane: string): boolean {
     const work = running.get(lane)
     work?.abort.abort('stop' satisfies Interruption)
     return work !== undefined
   }
 
   async function stop(conversationId: string): Promise<void> {
-    if (interrupt(conversationId)) return
+    if (stopHere(conversationId)) return
     await store.turns.stop(conversationId)
     live.tell(conversationTopic(conversationId), 'stop')
   }
 
   async function sweep(): Promise<void> {
-    if (sweeping || ending.signal.aborted) return
+    if (sweeping || ending.signal.aborted || !node.live) return
     sweeping = true
     try {
       // What was replaced, deleted or let go again is not counted as it happens.
-      total = await store.inbox.depth()
-      if (total === 0) open.clear()
+      await recount()
+      const given = await store.turns.recover()
+      if (given > 0) log.info({ turns: given }, 'taking up what other processes left')
       for (const ticket of await store.inbox.waitingLanes(SWEEP_LANES)) lanes.take(ticket)
-      await deliver.sweep(false)
+      await deliver.sweep()
       await obeyStops([...running.keys()])
     } catch (error) {
       log.warn({ err: error }, 'the sweep could not read the database; it tries again')
@@ -303,10 +340,9 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       return work && view(work.turn, 'running', work.draft.text)
     },
     async start() {
-      const abandoned = await store.turns.recover([])
+      const abandoned = await store.turns.recover()
       total = await store.inbox.depth()
       if (abandoned + total > 0) log.info({ abandoned, waiting: total }, 'taking up what an earlier run left')
-      await deliver.sweep(true)
       broker.consume(lanes.take)
       await sweep()
       // What the database has and memory does not know: lost tickets, letters let go again by an operator.

@@ -11,7 +11,7 @@ export interface Account {
   readonly freshness: number | undefined
   /** How fast we send; from the channel's figures unless configured otherwise. */
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
-  /** Undefined while the account is closed or could not be opened. */
+  /** Undefined while the account is closed or could not be opened, or this node may be taken for dead. */
   readonly connection: Connection | undefined
 }
 

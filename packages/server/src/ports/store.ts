@@ -5,6 +5,8 @@
 import type { DeliveryFailure, DeliveryState, FileKind, InboundMessage, Part, Place, Receipt, Usage } from '@posthouse/contract'
 import type { MessageStatus } from '@posthouse/contract/http'
 import type { Priority, Ticket } from './broker.ts'
+import type { Lease, LeaseStore } from './leases.ts'
+import type { NodeStore } from './node.ts'
 
 // ---- State machines, as data (the delivery's is in the contract) ------------------------------------------------------
 
@@ -113,6 +115,8 @@ export interface NewInbound {
   readonly conversationId?: string
   readonly owner?: string
   readonly clientId?: string
+  /** It came over a connection that one node owns: without the lease it is not admitted. */
+  readonly lease?: Lease
 }
 
 export interface Recorded {
@@ -124,12 +128,12 @@ export interface Recorded {
 }
 
 export interface InboxStore {
-  /** One admission per (account, key) (P2); files that the owner sent are the conversation's in the same commit; an `edit` changes a message that waits, else is only noted. */
+  /** One admission per (account, key) (P2); files that the owner sent are the conversation's in the same commit; an `edit` changes a message that waits, else is only noted. @throws {StaleLease} */
   record(inbound: NewInbound): Promise<Recorded>
   /** Lanes with pending messages and no running turn. */
   waitingLanes(limit: number): Promise<readonly Ticket[]>
-  /** Pending and claimed entries: the depth of the queue. */
-  depth(): Promise<number>
+  /** Pending and claimed entries: the depth of the queue, or of one place. */
+  depth(of?: { readonly account: string; readonly place: Place }): Promise<number>
   /** Receipt time of the oldest pending entry. */
   oldestPending(): Promise<number | undefined>
   outcome(messageId: string): Promise<{ readonly state: InboxState; readonly outcome: Outcome | undefined } | undefined>
@@ -189,11 +193,18 @@ export interface TurnResult {
   readonly forget?: boolean
 }
 
+/** What came of the end of a turn. */
+export interface Finished {
+  readonly messages: readonly StoredMessage[]
+  /** Earlier answers of the conversation are not settled, maybe by another node: nothing was begun, and whoever sends them sends this one, too. */
+  readonly behind: boolean
+}
+
 export interface TurnStore {
   /** Takes the lane's next message, or the next ones up to `coalesce` (commands and repeated messages always alone). */
   claim(lane: string, node: string, coalesce: number): Promise<Turn | undefined>
   /** The end of a turn: ONE transaction (P6). @throws {StaleTurn} when the turn is no longer ours. */
-  finish(node: string, result: TurnResult): Promise<readonly StoredMessage[]>
+  finish(node: string, result: TurnResult): Promise<Finished>
   /** Gives the messages back; `counted` false: as if the turn had never begun. */
   release(node: string, turn: Turn, counted: boolean): Promise<void>
   /** What the turn at work in a conversation claimed is not answered any more, on whatever node it runs. */
@@ -202,8 +213,10 @@ export interface TurnStore {
   stopped(conversationIds: readonly string[]): Promise<ReadonlyMap<string, number>>
   /** Remembers the preview, so that a later turn edits it instead of leaving it behind. */
   noteDraft(turn: Turn, draft: Receipt): Promise<void>
-  /** Gives back what nodes other than these were doing; answers how many turns. */
-  recover(liveNodes: readonly string[]): Promise<number>
+  /** Lanes with a turn at work, on whatever node. */
+  running(): Promise<number>
+  /** Gives back what nodes were doing that are no more; answers how many turns. */
+  recover(): Promise<number>
 }
 
 /** The turn was taken from us meanwhile; its result must not count (P7). */
@@ -273,6 +286,15 @@ export interface Delivery {
   readonly nextAt: number
   readonly createdAt: number
   readonly releasedAt: number | undefined
+  /** The node that sends it. */
+  readonly node: string
+}
+
+export type DueDelivery = Pick<Delivery, 'id' | 'seq' | 'conversationId'>
+
+/** The delivery was taken from us meanwhile, or is settled (P7). */
+export class StaleDelivery extends Error {
+  override readonly name = 'StaleDelivery'
 }
 
 /** Why a delivery is a dead letter: a failure of the closed kinds, or too old to be sent by itself (P8). */
@@ -289,14 +311,16 @@ export interface MaybeDuplicate {
 }
 
 export interface OutboxStore {
-  /** Unsettled deliveries that are due, in order (`seq > after`), of any conversation. */
-  due(now: number, after: number, limit: number): Promise<readonly Delivery[]>
-  /** Journals an attempt before it is made (P6). */
-  begin(id: string): Promise<void>
-  confirm(id: string, receipt: Receipt, last: boolean): Promise<void>
+  /** Unsettled deliveries that are due, in order (`seq > after`), without those that another node sends. */
+  due(node: string, now: number, after: number, limit: number): Promise<readonly DueDelivery[]>
+  /** Makes a conversation's unsettled deliveries this node's, unless another's that lives; answers them in order. */
+  adopt(node: string, conversationId: string): Promise<readonly Delivery[]>
+  /** Journals an attempt before it is made (P6). @throws {StaleDelivery} when another node sends it by now, or it is settled; so do all that follow. */
+  begin(node: string, id: string): Promise<void>
+  confirm(node: string, id: string, receipt: Receipt, last: boolean): Promise<void>
   /** `ambiguous`: the attempt may have reached its goal, and the next one may be seen twice. */
-  retry(id: string, again: { failure: DeliveryFailure; detail: string; nextAt: number; ambiguous: boolean }): Promise<void>
-  bury(id: string, reason: DeadReason, detail: string): Promise<void>
+  retry(node: string, id: string, again: { failure: DeliveryFailure; detail: string; nextAt: number; ambiguous: boolean }): Promise<void>
+  bury(node: string, id: string, reason: DeadReason, detail: string): Promise<void>
   /** Counts unsettled deliveries, and the creation time of the oldest. */
   backlog(): Promise<{ readonly count: number; readonly oldest: number | undefined }>
   /** Answers that may have arrived twice (P6): how many, and the newest of them. */
@@ -331,7 +355,8 @@ export interface DeadLetterStore {
 
 export interface AccountStateStore {
   get(account: string, key: string): Promise<string | undefined>
-  set(account: string, key: string, value: string): Promise<void>
+  /** `lease`: in whose name. @throws {StaleLease} */
+  set(account: string, key: string, value: string, lease?: Lease): Promise<void>
 }
 
 export interface SettingStore {
@@ -415,6 +440,8 @@ export interface Store extends AsyncDisposable {
   readonly settings: SettingStore
   readonly users: UserStore
   readonly files: FileStore
+  readonly nodes: NodeStore
+  readonly leases: LeaseStore
   /** A write and a read that reach the disk; @throws when the database does not take writes. */
   probe(): Promise<void>
   /** Deletes what is older than the retention, a bounded number of rows; answers how many. */

@@ -5,15 +5,16 @@
 import { createHash } from 'node:crypto'
 import { dirname } from 'node:path'
 import { type Kysely, sql } from 'kysely'
-import { type Database, type Dialect, fileOf, isServer } from './dialects/dialect.ts'
+import { type Database, DatabaseInUse, type Dialect, fileOf, isServer } from './dialects/dialect.ts'
 import { dialectOf } from './dialects/index.ts'
 import { holdFolder } from './lock.ts'
 import { migrate } from './migrations/index.ts'
+import { createNodes } from './nodes.ts'
 import { statement, storable, type Value } from './query.ts'
 import { COPYING, KEY_CHECK, type Schema } from './schema.ts'
 
-/** Every table with its key. */
-const TABLES: Readonly<Record<Exclude<keyof Schema, 'meta' | 'migrations'>, readonly string[]>> = {
+/** Every table with its key, but for those that tell of running processes. */
+const TABLES: Readonly<Record<Exclude<keyof Schema, 'meta' | 'migrations' | 'nodes' | 'leases'>, readonly string[]>> = {
   conversations: ['id'],
   messages: ['seq'],
   inbox: ['seq'],
@@ -91,8 +92,16 @@ export async function copyDatabase(
 async function openAlone(url: string, opened: AsyncDisposableStack): Promise<End> {
   if (!isServer(url)) opened.use(holdFolder(dirname(fileOf(url))))
   const dialect = await dialectOf(url)
-  const database = opened.use(await dialect.open(url, { sole: { lost: () => {} } }))
+  const database = opened.use(await dialect.open(url, { as: 'alone' }))
   await migrate(database, dialect)
+  // Cut off from the database, and maybe about to come back.
+  const nodes = dialect.shared ? await createNodes(dialect, database).list() : []
+  const alive = nodes.filter(({ alive }) => alive).map(({ name }) => name)
+  if (alive.length > 0)
+    throw new DatabaseInUse(
+      'gateways',
+      `A Posthouse (${alive.join(', ')}) was at work on this database within the last half minute. Stop it, or wait, and try again.`,
+    )
   return { dialect, database, builder: dialect.builder as unknown as AnyTable }
 }
 

@@ -75,7 +75,7 @@ export function createDeadLetters(
   const retryDelivery = prepare<{ id: string; at: number }>()((p) =>
     builder
       .updateTable('outbox')
-      .set({ state: 'pending', attempts: 0, unknowns: 0, failure: null, next_at: p.at, released_at: p.at, settled_at: null })
+      .set({ state: 'pending', attempts: 0, unknowns: 0, failure: null, next_at: p.at, released_at: p.at, settled_at: null, node: null })
       .where('id', '=', p.id)
       .where('state', '=', is('dead')),
   )

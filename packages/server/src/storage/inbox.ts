@@ -8,6 +8,7 @@ import type { InboxStore, MessageBody, NewInbound, Recorded } from '../ports/sto
 import { type Conversations, laneOf } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import type { Files } from './files.ts'
+import type { LeaseRows } from './leases.ts'
 import type { Messages } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
@@ -24,6 +25,7 @@ export function createInbox(
   conversations: Conversations,
   messages: Messages,
   files: Pick<Files, 'adopt'>,
+  leases: Pick<LeaseRows, 'demand'>,
   { clock, newId }: { clock: Clock; newId: NewId },
 ): InboxStore {
   const insert = prepare<{
@@ -118,6 +120,20 @@ export function createInbox(
       .limit(p.limit),
   )
   const depth = prepare()(() => builder.selectFrom('inbox').select(sql<number>`count(*)`.as('count')).where('done_at', 'is', null))
+  const depthOf = prepare<{ account: string; room: string; thread: string }>()((p) =>
+    builder
+      .selectFrom('inbox')
+      .select(sql<number>`count(*)`.as('count'))
+      .where('done_at', 'is', null)
+      .where('conversation_id', '=', (e) =>
+        e
+          .selectFrom('conversations')
+          .select('id')
+          .where('account', '=', p.account)
+          .where('room', '=', p.room)
+          .where('thread', '=', p.thread),
+      ),
+  )
   const oldest = prepare()(() =>
     builder
       .selectFrom('inbox')
@@ -128,6 +144,7 @@ export function createInbox(
 
   const admit = async (transaction: Transaction, inbound: NewInbound): Promise<Recorded> => {
     const { account, message, priority } = inbound
+    if (inbound.lease) await leases.demand(transaction, inbound.lease)
     const conversationId = await conversations.ensure(transaction, account, message.place, {
       owner: inbound.owner,
       id: inbound.conversationId,
@@ -210,8 +227,12 @@ export function createInbox(
       const rows = await database.read.all(waiting, { limit })
       return rows.map((row) => ({ lane: row.conversation_id, priority: row.priority, suspect: row.attempts >= SUSPECT }))
     },
-    async depth() {
-      return Number((await first(database.read, depth, {}))?.count ?? 0)
+    async depth(of) {
+      const { account, place } = of ?? {}
+      const row = place
+        ? await first(database.read, depthOf, { account: account ?? '', room: place.room, thread: place.thread ?? '' })
+        : await first(database.read, depth, {})
+      return Number(row?.count ?? 0)
     },
     async oldestPending() {
       const at = (await first(database.read, oldest, {}))?.at

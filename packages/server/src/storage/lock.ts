@@ -32,6 +32,19 @@ export function holdFolder(folder: string): AsyncDisposable {
   }
 }
 
+const nodeIn = (folder: string) => join(folder, 'posthouse.node')
+
+/** Writes down as which node this process works. */
+export function tellNode(folder: string, id: string): void {
+  writeFileSync(nodeIn(folder), `${id}\n`)
+}
+
+/** As which node the last process of this folder worked. Whoever holds the folder knows that it is no more. */
+export function formerNode(folder: string): string | undefined {
+  const path = nodeIn(folder)
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined
+}
+
 const addressIn = (folder: string) => join(folder, 'posthouse.url')
 
 /** Writes down under which address this process serves, for commands on this machine; until disposed. */

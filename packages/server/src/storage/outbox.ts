@@ -1,19 +1,24 @@
 /** The outbox: what was promised, how far each delivery came, and what came of it. */
 import type { Receipt } from '@posthouse/contract'
 import { deliverySteps, textOf } from '@posthouse/contract'
-import { type Kysely, sql } from 'kysely'
+import { sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { Sealer } from '../ports/sealer.ts'
-import type { Delivery, NewDelivery, OutboxStore } from '../ports/store.ts'
+import { type Conversation, type Delivery, type NewDelivery, type OutboxStore, StaleDelivery } from '../ports/store.ts'
 import type { Conversations } from './conversations.ts'
-import type { Database } from './dialects/dialect.ts'
+import type { Database, Dialect } from './dialects/dialect.ts'
 import { type Messages, ownMessage } from './messages.ts'
 import { first, prepare, type Transaction } from './query.ts'
-import type { Schema } from './schema.ts'
-import { is, leadsTo } from './steps.ts'
+import { is, isOver, leadsTo } from './steps.ts'
 
 export interface Outbox extends OutboxStore {
-  add(transaction: Transaction, conversationId: string, account: string, deliveries: readonly NewDelivery[], at: number): Promise<void>
+  /** Behind what is not settled yet; answers whether there was any. The conversation's row must be held. */
+  add(
+    transaction: Transaction,
+    conversation: Pick<Conversation, 'id' | 'account'>,
+    deliveries: readonly NewDelivery[],
+    by: { at: number; node: string | undefined },
+  ): Promise<boolean>
 }
 
 /** Characters of a platform's error text that are kept. */
@@ -22,7 +27,7 @@ const DETAIL = 2000
 const PREVIEW = 200
 
 export function createOutbox(
-  builder: Kysely<Schema>,
+  { builder, hold }: Dialect,
   database: Database,
   sealer: Sealer,
   parts: { conversations: Conversations; messages: Messages },
@@ -33,6 +38,7 @@ export function createOutbox(
     id: string
     account: string
     conversation: string
+    node: string | null
     replyTo: string | null
     draft: string | null
     state: 'pending' | 'sending'
@@ -44,6 +50,7 @@ export function createOutbox(
       id: p.id,
       account: p.account,
       conversation_id: p.conversation,
+      node: p.node,
       reply_to: p.replyTo,
       draft: p.draft,
       state: p.state,
@@ -56,15 +63,16 @@ export function createOutbox(
       created_at: p.at,
     }),
   )
-  const begin = prepare<{ id: string; at: number }>()((p) =>
+  const begin = prepare<{ id: string; node: string; at: number }>()((p) =>
     builder
       .updateTable('outbox')
       .set({ state: 'sending', attempts: sql`attempts + 1`, attempted_at: p.at })
       .where('id', '=', p.id)
+      .where('node', '=', p.node)
       .where(leadsTo(deliverySteps, 'sending')),
   )
   // A confirmed piece: the next one begins its own attempts.
-  const confirm = prepare<{ id: string; receipt: string; state: 'sending' | 'sent'; at: number | null }>()((p) =>
+  const confirm = prepare<{ id: string; node: string; receipt: string; state: 'sending' | 'sent'; at: number | null }>()((p) =>
     builder
       .updateTable('outbox')
       .set({
@@ -77,24 +85,72 @@ export function createOutbox(
         settled_at: p.at,
       })
       .where('id', '=', p.id)
+      .where('node', '=', p.node)
       .where(leadsTo(deliverySteps, 'sent')),
   )
-  const retry = prepare<{ id: string; failure: string; unknown: number; detail: Uint8Array; nextAt: number }>()((p) =>
+  const retry = prepare<{ id: string; node: string; failure: string; unknown: number; detail: Uint8Array; nextAt: number }>()((p) =>
     builder
       .updateTable('outbox')
       .set({ state: 'pending', failure: p.failure, unknowns: sql`unknowns + ${p.unknown}`, detail: p.detail, next_at: p.nextAt })
       .where('id', '=', p.id)
+      .where('node', '=', p.node)
       .where('state', '=', is('sending')),
   )
   const markMaybe = prepare<{ id: string }>()((p) => builder.updateTable('messages').set({ maybe_duplicate: 1 }).where('id', '=', p.id))
-  const bury = prepare<{ id: string; failure: string; detail: Uint8Array; at: number }>()((p) =>
+  const bury = prepare<{ id: string; node: string; failure: string; detail: Uint8Array; at: number }>()((p) =>
     builder
       .updateTable('outbox')
       .set({ state: 'dead', failure: p.failure, detail: p.detail, settled_at: p.at })
       .where('id', '=', p.id)
+      .where('node', '=', p.node)
       .where(leadsTo(deliverySteps, 'dead')),
   )
-  const due = prepare<{ now: number; after: number; limit: number }>()((p) =>
+  const due = prepare<{ node: string; now: number; after: number; limit: number }>()((p) =>
+    builder
+      .selectFrom('outbox')
+      .select(['id', 'seq', 'conversation_id'])
+      .where('settled_at', 'is', null)
+      .where('next_at', '<=', p.now)
+      .where('seq', '>', p.after)
+      .where((e) => e.or([e('node', '=', p.node), isOver(builder, 'outbox.node')]))
+      .orderBy('seq')
+      .limit(p.limit),
+  )
+  const held = prepare<{ conversation: string }>()((p) =>
+    hold(builder.selectFrom('conversations').select('id').where('id', '=', p.conversation)),
+  )
+  /** Who sends what is not settled; the unsettled ones of a conversation have one owner. */
+  const owner = prepare<{ conversation: string }>()((p) =>
+    builder
+      .selectFrom('outbox')
+      .select('node')
+      .where('conversation_id', '=', p.conversation)
+      .where('settled_at', 'is', null)
+      .orderBy('seq')
+      .limit(sql.lit(1)),
+  )
+  const inherit = prepare<{ conversation: string; node: string }>()((p) =>
+    builder
+      .updateTable('outbox')
+      .set({ node: p.node })
+      .where('conversation_id', '=', p.conversation)
+      .where('settled_at', 'is', null)
+      .where((e) => e.or([e('node', 'is', null), e('node', '!=', p.node)]))
+      .where((e) =>
+        e.not(
+          e.exists(
+            e
+              .selectFrom('outbox as other')
+              .innerJoin('nodes', 'nodes.id', 'other.node')
+              .select('other.seq')
+              .where('other.conversation_id', '=', p.conversation)
+              .where('other.settled_at', 'is', null)
+              .where('other.node', '!=', p.node),
+          ),
+        ),
+      ),
+  )
+  const unsettled = prepare<{ conversation: string; node: string }>()((p) =>
     builder
       .selectFrom('outbox')
       .innerJoin('messages', 'messages.id', 'outbox.id')
@@ -104,6 +160,7 @@ export function createOutbox(
         'outbox.seq',
         'outbox.account',
         'outbox.conversation_id',
+        'outbox.node',
         'outbox.reply_to',
         'outbox.draft',
         'outbox.state',
@@ -119,11 +176,10 @@ export function createOutbox(
         'messages.body',
         'messages.status',
       ])
+      .where('outbox.conversation_id', '=', p.conversation)
       .where('outbox.settled_at', 'is', null)
-      .where('outbox.next_at', '<=', p.now)
-      .where('outbox.seq', '>', p.after)
-      .orderBy('outbox.seq')
-      .limit(p.limit),
+      .where('outbox.node', '=', p.node)
+      .orderBy('outbox.seq'),
   )
   const backlog = prepare()(() =>
     builder
@@ -152,68 +208,88 @@ export function createOutbox(
   )
   const sealDetail = (id: string, detail: string) => sealer.seal(detail.slice(0, DETAIL), `outbox.detail|${id}`)
 
-  const add: Outbox['add'] = async (transaction, conversationId, account, deliveries, at) => {
+  const add: Outbox['add'] = async (transaction, { id: conversation, account }, deliveries, { at, node }) => {
+    if (deliveries.length === 0) return false
+    const ahead = await first(transaction, owner, { conversation })
     for (const delivery of deliveries) {
+      const begun = delivery.begun && !ahead
       await transaction.run(insert, {
         id: delivery.id,
         account,
-        conversation: conversationId,
+        conversation,
+        node: ahead ? ahead.node : (node ?? null),
         replyTo: delivery.replyTo ?? null,
         draft: delivery.draft ? JSON.stringify(delivery.draft) : null,
-        state: delivery.begun ? 'sending' : 'pending',
-        attempts: delivery.begun ? 1 : 0,
-        attemptedAt: delivery.begun ? at : null,
+        state: begun ? 'sending' : 'pending',
+        attempts: begun ? 1 : 0,
+        attemptedAt: begun ? at : null,
         at,
       })
     }
+    return ahead !== undefined
+  }
+
+  /** One row, or it is not ours any more. */
+  const demand = (id: string, changed: number) => {
+    if (changed !== 1) throw new StaleDelivery(`the delivery ${id} is settled, or sent by another node`)
   }
 
   return {
     add,
-    async due(now, after, limit) {
-      const rows = await database.read.all(due, { now, after, limit })
-      return rows.map((row): Delivery => {
-        const body = messages.body(row.id, row.body)
-        return {
-          id: row.id,
-          seq: Number(row.seq),
-          account: row.account,
-          conversationId: row.conversation_id,
-          place: { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}) },
-          text: textOf(body.parts),
-          files: body.parts.flatMap((part) => (part.type === 'file' ? [part.file] : [])),
-          stopped: row.status === 'stopped',
-          replyTo: row.reply_to ?? undefined,
-          draft: row.draft ? (JSON.parse(row.draft) as Receipt) : undefined,
-          state: row.state,
-          confirmed: row.confirmed,
-          attempts: row.attempts,
-          unknowns: row.unknowns,
-          nextAt: Number(row.next_at),
-          createdAt: Number(row.created_at),
-          releasedAt: row.released_at === null ? undefined : Number(row.released_at),
-        }
-      })
+    async due(node, now, after, limit) {
+      const rows = await database.read.all(due, { node, now, after, limit })
+      return rows.map(({ id, seq, conversation_id: conversationId }) => ({ id, seq: Number(seq), conversationId }))
     },
-    begin: (id) => database.write(async (transaction) => void (await transaction.run(begin, { id, at: clock.now() })), id),
-    confirm: (id, receipt, last) =>
+    adopt: (node, conversation) =>
       database.write(async (transaction) => {
-        await transaction.run(confirm, {
+        await transaction.all(held, { conversation })
+        await transaction.run(inherit, { conversation, node })
+        const rows = await transaction.all(unsettled, { conversation, node })
+        return rows.map((row): Delivery => {
+          const body = messages.body(row.id, row.body)
+          return {
+            id: row.id,
+            seq: Number(row.seq),
+            account: row.account,
+            conversationId: row.conversation_id,
+            place: { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}) },
+            text: textOf(body.parts),
+            files: body.parts.flatMap((part) => (part.type === 'file' ? [part.file] : [])),
+            stopped: row.status === 'stopped',
+            replyTo: row.reply_to ?? undefined,
+            draft: row.draft ? (JSON.parse(row.draft) as Receipt) : undefined,
+            state: row.state,
+            confirmed: row.confirmed,
+            attempts: row.attempts,
+            unknowns: row.unknowns,
+            nextAt: Number(row.next_at),
+            createdAt: Number(row.created_at),
+            releasedAt: row.released_at === null ? undefined : Number(row.released_at),
+            node,
+          }
+        })
+      }, conversation),
+    begin: (node, id) => database.write(async (transaction) => demand(id, await transaction.run(begin, { id, node, at: clock.now() })), id),
+    confirm: (node, id, receipt, last) =>
+      database.write(async (transaction) => {
+        const changed = await transaction.run(confirm, {
           id,
+          node,
           receipt: JSON.stringify(receipt),
           state: last ? 'sent' : 'sending',
           at: last ? clock.now() : null,
         })
+        demand(id, changed)
       }, id),
-    retry: (id, { failure, detail, nextAt, ambiguous }) =>
+    retry: (node, id, { failure, detail, nextAt, ambiguous }) =>
       database.write(async (transaction) => {
         const unknown = ambiguous ? 1 : 0
-        await transaction.run(retry, { id, failure, unknown, detail: sealDetail(id, detail), nextAt })
+        demand(id, await transaction.run(retry, { id, node, failure, unknown, detail: sealDetail(id, detail), nextAt }))
         if (ambiguous) await transaction.run(markMaybe, { id })
       }, id),
-    bury: (id, reason, detail) =>
+    bury: (node, id, reason, detail) =>
       database.write(async (transaction) => {
-        await transaction.run(bury, { id, failure: reason, detail: sealDetail(id, detail), at: clock.now() })
+        demand(id, await transaction.run(bury, { id, node, failure: reason, detail: sealDetail(id, detail), at: clock.now() }))
         if (reason === 'unknown') await transaction.run(markMaybe, { id })
       }, id),
     async backlog() {
@@ -239,7 +315,8 @@ export function createOutbox(
         await conversations.revise(transaction, conversationId)
         await conversations.touch(transaction, conversationId)
         const stored = await messages.insert(transaction, ownMessage(conversationId, message, at))
-        await add(transaction, conversationId, account, delivery ? [delivery] : [], at)
+        // Whoever sends what is before it, else the first that looks.
+        await add(transaction, { id: conversationId, account }, delivery ? [delivery] : [], { at, node: undefined })
         return stored
       }, conversationId),
   }

@@ -67,6 +67,8 @@ export interface Schema {
     id: string
     account: string
     conversation_id: string
+    /** Who sends it; the unsettled ones of a conversation have one owner. */
+    node: string | null
     reply_to: string | null
     draft: string | null
     state: DeliveryState
@@ -112,5 +114,17 @@ export interface Schema {
     expires_at: number
     revoked_at: number | null
   }
+  /** Gateways that are at work; who is dead has no row. Times by the database's clock. */
+  nodes: {
+    id: string
+    name: string
+    version: string
+    started_at: number
+    seen_at: number
+    alive_until: number
+    draining: number
+  }
+  /** Long connections with one owner. `node`: null while nobody has it. */
+  leases: { name: string; node: string | null; epoch: number; taken_at: number }
   files: { id: string; owner: string; kind: string; name: Uint8Array; mime: string; size: number; created_at: number }
 }

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Sealer } from '../ports/sealer.ts'
 import type { AccountStateStore, SettingStore } from '../ports/store.ts'
 import type { Database } from './dialects/dialect.ts'
+import type { LeaseRows } from './leases.ts'
 import { first, prepare } from './query.ts'
 import type { Schema } from './schema.ts'
 
@@ -51,6 +52,7 @@ export function createAccountState(
   builder: Kysely<Schema>,
   database: Database,
   sealer: Sealer,
+  leases: Pick<LeaseRows, 'demand'>,
   { clock }: { clock: Clock },
 ): AccountStateStore {
   const get = prepare<{ account: string; key: string }>()((p) =>
@@ -72,8 +74,9 @@ export function createAccountState(
       const row = await first(database.read, get, { account, key })
       return row && sealer.open(row.value, place(account, key)).toString()
     },
-    set: (account, key, value) =>
+    set: (account, key, value, lease) =>
       database.write(async (transaction) => {
+        if (lease) await leases.demand(transaction, lease)
         await transaction.run(set, { account, key, value: sealer.seal(value, place(account, key)), at: clock.now() })
       }),
   }

@@ -10,8 +10,10 @@ import { dialectOf } from './dialects/index.ts'
 import { createFiles } from './files.ts'
 import { createInbox } from './inbox.ts'
 import { opens, sealCheck } from './key-check.ts'
+import { createLeases } from './leases.ts'
 import { createMessages } from './messages.ts'
 import { migrate } from './migrations/index.ts'
+import { createNodes } from './nodes.ts'
 import { createOutbox } from './outbox.ts'
 import { first, prepare } from './query.ts'
 import { createRetention } from './retention.ts'
@@ -43,7 +45,7 @@ export interface StoreOptions extends OpenOptions {
  * Opens the store.
  * @throws {WrongKey} when the data was sealed with another key; nothing is changed then.
  * @throws {DamagedLog} when commits would be lost, on SQLite.
- * @throws {DatabaseInUse} when it should be ours alone and is another's.
+ * @throws {DatabaseInUse} when somebody else has it alone.
  */
 export async function openStore({ url, sealer, clock, newId, ...options }: StoreOptions): Promise<Store> {
   const dialect = await dialectOf(url)
@@ -59,20 +61,23 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
   const time = { clock, newId }
   const messages = createMessages(builder, sealer)
   const conversations = createConversations(dialect, database, sealer, messages, time)
-  const outbox = createOutbox(builder, database, sealer, { conversations, messages }, time)
+  const outbox = createOutbox(dialect, database, sealer, { conversations, messages }, time)
   const settings = createSettings(builder, database, time)
+  const leases = createLeases(dialect, database)
   const files = createFiles(builder, database, sealer, time)
   return {
     conversations,
     outbox,
     settings,
-    inbox: createInbox(builder, database, conversations, messages, files, time),
+    inbox: createInbox(builder, database, conversations, messages, files, leases, time),
     turns: createTurns(builder, database, { conversations, messages, outbox }, time),
     toolCalls: createToolCalls(dialect, database, sealer, time),
     dead: createDeadLetters(dialect, database, sealer, messages, time),
-    accountState: createAccountState(builder, database, sealer, time),
+    accountState: createAccountState(builder, database, sealer, leases, time),
     users: createUsers(builder, database, time),
     files,
+    leases,
+    nodes: createNodes(dialect, database),
     probe: () => settings.set('probe', String(clock.now())),
     prune: createRetention(builder, database),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),

@@ -13,7 +13,7 @@ import { type Messages, ownMessage } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import { first, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
-import { is, leadsTo } from './steps.ts'
+import { is, isOver, leadsTo } from './steps.ts'
 
 /** Messages that one turn may take, whatever is asked for. */
 const MOST = 20
@@ -109,23 +109,30 @@ export function createTurns(
     claimedBy(p.turn, p.lane).set({ state: 'pending', turn_id: null, attempts: sql`attempts - ${p.uncount}` }),
   )
   const draft = prepare<{ turn: string; lane: string; draft: string }>()((p) => claimedBy(p.turn, p.lane).set({ draft: p.draft }))
-  const returnOrphans = prepare()(() =>
+  const running = prepare()(() =>
     builder
-      .updateTable('inbox')
-      .set({ state: 'pending', turn_id: null })
+      .selectFrom('inbox')
+      .select((e) => e.fn.count<number>('conversation_id').distinct().as('count'))
       .where('done_at', 'is', null)
-      .where('state', '=', is('claimed'))
-      .where((e) =>
-        e.not(
-          e.exists(
-            e
-              .selectFrom('conversations')
-              .select('id')
-              .whereRef('conversations.id', '=', 'inbox.conversation_id')
-              .where('conversations.turn_id', 'is not', null),
-          ),
-        ),
-      ),
+      .where('state', '=', is('claimed')),
+  )
+  const abandoned = prepare()(() =>
+    builder
+      .selectFrom('inbox')
+      .innerJoin('conversations', 'conversations.id', 'inbox.conversation_id')
+      .select(['conversations.id as lane', 'conversations.turn_id as turn'])
+      .distinct()
+      .where('inbox.done_at', 'is', null)
+      .where('inbox.state', '=', is('claimed'))
+      .where(isOver(builder, 'conversations.turn_node')),
+  )
+  const abandon = prepare<{ lane: string; turn: string }>()((p) =>
+    builder
+      .updateTable('conversations')
+      .set({ turn_id: null, turn_node: null })
+      .where('id', '=', p.lane)
+      .where('turn_id', '=', p.turn)
+      .where(isOver(builder, 'conversations.turn_node')),
   )
 
   const claimed = prepare<{ lane: string }>()((p) =>
@@ -199,13 +206,13 @@ export function createTurns(
           await conversations.revise(transaction, lane)
         }
         await transaction.run(settle, { turn: turnId, lane, state: result.inbox, outcome: result.outcome, at })
-        const stored = []
-        for (const message of result.messages) stored.push(await messages.insert(transaction, ownMessage(lane, message, at)))
-        await outbox.add(transaction, lane, result.account, result.deliveries, at)
+        const said = []
+        for (const message of result.messages) said.push(await messages.insert(transaction, ownMessage(lane, message, at)))
+        const behind = await outbox.add(transaction, { id: lane, account: result.account }, result.deliveries, { at, node })
         if (result.forget) await conversations.forgetIn(transaction, lane)
-        return stored
+        return { messages: said, behind }
       }, lane)
-      if (turn) conversations.remember(turn, stored)
+      if (turn) conversations.remember(turn, stored.messages)
       return stored
     },
 
@@ -238,21 +245,20 @@ export function createTurns(
     noteDraft: ({ id, conversation: { id: lane } }, receipt) =>
       database.write(async (transaction) => void (await transaction.run(draft, { turn: id, lane, draft: JSON.stringify(receipt) })), lane),
 
-    recover: (liveNodes) =>
-      database.write(async (transaction) => {
-        const abandon = prepare()(() => {
-          const update = builder
-            .updateTable('conversations')
-            .set({ turn_id: null, turn_node: null })
-            .where('turn_id', 'is not', null)
-            .where('id', 'in', (e) =>
-              e.selectFrom('inbox').select('conversation_id').where('done_at', 'is', null).where('state', '=', is('claimed')),
-            )
-          return liveNodes.length > 0 ? update.where('turn_node', 'not in', [...liveNodes]) : update
-        })
-        const abandoned = await transaction.run(abandon, {})
-        await transaction.run(returnOrphans, {})
-        return abandoned
-      }),
+    running: async () => Number((await first(database.read, running, {}))?.count ?? 0),
+    async recover() {
+      let given = 0
+      for (const { lane, turn } of await database.read.all(abandoned, {})) {
+        if (turn === null) continue
+        // One by one: whoever is just writing there holds none of the others.
+        const back = database.write(async (transaction) => {
+          if ((await transaction.run(abandon, { lane, turn })) === 0) return 0
+          await transaction.run(giveBack, { turn, lane, uncount: 0 })
+          return 1
+        }, lane)
+        given += await back
+      }
+      return given
+    },
   }
 }

@@ -59,8 +59,12 @@ export const mutants: readonly Mutant[] = [
         find: 'const ready =\n      account !== undefined',
         replace: 'const ready =\n      clock.now() < 0',
       },
-      { file: deliver, find: 'await write(() => outbox.begin(delivery.id))', replace: '' },
-      { file: deliver, find: "observed('sent')", replace: "observed('sent')\n    await write(() => outbox.begin(delivery.id))" },
+      { file: deliver, find: 'await write(() => outbox.begin(delivery.node, delivery.id))', replace: '' },
+      {
+        file: deliver,
+        find: "observed('sent')",
+        replace: "observed('sent')\n    await write(() => outbox.begin(delivery.node, delivery.id))",
+      },
     ],
   },
   {
@@ -81,8 +85,8 @@ export const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/pipeline/pipeline.ts',
-        find: 'await giveBack(turn, work, error)',
-        replace: 'if (!error) await giveBack(turn, work, error)',
+        find: 'await giveBack(work, error)',
+        replace: 'if (!error) await giveBack(work, error)',
       },
     ],
   },

@@ -105,4 +105,20 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
       },
     ],
   },
+  {
+    // No fault: what takes half a minute takes a second and a half.
+    name: 'hurried nodes',
+    edits: [
+      {
+        file: 'src/cluster/node.ts',
+        find: 'const FIGURES = { beat: 10_000, ttl: 30_000, fence: 25_000, look: 2000 }',
+        replace: 'const FIGURES = { beat: 300, ttl: 1500, fence: 1200, look: 200 }',
+      },
+      {
+        file: 'src/cluster/leases.ts',
+        find: 'const [LOOK, GIVE] = [1000, 2000]',
+        replace: 'const [LOOK, GIVE] = [200, 2000]',
+      },
+    ],
+  },
 ]

@@ -28,6 +28,8 @@ export interface TestedDatabase {
   readonly name: string
   /** Why it cannot be tested here. */
   readonly missing: string | undefined
+  /** Several gateways may be there. */
+  readonly shared: boolean
   /** An empty database below a folder that goes with the test. */
   url(folder: string): Promise<string>
   witness(url: string): Promise<Witness>
@@ -36,6 +38,7 @@ export interface TestedDatabase {
 const sqlite: TestedDatabase = {
   name: 'SQLite',
   missing: undefined,
+  shared: false,
   url: async (folder) => `sqlite:${join(folder, 'data/posthouse.db')}`,
   async witness(url) {
     const path = url.slice('sqlite:'.length)
@@ -69,6 +72,7 @@ const sqlite: TestedDatabase = {
 const postgres: TestedDatabase = {
   name: 'PostgreSQL',
   missing: noPostgres,
+  shared: true,
   url: newPlace,
   async witness(url) {
     const client = new pg.Client({ connectionString: url })

@@ -81,8 +81,10 @@ function callsOf(store: Store): Readonly<Record<string, () => Promise<unknown>>>
         messages: [{ id, role: 'assistant', parts: [{ type: 'text', text: 'answer' }], status: 'complete' }],
         deliveries: [{ id, begun: true }],
       }),
-    'outbox.due': () => store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 1000),
-    'outbox.confirm': () => store.outbox.confirm(id, { id: '1', room: 'r7' }, true),
+    'turns.recover': () => store.turns.recover(),
+    'outbox.due': () => store.outbox.due('n', Number.MAX_SAFE_INTEGER, 0, 1000),
+    'outbox.adopt': () => store.outbox.adopt('n', 'c7'),
+    'outbox.confirm': () => store.outbox.confirm('n', id, { id: '1', room: 'r7' }, true),
     'dead.count': () => store.dead.count(),
     prune: () => store.prune(1),
   }

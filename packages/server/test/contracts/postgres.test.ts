@@ -20,8 +20,8 @@ import { inbound } from './store.ts'
 const folder = mkdtempSync(join(tmpdir(), 'posthouse-postgres-key-'))
 const sealer = createSealer(loadKey(join(folder, 'posthouse.key'), false))
 rmSync(folder, { recursive: true })
-const open = (url: string, sole?: { lost(error: Error): void }) =>
-  openStore({ url, sealer, clock: systemClock, newId, ...(sole ? { sole } : {}) })
+const open = (url: string, options: { lost?(error: Error): void; as?: 'gateway' | 'alone' } = {}) =>
+  openStore({ url, sealer, clock: systemClock, newId, ...(options.lost ? { as: 'gateway', ...options } : options) })
 const admit = (store: Store, key: string, room = 'room') =>
   store.inbox.record({ account: 'bot', message: inbound({ key, place: { room, type: 'direct' } }), priority: 0 })
 
@@ -62,8 +62,8 @@ describe('PostgreSQL that goes away', { skip: noServer }, () => {
             deliveries: [{ id, begun: true }],
           }),
         )
-        await insist(() => store.outbox.confirm(id, { id: 'p', room: 'r' }, false))
-        await insist(() => store.outbox.confirm(id, { id: 'q', room: 'r' }, true))
+        await insist(() => store.outbox.confirm('n', id, { id: 'p', room: 'r' }, false))
+        await insist(() => store.outbox.confirm('n', id, { id: 'q', room: 'r' }, true))
         turns++
         answered.set(conversationId, (answered.get(conversationId) ?? 0) + 1)
       }
@@ -131,16 +131,20 @@ describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
       ({ pid }) => pid,
     )
 
-  it('has one gateway; a command works beside it; the next gateway begins when the first is gone', async () => {
+  it('has several gateways, and commands beside them; nobody gets it alone before the last is gone', async () => {
     const url = await newPlace()
+    const alone = () => open(url, { as: 'alone' })
     const first = await open(url, { lost: assert.fail })
-    await assert.rejects(open(url, { lost: assert.fail }), { name: 'DatabaseInUse', message: /server process \d+/ })
-    assert.match((await inspectDatabase(url)).holder ?? '', /server process \d+/)
+    const second = await open(url, { lost: assert.fail })
     await using command = await open(url)
-    assert.equal((await admit(command, 'from a command')).status, 'admitted')
+    for (const store of [first, second, command]) assert.equal((await admit(store, newId())).status, 'admitted')
+    assert.match((await inspectDatabase(url)).holder ?? '', /server process \d+, and 1 more/)
     await first[Symbol.asyncDispose]()
-    await using second = await open(url, { lost: assert.fail })
-    assert.equal((await admit(second, 'from the second')).status, 'admitted')
+    await assert.rejects(alone(), { name: 'DatabaseInUse', message: /server process \d+/ })
+    await second[Symbol.asyncDispose]()
+    await using _alone = await alone()
+    // So was a gateway of a version that knows of no others.
+    await assert.rejects(open(url, { lost: assert.fail }), { name: 'DatabaseInUse', message: /older version/ })
   })
 
   it('has gateways side by side in different schemas', async () => {
@@ -149,14 +153,14 @@ describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
     assert.deepEqual([(await admit(one, 'k')).status, (await admit(two, 'k')).status], ['admitted', 'admitted'])
   })
 
-  it('was taken by another gateway meanwhile: the first writes nothing any more, and is told', async () => {
+  it('was taken by somebody alone meanwhile: the first writes nothing any more, and is told', async () => {
     const url = await newPlace()
     const lost = Promise.withResolvers<Error>()
     await using first = await open(url, { lost: lost.resolve })
     await admit(first, 'before')
     const mine = await backend(url)
-    const next = open(url, { lost: assert.fail })
-    await until(async () => (await ask(url, waits)).length > 0, 'the second waits for the lock')
+    const next = open(url, { as: 'alone' })
+    await until(async () => (await ask(url, waits)).length > 0, 'it waits for the lock')
     for (const pid of mine) await ask(url, 'select pg_terminate_backend($1)', [pid])
     await using _second = await next
     await assert.rejects(admit(first, 'after'), { code: 'unavailable' })
@@ -170,7 +174,7 @@ describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
     const before = await backend(url)
     for (const pid of before) await ask(url, 'select pg_terminate_backend($1)', [pid])
     await until(async () => (await backend(url)).some((pid) => !before.includes(pid)), 'it is there again')
-    await assert.rejects(open(url, { lost: assert.fail }), { name: 'DatabaseInUse' })
+    await assert.rejects(open(url, { as: 'alone' }), { name: 'DatabaseInUse' })
   })
 
   it('closed an idle connection: the next write goes through as if nothing had been', async () => {

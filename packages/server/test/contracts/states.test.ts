@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { deliverySteps } from '@posthouse/contract'
 import fc from 'fast-check'
 import { newId } from '../../src/base/ids.ts'
-import { inboxSteps, StaleTurn, type Turn, toolCallSteps } from '../../src/ports/store.ts'
+import { inboxSteps, StaleDelivery, StaleTurn, type Turn, toolCallSteps } from '../../src/ports/store.ts'
 import { databases, type Opened, type TestedDatabase, withStore } from './databases.ts'
 import { inbound, storeBehaviours } from './store.ts'
 
@@ -59,6 +59,7 @@ const calls = [
   'release',
   'recover',
   'stage',
+  'adopt',
   'begin',
   'confirm',
   'retry',
@@ -111,7 +112,7 @@ async function stumble({ store }: Opened, script: readonly { readonly call: (typ
         const turn = turns[pick % Math.max(1, turns.length)]
         if (turn) await store.turns.release('node', turn, pick % 2 === 0)
       },
-      recover: () => store.turns.recover(pick % 2 === 0 ? [] : ['node']),
+      recover: () => store.turns.recover(),
       async stage() {
         if (lanes.length === 0) return
         const id = newId()
@@ -137,17 +138,18 @@ async function stumble({ store }: Opened, script: readonly { readonly call: (typ
       async 'take-over'() {
         if (someTurn) await store.toolCalls.takeOver(someTurn, (name) => name === 'look', 'lost')
       },
-      begin: () => store.outbox.begin(delivery),
-      confirm: () => store.outbox.confirm(delivery, { id: '1', room: 'r' }, pick % 2 === 0),
-      retry: () => store.outbox.retry(delivery, { failure: 'transient', detail: '', nextAt: 0, ambiguous: pick % 2 === 0 }),
-      bury: () => store.outbox.bury(delivery, 'invalid', ''),
+      adopt: () => store.outbox.adopt('node', some(lanes, pick)),
+      begin: () => store.outbox.begin('node', delivery),
+      confirm: () => store.outbox.confirm('node', delivery, { id: '1', room: 'r' }, pick % 2 === 0),
+      retry: () => store.outbox.retry('node', delivery, { failure: 'transient', detail: '', nextAt: 0, ambiguous: pick % 2 === 0 }),
+      bury: () => store.outbox.bury('node', delivery, 'invalid', ''),
       again: () => store.dead.retry(some([...deliveries, ...messages], pick)),
       drop: () => store.dead.drop(some([...deliveries, ...messages], pick)),
     }
     try {
       await actions[call]()
     } catch (error) {
-      if (!(error instanceof StaleTurn)) throw error
+      if (!(error instanceof StaleTurn || error instanceof StaleDelivery)) throw error
     }
   }
 }

@@ -7,16 +7,20 @@ import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
 import { openStore } from '../../src/storage/index.ts'
 import { databases, withStore } from './databases.ts'
+import { nodeBehaviours } from './leases.ts'
 import { inbound, storeBehaviours } from './store.ts'
 
 const tables = [
   ...['conversations', 'messages', 'inbox', 'outbox', 'tool_calls', 'account_state', 'settings', 'users', 'setup_links', 'logins'],
-  ...['access_tokens', 'files'],
+  ...['access_tokens', 'files', 'nodes', 'leases'],
 ]
 
 for (const database of databases)
   describe(`store on ${database.name}`, { skip: database.missing }, () => {
     for (const { name, run } of storeBehaviours) it(name, () => withStore(database, run))
+
+    for (const { name, shared, run } of nodeBehaviours)
+      if (!shared || database.shared) it(name, () => withStore(database, (opened) => run({ ...opened, shared: database.shared })))
 
     it('P12: nothing that was said is readable in what is kept', () =>
       withStore(database, async ({ store, witness }) => {

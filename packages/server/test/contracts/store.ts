@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict'
 import type { FileRef, InboundMessage } from '@posthouse/contract'
 import { priorities } from '../../src/ports/broker.ts'
-import { type NewToolCall, StaleTurn, type Store, type StoredMessage, type Turn, type TurnResult } from '../../src/ports/store.ts'
+import {
+  type NewToolCall,
+  StaleDelivery,
+  StaleTurn,
+  type Store,
+  type StoredMessage,
+  type Turn,
+  type TurnResult,
+} from '../../src/ports/store.ts'
 
 /** A store under test. `reopen` closes it without a word, as a crash would, and opens the same data again. */
 export interface StoreHarness {
@@ -161,7 +169,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       assert.equal((await store.conversations.messages(conversationId, {}, 10)).length, 1)
       await store.turns.finish('n', result)
       assert.deepEqual(await store.inbox.outcome(messageId), { state: 'done', outcome: 'replied' })
-      assert.equal((await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 10)).length, 1)
+      assert.equal((await store.outbox.due('n', Number.MAX_SAFE_INTEGER, 0, 10)).length, 1)
     },
   },
   {
@@ -171,7 +179,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { conversationId } = await admit(store)
       const old = await store.turns.claim(conversationId, 'old', 1)
       assert.ok(old)
-      assert.equal(await store.turns.recover(['new']), 1)
+      assert.equal(await store.turns.recover(), 1)
       const turn = await store.turns.claim(conversationId, 'new', 1)
       assert.equal(turn?.messages[0]?.attempts, 2)
       await assert.rejects(store.turns.finish('old', answer(harness, old)), StaleTurn)
@@ -186,7 +194,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       await admit(harness.store, { place: { room: 'other', type: 'group' } })
       await harness.store.turns.claim(conversationId, 'dead', 1)
       const store = await harness.reopen()
-      assert.equal(await store.turns.recover([]), 1)
+      assert.equal(await store.turns.recover(), 1)
       assert.equal((await store.inbox.waitingLanes(10)).length, 2)
       assert.equal(await store.inbox.depth(), 2)
     },
@@ -227,7 +235,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       for (const call of [done, lost, harmless]) await harness.store.toolCalls.intend(both, call)
       await harness.store.toolCalls.settle(both, done.id, 'done', 'booked')
       const store = await harness.reopen()
-      await store.turns.recover([])
+      await store.turns.recover()
       const repeatable = (name: string) => name === 'look'
       const expected = [
         { ...done, state: 'done', result: 'booked' },
@@ -254,7 +262,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       const old = (await store.turns.claim(conversationId, 'old', 1)) as Turn
       const call = intent(harness)
       await store.toolCalls.intend(old, call)
-      await store.turns.recover(['new'])
+      await store.turns.recover()
       const turn = (await store.turns.claim(conversationId, 'new', 1)) as Turn
       await assert.rejects(store.toolCalls.intend(old, intent(harness)), StaleTurn)
       assert.deepEqual(await store.toolCalls.takeOver(turn, () => true, 'lost'), [{ ...call, state: 'intended', result: undefined }])
@@ -294,22 +302,24 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { store } = harness
       const { conversationId } = await admit(store)
       const turn = await store.turns.claim(conversationId, 'n', 1)
-      const [message] = await store.turns.finish('n', answer(harness, turn, 'long', true))
-      const entry = async () => (await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 10))[0]
+      const { messages } = await store.turns.finish('n', answer(harness, turn, 'long', true))
+      const [message] = messages
+      const entry = async () => (await store.outbox.adopt('n', conversationId))[0]
       const id = (await entry())?.id ?? ''
       assert.deepEqual([(await entry())?.state, (await entry())?.attempts], ['sending', 1])
-      await store.outbox.confirm(id, { id: 'p1', room: 'room' }, false)
+      await store.outbox.confirm('n', id, { id: 'p1', room: 'room' }, false)
       assert.deepEqual([(await entry())?.confirmed, (await entry())?.attempts], [1, 0])
-      await store.outbox.begin(id)
-      await store.outbox.retry(id, { failure: 'unknown', detail: 'the line went dead', nextAt: 5, ambiguous: true })
+      await store.outbox.begin('n', id)
+      await store.outbox.retry('n', id, { failure: 'unknown', detail: 'the line went dead', nextAt: 5, ambiguous: true })
       assert.deepEqual([(await entry())?.state, (await entry())?.unknowns, (await entry())?.nextAt], ['pending', 1, 5])
       assert.equal((await store.conversations.message(message?.id ?? ''))?.maybeDuplicate, true)
       const [listed] = await store.outbox.listMaybeDuplicates(10)
       assert.deepEqual([listed?.id, listed?.text, listed?.account, listed?.room], [message?.id, 'long', 'bot', 'room'])
-      await store.outbox.begin(id)
-      await store.outbox.confirm(id, { id: 'p2', room: 'room' }, true)
+      await store.outbox.begin('n', id)
+      await store.outbox.confirm('n', id, { id: 'p2', room: 'room' }, true)
       assert.equal(await entry(), undefined)
-      await store.outbox.retry(id, { failure: 'transient', detail: 'too late', nextAt: 5, ambiguous: false })
+      const late = store.outbox.retry('n', id, { failure: 'transient', detail: 'too late', nextAt: 5, ambiguous: false })
+      await assert.rejects(late, StaleDelivery)
       assert.equal(await entry(), undefined, 'a sent delivery never moves again')
     },
   },
@@ -320,8 +330,8 @@ export const storeBehaviours: readonly Behaviour[] = [
       const { conversationId } = await admit(store)
       const turn = await store.turns.claim(conversationId, 'n', 1)
       await store.turns.finish('n', answer(harness, turn, 'refused', true))
-      const id = (await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 1))[0]?.id ?? ''
-      await store.outbox.bury(id, 'permission', 'kicked out')
+      const id = (await store.outbox.due('n', Number.MAX_SAFE_INTEGER, 0, 1))[0]?.id ?? ''
+      await store.outbox.bury('n', id, 'permission', 'kicked out')
       const second = await admit(store)
       const other = await store.turns.claim(conversationId, 'n', 1)
       await store.turns.finish('n', {
@@ -338,7 +348,7 @@ export const storeBehaviours: readonly Behaviour[] = [
       assert.deepEqual(new Set(letters.map((letter) => letter.reason)), new Set(['permission', 'stale']))
       assert.equal(letters.find((letter) => letter.kind === 'delivery')?.detail, 'kicked out')
       assert.equal(await store.dead.retry(id), true)
-      assert.ok((await store.outbox.due(Number.MAX_SAFE_INTEGER, 0, 1))[0]?.releasedAt)
+      assert.ok((await store.outbox.adopt('n', conversationId))[0]?.releasedAt)
       assert.equal(await store.dead.drop(second.messageId), true)
       assert.equal(await store.dead.drop(second.messageId), false)
       assert.equal(await store.dead.count(), 0)

@@ -5,9 +5,7 @@ import {
   type Channel,
   type ChannelHost,
   type Connection,
-  type ConnectionState,
   DeliveryError,
-  type DeliveryFailure,
   type Fetch,
   type InboundMessage,
   isPosthouseError,
@@ -37,17 +35,15 @@ const capabilities: Capabilities = {
   rates: { account: { amount: 60, per: 60_000 }, direct: { amount: 10, per: 60_000 } },
 }
 
-/** Time and chance, as tests need them. */
+/** Time, as tests need it. */
 export interface Clock {
   now(): number
-  random(): number
   /** Resolves after `ms` or when the signal fires. */
   wait(ms: number, signal: AbortSignal): Promise<void>
 }
 
 const systemClock: Clock = {
   now: Date.now,
-  random: Math.random,
   wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
@@ -58,6 +54,12 @@ export function createEmail(clock: Clock = systemClock): Channel<EmailSettings> 
     id: 'email',
     settings,
     capabilities,
+    setbacks: {
+      transient: { remedy: 'the mail server is not reachable; it is being tried again', least: 1000, most: 60_000 },
+      // Servers lock out who tries a wrong password too often.
+      auth: { remedy: 'the mail server refuses user or password; correct them', least: 60_000, most: 900_000 },
+      'not-found': { remedy: 'there is no such mailbox; correct it' },
+    },
     open: async (settings, host, signal) => await open(settings, host, signal, clock),
     async probe(settings, { fetch }, signal) {
       const { imap, smtp } = serversOf(settings, fetch, clock)
@@ -154,7 +156,6 @@ async function open(settings: EmailSettings, host: ChannelHost, signal: AbortSig
     strikes: new Map(),
     turnedAway: { refused: 0, unproven: 0 },
   }
-  const ended = keepOn(account)
   const { sent_mailbox: sent } = settings
 
   const send = async (piece: Piece, to: Place, { idempotencyKey, signal: late }: SendOptions): Promise<Receipt> => {
@@ -176,6 +177,8 @@ async function open(settings: EmailSettings, host: ChannelHost, signal: AbortSig
   const copyLost = ({ message }: Error) => host.log.warn({ problem: message }, 'an answer was sent, but no copy of it could be kept')
 
   return {
+    listen: (listener, until) =>
+      tracked(listen({ ...account, stop: AbortSignal.any([account.stop, until]), host: { ...host, ...listener } })),
     render,
     send: (piece, to, options) => tracked(send(piece, to, options)),
     download: async (file, limit, late) => {
@@ -195,7 +198,6 @@ async function open(settings: EmailSettings, host: ChannelHost, signal: AbortSig
     [Symbol.asyncDispose]: async () => {
       closing.abort()
       const late = setTimeout(() => cutOff.abort(), GRACE)
-      await ended
       while (pending.size > 0) await Promise.all(pending)
       clearTimeout(late)
       smtp.close()
@@ -234,58 +236,26 @@ async function* held(
   }
 }
 
-// ---- Keeping on -------------------------------------------------------------------------------------------------------
+// ---- Reading the mailbox ----------------------------------------------------------------------------------------------
 
-/** What the operator sees after a failure, and how long to wait at least and at most. */
-interface Setback {
-  readonly state: ConnectionState
-  readonly least: number
-  readonly most: number
-  readonly remedy: string
-}
-const SETBACKS: Partial<Record<DeliveryFailure, Setback>> = {
-  // Servers lock out who tries a wrong password too often.
-  auth: { state: 'needs-auth', least: 60_000, most: 900_000, remedy: 'the mail server refuses user or password; correct them' },
-  'not-found': { state: 'degraded', least: 30_000, most: 300_000, remedy: 'there is no such mailbox; correct it' },
-}
-const NETWORK: Setback = {
-  state: 'degraded',
-  least: 1_000,
-  most: 60_000,
-  remedy: 'the mail server is not reachable; it is being tried again',
-}
-
-/** Reads the mailbox until the account closes. A failure is told and waited off, and is never the end. */
-async function keepOn(account: Account): Promise<void> {
+/** Reads the mailbox until the account closes or the connection breaks. */
+async function listen(account: Account): Promise<void> {
   const { settings, host, clock, imap, tokens, stop } = account
-  let failures = 0
-  while (!stop.aborted) {
-    try {
-      await using mailbox = await openMailbox(imap, settings.mailbox, { signal: stop })
-      const left = new Set<number>()
-      while (!stop.aborted) {
-        const pause = await takeNew(account, mailbox, left)
-        failures = 0
-        if (stop.aborted) break
-        host.report('connected', detail(account))
-        if (pause > 0) await clock.wait(pause, stop)
-        else await mailbox.wait({ idle: settings.mode === 'idle' ? SIGN_EVERY : undefined, poll: settings.poll_interval }, stop)
-      }
-    } catch (thrown) {
-      if (stop.aborted) return
-      const error = thrown instanceof DeliveryError ? thrown : new DeliveryError('transient', (thrown as Error).message)
-      if (error.kind === 'auth') tokens?.forget()
-      const { state, least, most, remedy } = SETBACKS[error.kind] ?? NETWORK
-      host.report(state, `${remedy} (${error.message})`)
-      await clock.wait(backOff(failures++, least, most, clock.random()), stop)
+  try {
+    await using mailbox = await openMailbox(imap, settings.mailbox, { signal: stop })
+    const left = new Set<number>()
+    while (!stop.aborted) {
+      const pause = await takeNew(account, mailbox, left)
+      if (stop.aborted) break
+      host.report('connected', detail(account))
+      if (pause > 0) await clock.wait(pause, stop)
+      else await mailbox.wait({ idle: settings.mode === 'idle' ? SIGN_EVERY : undefined, poll: settings.poll_interval }, stop)
     }
+  } catch (thrown) {
+    if (stop.aborted) return
+    if (thrown instanceof DeliveryError && thrown.kind === 'auth') tokens?.forget()
+    throw thrown
   }
-}
-
-function backOff(failures: number, least: number, most: number, chance: number): number {
-  const high = Math.min(most, least * 2 ** (failures + 1))
-  const low = Math.max(least, high / 2)
-  return low + chance * (high - low)
 }
 
 function detail({ turnedAway: { refused, unproven }, settings }: Account): string | undefined {

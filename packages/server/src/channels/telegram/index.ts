@@ -6,9 +6,7 @@ import {
   type Channel,
   type ChannelHost,
   type Connection,
-  type ConnectionState,
   DeliveryError,
-  type DeliveryFailure,
   FetchError,
   type FileRef,
   isPosthouseError,
@@ -115,19 +113,19 @@ const capabilities: Capabilities = {
   draftInterval: 1000,
 }
 
-/** Time and chance, as tests need them. */
+/** Time, as tests need it. */
 export interface Clock {
   now(): number
-  random(): number
   /** Resolves after `ms` or when the signal fires. */
   wait(ms: number, signal: AbortSignal): Promise<void>
 }
 
 const systemClock: Clock = {
   now: Date.now,
-  random: Math.random,
   wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
+
+const CONFLICT = 'another program uses this bot token; stop it or create a second bot'
 
 export const telegram = createTelegram()
 
@@ -136,6 +134,12 @@ export function createTelegram(clock: Clock = systemClock): Channel<TelegramSett
     id: 'telegram',
     settings,
     capabilities,
+    setbacks: {
+      transient: { remedy: 'Telegram is not reachable; it is being tried again' },
+      conflict: { remedy: CONFLICT },
+      auth: { remedy: 'the token is refused; get the current one from @BotFather' },
+      'rate-limited': { remedy: 'Telegram asks us to wait' },
+    },
     open: (settings, host, signal) => open(settings, host, signal, clock),
     async probe({ api_root, token }, host, signal) {
       const me = await createApi(api_root, token, host.fetch).call('getMe', {}, { signal }).catch(refuse)
@@ -152,17 +156,15 @@ const OFFSET_LIFE = 6 * 86_400_000
 /** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
 const GRACE = 5_000
 
-/** One open account, as its loops see it. */
+/** One open account. */
 interface Account {
   readonly api: Api
   readonly settings: TelegramSettings
   readonly host: ChannelHost
   readonly clock: Clock
-  /** Fires when receiving must end. */
+  /** Fires when nothing may be received any more. */
   readonly stop: AbortSignal
   identity: Identity | undefined
-  /** Tells the operator once per change. */
-  say(state: ConnectionState, problem?: string): void
   /** Remembers work that closing must wait for. */
   tracked<T>(work: Promise<T>): Promise<T>
 }
@@ -179,7 +181,6 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
     clock,
     stop: AbortSignal.any([signal, closing.signal]),
     identity: parseJson<Identity>(await host.state.get('identity')),
-    say: reporter(host),
     tracked: (work) => {
       const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
       pending.add(quiet)
@@ -188,9 +189,7 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
   }
   const { api, tracked } = account
   const moves = await loadMoves(host)
-  const step = settings.mode === 'webhook' ? serve(account) : await poll(account)
-  const running = keepOn(account, step)
-  await running.begun
+  const webhook = settings.mode === 'webhook' ? serve(account) : undefined
   const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {
     const abort = new AbortController()
     const leave = () => abort.abort()
@@ -205,6 +204,13 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
     }
   }
   return {
+    listen: (listener, until) => {
+      const within = AbortSignal.any([account.stop, until])
+      const own = { ...account, stop: within, host: { ...host, ...listener } }
+      return tracked(
+        (webhook ? lookAfter(own, webhook) : poll(own)).catch(explain).catch((error) => within.aborted || Promise.reject(error)),
+      ).then(() => {})
+    },
     render,
     send: (piece, to, options) => tracked(calling(options, (within) => send(api, moves, piece, to, within))),
     edit: (receipt, piece, options) => tracked(calling(options, (within) => edit(api, receipt, piece, within))),
@@ -217,104 +223,43 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
       const late = setTimeout(() => {
         for (const call of calls) call.abort()
       }, GRACE)
-      await running.ended
       while (pending.size > 0) await Promise.all(pending)
       clearTimeout(late)
     },
   }
 }
 
-// ---- Keeping on -------------------------------------------------------------------------------------------------------
-
-/** What the operator sees after a failure, and how long to wait at least and at most. */
-interface Setback {
-  readonly state: ConnectionState
-  readonly least: number
-  readonly most: number
-  readonly remedy: string
-}
-const CONFLICT = 'another program uses this bot token; stop it or create a second bot'
-const SETBACKS: Partial<Record<DeliveryFailure, Setback>> = {
-  conflict: {
-    state: 'conflict',
-    least: 30_000,
-    most: 120_000,
-    remedy: 'another program uses this bot token; stop it or create a second bot',
-  },
-  auth: { state: 'needs-auth', least: 30_000, most: 300_000, remedy: 'the token is refused; get the current one from @BotFather' },
-  'rate-limited': { state: 'rate-limited', least: 1_000, most: 30_000, remedy: 'Telegram asks us to wait' },
-}
-const NETWORK: Setback = { state: 'degraded', least: 500, most: 30_000, remedy: 'Telegram is not reachable; it is being tried again' }
-const OURSELVES: Setback = { ...NETWORK, remedy: 'the gateway could not keep its place; it is being tried again' }
-
-/** One round of receiving; answers how long to wait before the next. */
-type Step = () => Promise<number>
-
-/** Repeats `step` until the account closes. A failure is told and waited off, and is never the end. */
-function keepOn({ clock, stop, say }: Account, step: Step): { begun: Promise<void>; ended: Promise<void> } {
-  const begun = Promise.withResolvers<void>()
-  let failures = 0
-  const setBack = (thrown: unknown): number => {
-    const error = toDeliveryError(thrown)
-    const { state, least, most, remedy } =
-      SETBACKS[error.kind] ?? (thrown instanceof ApiError || thrown instanceof FetchError ? NETWORK : OURSELVES)
-    say(state, `${remedy} (${error.message})`)
-    return Math.max(error.retryAfter ?? 0, backOff(failures++, least, most, clock.random()))
-  }
-  const run = async () => {
-    while (!stop.aborted) {
-      let pause: number
-      try {
-        pause = await step()
-        failures = 0
-      } catch (thrown) {
-        if (stop.aborted) break
-        pause = setBack(thrown)
-      }
-      begun.resolve()
-      if (pause > 0) await clock.wait(pause, stop)
-    }
-    begun.resolve()
-  }
-  return { begun: begun.promise, ended: run() }
+/** What the platform said, or what kept us from it, by its kind; what went wrong on our side as it is. */
+function explain(thrown: unknown): never {
+  throw thrown instanceof ApiError || thrown instanceof FetchError ? toDeliveryError(thrown) : thrown
 }
 
-function backOff(failures: number, least: number, most: number, chance: number): number {
-  const high = Math.min(most, least * 2 ** (failures + 1))
-  const low = Math.max(least, high / 2)
-  return low + chance * (high - low)
-}
-
-async function identify(account: Account): Promise<void> {
-  const me = await account.api.call('getMe', {}, { signal: account.stop, timeout: 10_000 })
-  if (account.identity?.id === me.id && account.identity.username === me.username) return
-  account.identity = { id: me.id, username: me.username }
+async function identify(account: Account): Promise<Identity> {
+  const { id, username } = await account.api.call('getMe', {}, { signal: account.stop, timeout: 10_000 })
+  const known = account.identity
+  if (known?.id === id && known.username === username) return known
+  account.identity = { id, username }
   await account.host.state.set('identity', JSON.stringify(account.identity))
+  return account.identity
 }
 
 // ---- Polling ----------------------------------------------------------------------------------------------------------
 
-/** One poll. Before the first, and after a failure, we ask who we are and remove any webhook. */
-async function poll(account: Account): Promise<Step> {
+/** Polls. Before the first we ask who we are and remove any webhook. */
+async function poll(account: Account): Promise<void> {
   const { api, settings, host, clock, stop } = account
+  await identify(account)
+  await api.call('deleteWebhook', {}, { signal: stop })
   let cursor = parseJson<{ offset: number; at: number }>(await host.state.get('offset'))
-  let ready = false
-  return async () => {
-    const first = !ready
-    ready = false
-    if (first) {
-      await identify(account)
-      await api.call('deleteWebhook', {}, { signal: stop })
-    }
+  for (let first = true; !stop.aborted; first = false) {
     const offset = cursor && clock.now() - cursor.at < OFFSET_LIFE ? { offset: cursor.offset } : {}
     // The first poll doesn't wait: it tells whether we are alone.
     const timeout = first ? 0 : Math.floor(settings.poll_timeout / 1000)
     const wait = { signal: stop, timeout: settings.poll_timeout + POLL_MARGIN }
     const updates = await api.call('getUpdates', { ...offset, limit: 100, timeout, allowed_updates: UPDATES }, wait)
-    ready = true
     host.received()
-    account.say('connected')
-    if (updates.length === 0) return 0
+    host.report('connected')
+    if (updates.length === 0) continue
     const { taken, refusal } = await admit(account, updates)
     const last = Math.max(...taken.map((update) => update?.update_id).filter(Number.isSafeInteger))
     if (Number.isFinite(last)) {
@@ -323,7 +268,7 @@ async function poll(account: Account): Promise<Step> {
       cursor = next
     }
     if (refusal !== undefined) host.log.warn({ problem: String(refusal) }, 'updates were not taken; they stay with Telegram')
-    return refusal !== undefined || !Number.isFinite(last) ? retryAfter(refusal) : 0
+    if (refusal !== undefined || !Number.isFinite(last)) await clock.wait(retryAfter(refusal), stop)
   }
 }
 
@@ -345,8 +290,10 @@ async function admit(account: Account, updates: readonly Update[]): Promise<{ ta
 }
 
 /** Resolves when the update needs no repetition: committed, or nothing that we could ever read. */
-async function accept({ api, host, clock, stop, identity, tracked }: Account, update: Update): Promise<void> {
-  if (!identity) throw new PosthouseError('unavailable', 'our own name is not known yet')
+async function accept(account: Account, update: Update): Promise<void> {
+  const { api, host, clock, stop, tracked } = account
+  // A webhook may come to a node that never had to ask.
+  const identity = account.identity ?? (await identify(account))
   let message: ReturnType<typeof decode>
   try {
     message = decode(update, identity, clock.now())
@@ -367,36 +314,38 @@ function retryAfter(refusal: unknown): number {
 
 // ---- Webhook ----------------------------------------------------------------------------------------------------------
 
-/** Says where to send, then looks from time to time whether that still holds and whether Telegram reaches us. */
-function serve(account: Account): Step {
-  const { api, settings, host, stop, say } = account
-  const { secret_token: secret } = settings
+/** Takes what Telegram sends, on every node. Answers the secret that it must send. */
+function serve(account: Account): string {
+  const { secret_token: secret } = account.settings
   if (!secret)
     throw new PosthouseError('invalid', 'mode "webhook" needs secret_token: without it anybody could speak in the name of Telegram')
-  host.routes.webhook({ kind: 'token', header: 'x-telegram-bot-api-secret-token', secret }, (request) =>
+  account.host.routes.webhook({ kind: 'token', header: 'x-telegram-bot-api-secret-token', secret }, (request) =>
     account.tracked(handle(account, request)),
   )
-  let ours = false
-  return async () => {
+  return secret
+}
+
+/** Says where to send, then looks from time to time whether that still holds and whether Telegram reaches us. */
+async function lookAfter(account: Account, secret: string): Promise<void> {
+  const { api, host, clock, stop } = account
+  for (let ours = false; !stop.aborted; ours = true) {
     await identify(account)
     const { url } = host.routes
     if (!url) {
-      say('degraded', 'server.public_url is not set, so Telegram cannot be told where to send; set it, or use mode: polling')
-      return WEBHOOK_CHECK
-    }
-    const info = await api.call('getWebhookInfo', {}, { signal: stop })
-    await api.call('setWebhook', { url, secret_token: secret, allowed_updates: UPDATES, max_connections: 40 }, { signal: stop })
-    const taken = ours && info.url !== url
-    ours = true
-    if (taken) {
-      say('conflict', `${CONFLICT} (its webhook was ${info.url ? 'pointed somewhere else' : 'removed'}; it is set again)`)
-    } else if (info.url === url && info.pending_update_count > 0 && info.last_error_message) {
-      say('degraded', `Telegram does not reach ${url}: ${info.last_error_message}`)
+      host.report('degraded', 'server.public_url is not set, so Telegram cannot be told where to send; set it, or use mode: polling')
     } else {
-      host.received()
-      say('connected')
+      const info = await api.call('getWebhookInfo', {}, { signal: stop })
+      await api.call('setWebhook', { url, secret_token: secret, allowed_updates: UPDATES, max_connections: 40 }, { signal: stop })
+      if (ours && info.url !== url) {
+        host.report('conflict', `${CONFLICT} (its webhook was ${info.url ? 'pointed somewhere else' : 'removed'}; it is set again)`)
+      } else if (info.url === url && info.pending_update_count > 0 && info.last_error_message) {
+        host.report('degraded', `Telegram does not reach ${url}: ${info.last_error_message}`)
+      } else {
+        host.received()
+        host.report('connected')
+      }
     }
-    return WEBHOOK_CHECK
+    await clock.wait(WEBHOOK_CHECK, stop)
   }
 }
 
@@ -453,16 +402,6 @@ async function loadMoves(host: ChannelHost): Promise<Moves> {
       moved.set(from, to)
       await host.state.set('moves', JSON.stringify([...moved].slice(-MOST_MOVES)))
     },
-  }
-}
-
-function reporter(host: ChannelHost): Account['say'] {
-  let last = ''
-  return (state, problem) => {
-    const said = `${state} ${problem ?? ''}`
-    if (said === last) return
-    last = said
-    host.report(state, problem)
   }
 }
 

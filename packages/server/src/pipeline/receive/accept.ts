@@ -2,6 +2,7 @@
 import { type Admission, conversationKey, type InboundMessage, type Place, PosthouseError } from '@posthouse/contract'
 import type { Clock } from '../../base/clock.ts'
 import { type Broker, priorities } from '../../ports/broker.ts'
+import type { Lease } from '../../ports/leases.ts'
 import type { Observer } from '../../ports/observer.ts'
 import type { InboxStore, Recorded } from '../../ports/store.ts'
 
@@ -13,6 +14,8 @@ export interface Origin {
   readonly owner?: string
   readonly clientId?: string
   readonly background?: boolean
+  /** In whose name it was received. */
+  readonly lease?: Lease
 }
 
 export interface AcceptLimits {
@@ -78,6 +81,7 @@ export function createAccept(parts: {
       ...(origin.conversationId ? { conversationId: origin.conversationId } : {}),
       ...(origin.owner ? { owner: origin.owner } : {}),
       ...(origin.clientId ? { clientId: origin.clientId } : {}),
+      ...(origin.lease ? { lease: origin.lease } : {}),
     })
     if (recorded.status === 'admitted') {
       parts.admitted(recorded, message, origin)

@@ -22,9 +22,10 @@ import type { TaskGroup } from '../../base/lifecycle.ts'
 import { persist } from '../../base/persist.ts'
 import type { Account, Accounts } from '../../ports/accounts.ts'
 import type { Blobs } from '../../ports/blobs.ts'
+import type { Node } from '../../ports/node.ts'
 import type { Observer } from '../../ports/observer.ts'
 import type { Rates } from '../../ports/rates.ts'
-import type { Delivery, OutboxStore } from '../../ports/store.ts'
+import { type Delivery, type OutboxStore, StaleDelivery } from '../../ports/store.ts'
 import { parseMarkdown, withMark } from '../markdown.ts'
 
 export interface Deliver {
@@ -32,8 +33,12 @@ export interface Deliver {
   take(delivery: Delivery): void
   /** Whether a send may go at once: then its first attempt may be journaled with the message itself. Takes the place. */
   ready(account: Account, conversationId: string, place: Delivery['place']): Promise<boolean>
-  /** Takes what the database has and memory has not; `recovered` also what an earlier process was sending. */
-  sweep(recovered: boolean): Promise<void>
+  /** A delivery is about to be committed as begun: until it is taken, nobody may think that it was forgotten. */
+  expect(id: string): Disposable
+  /** Takes what of a conversation is for this node to send, in order. */
+  look(conversationId: string): Promise<void>
+  /** Takes what is due and in nobody's hands: also what a node was sending that is no more. */
+  sweep(): Promise<void>
   /** No waiting any more: what has to wait stays in the database; what may go at once still goes. */
   rest(): void
   stop(): void
@@ -55,10 +60,11 @@ const STOPPED = '⏹'
 
 type Verdict = 'confirmed' | { readonly retryAt: number; readonly unknowns: number } | 'buried'
 
-/** `interrupted`: an earlier process died during an attempt, nobody knows its end. `parked`: times that there was no connection. */
+/** `interrupted`: whoever had it before was in an attempt, nobody knows its end. `parked`: times that there was no connection. */
 type InHand = Delivery & { readonly interrupted?: boolean; readonly parked?: number }
 
 export function createDeliver(parts: {
+  readonly node: Node
   readonly outbox: OutboxStore
   readonly blobs: Blobs
   readonly accounts: Accounts
@@ -68,9 +74,10 @@ export function createDeliver(parts: {
   readonly clock: Clock
   readonly log: Logger
 }): Deliver {
-  const { outbox, blobs, accounts, rates, tasks, observer, clock, log } = parts
+  const { node, outbox, blobs, accounts, rates, tasks, observer, clock, log } = parts
   const chains = new Map<string, InHand[]>()
   const held = new Set<string>()
+  const expected = new Set<string>()
   const resting = new AbortController()
   const stopping = new AbortController()
   const write = <T>(work: () => Promise<T>) => persist(work, { clock, log, signal: stopping.signal })
@@ -87,6 +94,15 @@ export function createDeliver(parts: {
     tasks.run(() => walk(delivery.conversationId))
   }
 
+  const look = async (conversationId: string) => {
+    for (const delivery of await outbox.adopt(node.id, conversationId)) {
+      // It comes by itself, and what is behind it with the next look.
+      if (expected.has(delivery.id)) return
+      // Begun and in nobody's hands: whoever began it is no more.
+      take({ ...delivery, interrupted: delivery.state === 'sending' && delivery.attempts > 0 })
+    }
+  }
+
   /** Sends a conversation's deliveries one after the other. */
   const walk = async (conversationId: string) => {
     const chain = chains.get(conversationId) ?? []
@@ -98,7 +114,11 @@ export function createDeliver(parts: {
         if (settled) held.delete(settled.id)
       }
     } catch (error) {
-      log.error({ err: error, conversation: conversationId }, 'deliveries of a conversation stopped; the sweep takes them up again')
+      const fields = { err: error, conversation: conversationId }
+      if (error instanceof StaleDelivery) {
+        observer.fenced({ what: 'delivery' })
+        log.warn(fields, 'deliveries of a conversation are for another node to send by now')
+      } else log.error(fields, 'deliveries of a conversation stopped; the sweep takes them up again')
     } finally {
       for (const left of chain) held.delete(left.id)
       chains.delete(conversationId)
@@ -118,8 +138,8 @@ export function createDeliver(parts: {
       if (!(await wait(current.nextAt - clock.now()))) return false
       const account = accounts.find(current.account)
       if (isStale(current, account)) {
-        const { id } = current
-        await write(() => outbox.bury(id, 'stale', 'older than the channel allows to be sent by itself'))
+        const { id, node: owner } = current
+        await write(() => outbox.bury(owner, id, 'stale', 'older than the channel allows to be sent by itself'))
         observer.delivered({ channel: account?.channel ?? 'closed', result: 'stale', took: 0 })
         return true
       }
@@ -146,7 +166,7 @@ export function createDeliver(parts: {
     const piece = pieces[delivery.confirmed]
     const confirmed = async (receipt: Receipt): Promise<InHand | undefined> => {
       const last = delivery.confirmed + 1 >= pieces.length
-      await write(() => outbox.confirm(delivery.id, receipt, last))
+      await write(() => outbox.confirm(delivery.node, delivery.id, receipt, last))
       return last
         ? undefined
         : { ...delivery, interrupted: false, confirmed: delivery.confirmed + 1, state: 'sending', attempts: 0, unknowns: 0 }
@@ -163,7 +183,8 @@ export function createDeliver(parts: {
     const journaled = delivery.state === 'sending' && delivery.attempts > 0
     if (!journaled) {
       if (!(await wait(await rates.reserve(account.id, delivery.place, account.rates)))) return 'waits'
-      await write(() => outbox.begin(delivery.id))
+      demandOurs(delivery)
+      await write(() => outbox.begin(delivery.node, delivery.id))
     }
     const attempts = journaled ? delivery.attempts : delivery.attempts + 1
     if (!piece) return await confirmed({ id: '', room: delivery.place.room })
@@ -173,6 +194,7 @@ export function createDeliver(parts: {
     try {
       receipt = await attempt(delivery, piece, connection)
     } catch (error) {
+      if (error instanceof StaleDelivery) throw error
       const failure = asDeliveryError(error)
       observed(failure.kind)
       return await failed(attempts, failure)
@@ -181,8 +203,14 @@ export function createDeliver(parts: {
     return await confirmed(receipt)
   }
 
+  /** Right before each call to a platform: this node may have slept for so long that another took over. */
+  const demandOurs = ({ id, node: owner }: Delivery) => {
+    if (!node.live || node.id !== owner) throw new StaleDelivery(`the delivery ${id} may be another node's by now`)
+  }
+
   /** A call to the platform, with its key and its limit of time. */
   const call = async <T>(delivery: Delivery, make: (options: SendOptions) => Promise<T>): Promise<T> => {
+    demandOurs(delivery)
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(), SEND_TIMEOUT)
     try {
@@ -199,7 +227,7 @@ export function createDeliver(parts: {
         return await call(delivery, (options) => edit.call(connection, delivery.draft, piece, options))
       } catch (error) {
         // The preview is gone: the answer becomes a message of its own.
-        if (asDeliveryError(error).kind !== 'not-found') throw error
+        if (error instanceof StaleDelivery || asDeliveryError(error).kind !== 'not-found') throw error
       }
     }
     return await call(delivery, (options) => connection.send(piece, delivery.place, options))
@@ -211,13 +239,13 @@ export function createDeliver(parts: {
     const fields = { delivery: delivery.id, account: account.id, kind: failure.kind, attempts: delivery.attempts, detail }
     const bury = async (reason: DeliveryFailure | 'exhausted'): Promise<Verdict> => {
       log.warn(fields, 'a delivery became a dead letter: see `posthouse dead list`')
-      await write(() => outbox.bury(delivery.id, reason, detail))
+      await write(() => outbox.bury(delivery.node, delivery.id, reason, detail))
       return 'buried'
     }
     const retry = async (wait: number, ambiguous = false): Promise<Verdict> => {
       const nextAt = clock.now() + wait
       log.info({ ...fields, wait }, 'a delivery is tried again')
-      await write(() => outbox.retry(delivery.id, { failure: failure.kind, detail, nextAt, ambiguous }))
+      await write(() => outbox.retry(delivery.node, delivery.id, { failure: failure.kind, detail, nextAt, ambiguous }))
       return { retryAt: nextAt, unknowns: delivery.unknowns + (ambiguous ? 1 : 0) }
     }
     const later = Math.max(failure.retryAfter ?? 0, backoff(delivery.attempts, action === 'hold' ? HOLD : RETRY))
@@ -250,16 +278,19 @@ export function createDeliver(parts: {
     take,
     ready: async (account, conversationId, place) =>
       account.connection !== undefined && !chains.has(conversationId) && (await rates.tryReserve(account.id, place, account.rates)),
-    async sweep(recovered) {
+    expect(id) {
+      expected.add(id)
+      return { [Symbol.dispose]: () => void expected.delete(id) }
+    },
+    look,
+    async sweep() {
+      if (!node.live) return
       for (let after = 0, more = true; more; ) {
-        const due = await outbox.due(recovered ? Number.MAX_SAFE_INTEGER : clock.now(), after, SWEEP)
+        const due = await outbox.due(node.id, clock.now(), after, SWEEP)
         more = due.length === SWEEP
         after = due.at(-1)?.seq ?? after
-        for (const delivery of due) {
-          const begun = delivery.state === 'sending'
-          // Begun and not in our hands, though we did not just start: it is in somebody else's.
-          if (recovered || !begun) take({ ...delivery, interrupted: begun && delivery.attempts > 0 })
-        }
+        const forgotten = due.filter(({ id }) => !held.has(id) && !expected.has(id))
+        await Promise.all([...new Set(forgotten.map(({ conversationId }) => conversationId))].map(look))
       }
     },
     rest() {

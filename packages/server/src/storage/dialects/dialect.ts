@@ -1,5 +1,5 @@
 /** What differs between databases, as named members. */
-import type { ColumnDefinitionBuilder, Kysely, SelectQueryBuilder } from 'kysely'
+import type { ColumnDefinitionBuilder, Kysely, RawBuilder, SelectQueryBuilder } from 'kysely'
 import type { Transaction } from '../query.ts'
 import type { Schema } from '../schema.ts'
 import type { Write } from '../writer.ts'
@@ -11,8 +11,13 @@ export interface Database extends AsyncDisposable {
 }
 
 export interface OpenOptions {
-  /** The only gateway on this database, until disposed. `lost`: it is another's now, and nothing is written any more. @throws {DatabaseInUse} */
-  readonly sole?: { readonly lost: (error: Error) => void }
+  /**
+   * `gateway`: one of those that know each other, until disposed. `alone`: nobody else, not even a gateway of an older version, which takes itself for the only
+   * one. @throws {DatabaseInUse}
+   */
+  readonly as?: 'gateway' | 'alone'
+  /** Somebody has it alone meanwhile: nothing is written any more. */
+  readonly lost?: (error: Error) => void
 }
 
 export interface Dialect {
@@ -25,8 +30,14 @@ export interface Dialect {
   readonly builder: Kysely<Schema>
   /** A primary key that the database counts up by itself. */
   serial(column: ColumnDefinitionBuilder): ColumnDefinitionBuilder
+  /** Several gateways may work on it. */
+  readonly shared: boolean
+  /** Epoch milliseconds by the clock of the database, as it is now. */
+  readonly now: RawBuilder<number>
   /** Nobody else changes the rows that are found before our transaction ends. */
   hold<D, T extends keyof D, R>(query: SelectQueryBuilder<D, T, R>): SelectQueryBuilder<D, T, R>
+  /** The rows that are found stay as they are before our transaction ends; others may hold them, too. */
+  keep<D, T extends keyof D, R>(query: SelectQueryBuilder<D, T, R>): SelectQueryBuilder<D, T, R>
   /** Run before a migration, within its transaction: one process at a time. */
   readonly beforeMigrating: readonly string[]
   /** Run after rows were put into a table with their `seq`: counting goes on behind them. */
@@ -60,9 +71,14 @@ export const isServer = (url: string): boolean => /^postgres(ql)?:\/\//.test(url
 /** Path of the file of a `sqlite:` URL. */
 export const fileOf = (url: string): string => url.slice('sqlite:'.length)
 
-/** Another gateway works on this database. */
+/** Others work on this database; or, to a gateway, one has it alone. */
 export class DatabaseInUse extends Error {
   override readonly name = 'DatabaseInUse'
+  readonly by: 'gateways' | 'one alone'
+  constructor(by: DatabaseInUse['by'], message: string) {
+    super(message)
+    this.by = by
+  }
 }
 
 /** The database would lose what it confirmed. */

@@ -2,11 +2,11 @@
  * PostgreSQL through pg: one connection that writes, a pool that reads.
  *
  * The connection that writes carries a transaction at a time, with many works in it, and their statements go out without waiting for each other's
- * answers. It also holds the gateway's lock: whoever lost the lock has nothing left to write with.
+ * answers. It also holds the gateway's share of the lock: while there is one, nobody gets the database alone.
  */
 import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler } from 'kysely'
+import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, sql } from 'kysely'
 import pg from 'pg'
 import { backoff } from '../../base/backoff.ts'
 import type { Query, Transaction } from '../query.ts'
@@ -34,6 +34,10 @@ export const postgres: Dialect = {
   // By default, not always: copied rows bring their own.
   serial: (column) => column.primaryKey().generatedByDefaultAsIdentity(),
   hold: (query) => query.forNoKeyUpdate(),
+  keep: (query) => query.forShare(),
+  shared: true,
+  // Not that of the transaction's begin.
+  now: sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`,
   beforeMigrating: [
     `set local lock_timeout = '60s'`,
     'set local statement_timeout = 0',
@@ -52,10 +56,10 @@ export const postgres: Dialect = {
 const LEAST_VERSION = 13
 /** Connections that read at the same time. */
 const READERS = 6
-/** Milliseconds until a connection is there, a lock is given up, a statement is given up, the line is given up; the same for a migration or a copy. */
-const LIMITS = { connect: 5000, lock: 2000, statement: 10_000, answer: 15_000, occasion: 600_000 }
+/** Milliseconds until a connection is there, a lock is given up, a place among the gateways is given up, a statement is given up, the line is given up; the same for a migration or a copy. */
+const LIMITS = { connect: 5000, lock: 500, place: 2000, statement: 10_000, answer: 15_000, occasion: 600_000 }
 /** Milliseconds that a transaction of ours may stand still before the server ends it, and a server's silence before the socket is probed. */
-const [STANDSTILL, SILENCE] = [30_000, 10_000]
+const [STANDSTILL, SILENCE] = [5000, 10_000]
 /** Tries of a read while the connection comes and goes: about 3 seconds. */
 const READ_TRIES = 6
 const AGAIN = { first: 50, most: 1000 }
@@ -91,12 +95,12 @@ function connectionOptions(url: string, name: string): pg.ClientConfig {
   }
 }
 
-async function open(url: string, { sole }: OpenOptions): Promise<Database> {
+async function open(url: string, options: OpenOptions): Promise<Database> {
   const pool = new pg.Pool({ ...connectionOptions(url, 'reader'), max: READERS })
   // A connection that breaks while nobody uses it: the pool forgets it.
   pool.on('error', () => {})
   const read = retrying((config) => pool.query(config))
-  const line = createLine(url, sole, read)
+  const line = createLine(url, options, read)
   const writer = createWriter(line)
   const close = async () => {
     await line.close()
@@ -184,7 +188,7 @@ interface Line extends WriteConnection {
 }
 
 /** The connection that writes. It is made anew when it was lost. */
-function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
+function createLine(url: string, { as, lost }: OpenOptions, read: Ask): Line {
   let client: pg.Client | undefined
   let its: pg.Client | undefined
   let transaction = ''
@@ -197,7 +201,7 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
     which.end().catch(() => {})
     if (client !== which) return
     client = undefined
-    if (sole) void comeBack()
+    if (as) void comeBack()
   }
 
   const connect = async () => {
@@ -218,19 +222,19 @@ function createLine(url: string, sole: OpenOptions['sole'], read: Ask): Line {
 
   const dial = async () => {
     if (taken) throw taken
-    const fresh = new pg.Client({ ...connectionOptions(url, sole ? 'gateway' : 'command'), pipeline: true })
+    const fresh = new pg.Client({ ...connectionOptions(url, as ? 'gateway' : 'command'), pipeline: true })
     fresh.on('error', () => drop(fresh))
     fresh.on('end', () => drop(fresh))
     try {
       await fresh.connect()
       await demandFitness(fresh)
-      if (sole) await takeLock(fresh)
+      if (as) await takeLock(fresh, as)
     } catch (error) {
       drop(fresh)
       if (error instanceof DatabaseInUse && held) {
-        // Another gateway has begun with what we left: what we remember does not count any more.
+        // Somebody works on it alone: what we remember does not count any more.
         taken = error
-        sole?.lost(error)
+        lost?.(error)
       }
       throw error
     }
@@ -339,25 +343,36 @@ async function demandFitness(client: pg.Client): Promise<void> {
   if (version < LEAST_VERSION * 10_000) throw new UnsafeDatabase(`the server is too old. PostgreSQL ${LEAST_VERSION} or later is needed.`)
 }
 
-/** The lock of the only gateway; what an earlier one was still committing is ended before we get it. */
-async function takeLock(client: pg.Client): Promise<void> {
+/**
+ * Gateways share a lock; who wants the database alone gets it when none of them is left. Gateways of versions that do not know of others took it alone, too: none of
+ * theirs and none of ours ever run beside each other.
+ */
+async function takeLock(client: pg.Client, as: 'gateway' | 'alone'): Promise<void> {
+  const take = as === 'alone' ? 'pg_advisory_lock' : 'pg_advisory_lock_shared'
   try {
-    await client.query(`select pg_advisory_lock(${LOCKS}, ${SCHEMA})`)
+    await client.query(`set lock_timeout = ${LIMITS.place}; select ${take}(${LOCKS}, ${SCHEMA}); set lock_timeout = ${LIMITS.lock}`)
   } catch (error) {
     if (!(error instanceof pg.DatabaseError) || error.code !== '55P03') throw error
-    throw new DatabaseInUse(`Another Posthouse (${await holderOf(client)}) uses this database. Stop it, or set another database.url.`)
+    const who = await holderOf(client)
+    throw as === 'alone'
+      ? new DatabaseInUse('gateways', `A Posthouse (${who}) uses this database. Stop every node of it.`)
+      : new DatabaseInUse(
+          'one alone',
+          `A Posthouse of an older version, or a copy, has this database alone (${who}). Stop it, or wait for its end.`,
+        )
   }
 }
 
-/** Who holds the lock of the only gateway. */
+/** Who holds the lock, or a share of it. */
 async function holderOf(client: pg.Client): Promise<string | undefined> {
   const { rows } = await client.query(
     `select a.pid, coalesce(host(a.client_addr), 'local') as host from pg_locks l join pg_stat_activity a on a.pid = l.pid
      where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = ${LOCKS} and l.objid = (${SCHEMA}::bigint & 4294967295)::oid
-       and l.database = (select oid from pg_database where datname = current_database())`,
+       and l.database = (select oid from pg_database where datname = current_database()) order by l.mode, a.pid`,
   )
-  const holder = rows[0] as { host: string; pid: number } | undefined
-  return holder && `from ${holder.host}, server process ${holder.pid}`
+  const [holder, ...others] = rows as { host: string; pid: number }[]
+  if (!holder) return undefined
+  return `from ${holder.host}, server process ${holder.pid}${others.length > 0 ? `, and ${others.length} more` : ''}`
 }
 
 /** A connection for one look. */

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from 'kysely'
+import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql } from 'kysely'
 import { checkLog } from '../log-check.ts'
 import type { Query, Transaction } from '../query.ts'
 import { KEY_CHECK, type Schema } from '../schema.ts'
@@ -24,6 +24,10 @@ export const sqlite: Dialect = {
   serial: (column) => column.primaryKey().autoIncrement(),
   // A transaction that writes is the only one.
   hold: (query) => query,
+  keep: (query) => query,
+  // Whoever has the folder has the file.
+  shared: false,
+  now: sql`cast(unixepoch('subsec') * 1000 as integer)`,
   beforeMigrating: [],
   // The highest key that a table ever had is kept by itself.
   afterCopying: () => [],

@@ -5,12 +5,14 @@ import { prepare, statement } from '../query.ts'
 import { first } from './0001-first.ts'
 import { toolCalls } from './0002-tool-calls.ts'
 import { lastTurn } from './0003-last-turn.ts'
+import { nodes } from './0004-nodes.ts'
 import { stops } from './0005-stops.ts'
 
 const migrations = [
   { name: '0001-first', statements: first },
   { name: '0002-tool-calls', statements: toolCalls },
   { name: '0003-last-turn', statements: lastTurn },
+  { name: '0004-nodes', statements: nodes },
   { name: '0005-stops', statements: stops },
 ]
 

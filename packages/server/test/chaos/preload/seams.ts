@@ -29,13 +29,13 @@ function told<T extends object>(part: T, name: string, methods: readonly (keyof 
 
 // ---- Storage ----------------------------------------------------------------------------------------------------------
 
-export const { createQuota, hasData, holdFolder, tellAddress } = storage
+export const { createQuota, formerNode, hasData, holdFolder, tellAddress, tellNode } = storage
 
 export const openStore: typeof storage.openStore = async (options) => {
   const store = await around('openStore', storage.openStore)(options)
   const { outbox } = store
   const confirm = around<Parameters<typeof outbox.confirm>, Promise<void>>(
-    (_id, _receipt, last) => `outbox.confirm.${last ? 'last' : 'piece'}`,
+    (_node, _id, _receipt, last) => `outbox.confirm.${last ? 'last' : 'piece'}`,
     outbox.confirm.bind(outbox),
   )
   const set = around<Parameters<typeof store.accountState.set>, Promise<void>>(

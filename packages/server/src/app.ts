@@ -43,6 +43,7 @@ const SETUP_LIFETIME = 24 * 3_600_000
 /** P10: a drain takes at most 20 s; this part of it is for the turns that run. */
 const GRACE = 12_000
 const PRUNE_EVERY = 3_600_000
+const LOOK_FOR_OTHERS = 5000
 /** A file that was uploaded and never sent is kept for this long. */
 const KEEP_UNSENT = 86_400_000
 /** Setting: since when a file that was sent belongs to its conversation. */
@@ -99,7 +100,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         await openShared({ url: config.redis.url, prefix: config.redis.prefix, node: node.id, sealer, pseudonym, clock, log, observer }),
       )
     : undefined
-  const live = redis?.live ?? createSingleLive()
+  /** Other nodes are there, and their frames do not come in. */
+  let unheard = false
+  const live = redis?.live ?? createSingleLive(() => unheard)
   const cache = createCache({ limit: config.resources.maxCache, shared: redis?.tier, sealer, pseudonym, clock, observer })
   const outside = new Map<OutsideName, Outside>()
   if (rabbit) outside.set('broker', rabbit)
@@ -307,9 +310,16 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   models.warmUp()
   const lookForOthers = async () => (await store.nodes.list()).filter(({ id, alive }) => alive && id !== node.id).map(({ name }) => name)
   await warnOfOthers()
+  if (!redis && store.nodes.shared) {
+    const look = async () => {
+      unheard = (await lookForOthers()).length > 0
+    }
+    opened.use(clock.every(LOOK_FOR_OTHERS, () => void look().catch(() => {})))
+  }
 
   async function warnOfOthers() {
     const others = await lookForOthers()
+    unheard = others.length > 0
     if (others.length === 0) return
     log.info({ others }, 'other nodes are at work on this database')
     if (!redis)

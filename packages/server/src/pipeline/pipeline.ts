@@ -303,7 +303,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   }
 
   async function stop(conversationId: string): Promise<void> {
-    if (stopHere(conversationId)) return
+    if (stopHere(conversationId) || !store.nodes.shared) return
     await store.turns.stop(conversationId)
     live.tell(conversationTopic(conversationId), 'stop')
   }
@@ -318,7 +318,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       if (given > 0) log.info({ turns: given }, 'taking up what other processes left')
       for (const ticket of await store.inbox.waitingLanes(SWEEP_LANES)) lanes.take(ticket)
       await deliver.sweep()
-      await obeyStops([...running.keys()])
+      if (store.nodes.shared) await obeyStops([...running.keys()])
     } catch (error) {
       log.warn({ err: error }, 'the sweep could not read the database; it tries again')
     } finally {

@@ -121,4 +121,25 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
       },
     ],
   },
+  {
+    name: 'stop stays here',
+    edits: [
+      {
+        file: 'src/pipeline/pipeline.ts',
+        find: 'for (const [lane, before] of await store.turns.stopped(lanes))',
+        replace: 'for (const [lane, before] of [] as [string, number][])',
+      },
+    ],
+  },
+  {
+    name: 'joined without asking',
+    edits: [
+      { file: 'src/http/routes/live.ts', find: "if (!turn) live.tell(conversationTopic(id), 'show')", replace: '' },
+      {
+        file: 'src/http/routes/live.ts',
+        find: "if (frame.type !== 'delta' || frame.turn_id === shown) send(frame)",
+        replace: 'send(frame)',
+      },
+    ],
+  },
 ]

@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { randomInt, randomUUID } from 'node:crypto'
-import { copyFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { copyFileSync, existsSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { ServerFrame } from '@posthouse/contract/http'
@@ -16,7 +18,8 @@ import { openStore } from '../../src/storage/index.ts'
 import { withMutant } from '../chaos/mutants.ts'
 import { noRedis, type OwnRedis, ownPrefix, skipWithout, startRedis } from '../cluster/servers.ts'
 import { newPlace, noPostgres } from '../contracts/postgres.ts'
-import { call, events, type LiveSocket, newReader, openSocket, read } from '../http/gateway.ts'
+import { call, events, type LiveSocket, newReader, openSocket, password, read } from '../http/gateway.ts'
+import { noBrowser, openBrowser } from './browser.ts'
 import { createPosthouse, type Posthouse, until } from './posthouse.ts'
 
 interface World {
@@ -66,7 +69,7 @@ async function inWorld(run: (world: World) => Promise<void>, wishes: Wishes = {}
   const key = loadKey(join(a.folder, 'posthouse.key'), true)
   await using store = await openStore({ url, sealer: createSealer(key), clock: systemClock, newId })
   const userId = newId()
-  await store.users.add({ id: userId, name: 'Ann', role: 'admin', passwordHash: await hashPassword('correct horse battery') })
+  await store.users.add({ id: userId, name: 'Ann', role: 'admin', passwordHash: await hashPassword(password) })
   const tokens = createTokens({ users: store.users, key, clock: systemClock, newId })
   const { token } = await tokens.create({ name: 'test', userId, scopes: ['chat', 'admin'], lifetime: 3_600_000 })
   const nodes = [a, b] as const
@@ -168,6 +171,44 @@ async function streamOverBoth({ nodes, token }: World, query: string, most: () =
   return hops
 }
 
+/** Brings who connects to one node; `move` cuts what is open and goes on with the next node. */
+async function createBalancer(ports: readonly number[]) {
+  const open = new Set<Socket>()
+  let node = 0
+  const server = createServer((client) => {
+    const behind = connect(ports[node] ?? 0, '127.0.0.1')
+    for (const [from, to] of [
+      [client, behind],
+      [behind, client],
+    ] as const) {
+      open.add(from)
+      from.on('error', () => {})
+      from.on('close', () => {
+        open.delete(from)
+        to.destroy()
+      })
+      from.pipe(to)
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const cut = () => {
+    for (const socket of open) socket.destroy()
+  }
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    move() {
+      node = (node + 1) % ports.length
+      cut()
+    },
+    async [Symbol.asyncDispose]() {
+      cut()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
 function randomFrom(seed: number): () => number {
   let state = seed
   return () => {
@@ -179,6 +220,8 @@ function randomFrom(seed: number): () => number {
 }
 
 const skip = noPostgres ?? skipWithout(noRedis)
+const built = join(import.meta.dirname, '../../../web/dist/index.html')
+const browserless = skipWithout(noBrowser, existsSync(built) ? undefined : 'the web chat is not built: `npm test` builds it')
 
 describe('an answer follows its reader from node to node', { skip, timeout: 180_000 }, () => {
   const seed = Number(process.env.POSTHOUSE_SEED ?? randomInt(1_000_000))
@@ -220,6 +263,40 @@ describe('an answer follows its reader from node to node', { skip, timeout: 180_
       )
       assert.equal(world.model.calls.length, 8)
     }))
+
+  it('a real browser behind a load balancer that moves it in mid-answer', { skip: browserless }, () =>
+    inWorld(
+      async ({ nodes, model }) => {
+        await using balancer = await createBalancer(nodes.map(({ url }) => Number(new URL(url).port)))
+        await using browser = await openBrowser()
+        const { page } = browser
+        page.setDefaultTimeout(15_000)
+        await page.goto(balancer.url)
+        await page.getByRole('textbox', { name: 'Name' }).fill('Ann')
+        await page.getByLabel('Password', { exact: true }).fill(password)
+        await page.getByRole('button', { name: 'Sign in' }).click()
+        const text = words('browser', 60)
+        await page.getByRole('textbox', { name: 'Message', exact: true }).fill(text)
+        await page.getByRole('button', { name: 'Send', exact: true }).click()
+        const answers = page.locator('article[aria-label="Answer"]')
+        const said = async () => ((await answers.locator('p').first().textContent()) ?? '').trim()
+        const shown: string[] = []
+        for (const mark of [5, 20, 35, 50]) {
+          await answers.and(page.locator('[aria-busy="true"]')).getByText(`browser${mark}驿`).waitFor()
+          shown.push(await said())
+          balancer.move()
+        }
+        await answers.and(page.locator('[aria-busy="false"]')).filter({ hasText: `browser59驿` }).waitFor()
+        assert.equal(await answers.count(), 1)
+        for (const part of [...shown, await said()]) {
+          assert.ok(`You said: ${text}`.startsWith(part) && part !== '', `garbled: ${part}`)
+        }
+        assert.equal(model.calls.length, 1)
+        assert.deepEqual(browser.complaints, [])
+      },
+      { pace: { interval: 30, chunkSize: 4 } },
+    ),
+  )
 
   it('Redis is late, emptied, cut off, killed in the midst: every answer is whole, none is garbled', () =>
     inWorld(async (world) => {

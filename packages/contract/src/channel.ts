@@ -81,7 +81,7 @@ export interface ChannelHost {
 }
 
 /** What receiving works with: it counts only as long as this node owns the account. What is refused here must not be acknowledged. */
-export type Listener = Pick<ChannelHost, 'receive' | 'state'>
+export type Listener = Pick<ChannelHost, 'receive' | 'received' | 'state'>
 
 /** An open account, ready to send. Disposing it stops receiving, ends what is in flight and resolves when all is quiet. */
 export interface Connection extends AsyncDisposable {

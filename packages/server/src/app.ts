@@ -43,7 +43,6 @@ const SETUP_LIFETIME = 24 * 3_600_000
 /** P10: a drain takes at most 20 s; this part of it is for the turns that run. */
 const GRACE = 12_000
 const PRUNE_EVERY = 3_600_000
-const LOOK_FOR_OTHERS = 5000
 /** A file that was uploaded and never sent is kept for this long. */
 const KEEP_UNSENT = 86_400_000
 /** Setting: since when a file that was sent belongs to its conversation. */
@@ -63,6 +62,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const sealer = security.createSealer(key)
   const lost = Promise.withResolvers<Error>()
   const store = opened.use(await openStore({ url, sealer, clock, newId, as: 'gateway', lost: lost.resolve }))
+  let warned = false
   const node = opened.use(
     await joinNodes({
       nodes: store.nodes,
@@ -73,6 +73,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       log,
       former: formerNode(config.dataFolder),
       remember: (id) => tellNode(config.dataFolder, id),
+      met(others) {
+        log.info({ others }, 'other nodes at work on this database')
+        if (others.length === 0 || config.redis.url || warned) return
+        warned = true
+        log.warn(
+          { others },
+          'redis.url is not set: an open page does not see an answer grow that another node writes, and each node keeps rates for itself',
+        )
+      },
     }),
   )
   const leases = createLeases({ store: store.leases, node, clock, log })
@@ -100,9 +109,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         await openShared({ url: config.redis.url, prefix: config.redis.prefix, node: node.id, sealer, pseudonym, clock, log, observer }),
       )
     : undefined
-  /** Other nodes are there, and their frames do not come in. */
-  let unheard = false
-  const live = redis?.live ?? createSingleLive(() => unheard)
+  const live = redis?.live ?? createSingleLive(() => node.others.length > 0)
   const cache = createCache({ limit: config.resources.maxCache, shared: redis?.tier, sealer, pseudonym, clock, observer })
   const outside = new Map<OutsideName, Outside>()
   if (rabbit) outside.set('broker', rabbit)
@@ -308,26 +315,6 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     })
   })
   models.warmUp()
-  const lookForOthers = async () => (await store.nodes.list()).filter(({ id, alive }) => alive && id !== node.id).map(({ name }) => name)
-  await warnOfOthers()
-  if (!redis && store.nodes.shared) {
-    const look = async () => {
-      unheard = (await lookForOthers()).length > 0
-    }
-    opened.use(clock.every(LOOK_FOR_OTHERS, () => void look().catch(() => {})))
-  }
-
-  async function warnOfOthers() {
-    const others = await lookForOthers()
-    unheard = others.length > 0
-    if (others.length === 0) return
-    log.info({ others }, 'other nodes are at work on this database')
-    if (!redis)
-      log.warn(
-        { others },
-        'redis.url is not set: people on one node do not see answers of another grow, and rates are kept by each node for itself',
-      )
-  }
 
   async function prune() {
     try {

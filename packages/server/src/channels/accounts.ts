@@ -152,7 +152,10 @@ export function createAccounts(parts: {
         signal,
       )
     if (config.channel.capabilities.ownership !== 'single')
-      return await listenAs({ receive: (message) => parts.receive(entry.config, message), state: stateOf(config.id) }, deaf.signal)
+      return await listenAs(
+        { receive: (message) => parts.receive(entry.config, message), received: () => heard(entry), state: stateOf(config.id) },
+        deaf.signal,
+      )
     await leases.keep(
       `account:${config.id}`,
       deaf.signal,
@@ -181,6 +184,10 @@ export function createAccounts(parts: {
       }
     }
     return {
+      // Who slept hears of it before the next call.
+      received() {
+        void inName(async () => heard(entry)).catch(() => {})
+      },
       receive: (message) => inName(() => parts.receive(entry.config, message, lease)),
       state: { ...stateOf(id), set: (key, value) => inName(() => state.set(id, key, value, lease)) },
     }
@@ -215,12 +222,14 @@ export function createAccounts(parts: {
         },
       },
       receive: (message) => parts.receive(entry.config, message),
-      received() {
-        entry.lastReceived = clock.now()
-        if (entry.state !== 'connected') report(entry, 'connected')
-      },
+      received: () => heard(entry),
       report: (next, problem) => report(entry, next, problem),
     }
+  }
+
+  const heard = (entry: Open) => {
+    entry.lastReceived = clock.now()
+    if (entry.state !== 'connected') report(entry, 'connected')
   }
 
   const report = (entry: Open, next: ConnectionState, problem?: string) => {

@@ -28,12 +28,15 @@ export async function joinNodes(parts: {
   readonly former: string | undefined
   /** Told before an incarnation joins, so that the next process knows what is certainly over. */
   readonly remember: (id: string) => void
+  /** Told when other nodes come or go: who is there now. */
+  readonly met: (others: readonly string[]) => void
 }): Promise<OwnNode> {
   const { nodes, name, version, clock, newId, log, remember } = parts
   let id = newId()
   let incarnation = new AbortController()
   let seen = clock.elapsed()
   let draining = false
+  let others: readonly string[] = []
   const closing = new AbortController()
   // The only one there is has nobody to fear.
   const isLive = () => !nodes.shared || (!incarnation.signal.aborted && clock.elapsed() - seen < FIGURES.fence)
@@ -51,14 +54,16 @@ export async function joinNodes(parts: {
       await clock.sleep(left > 0 ? left : AGAIN, closing.signal)
     }
   }
-  const join = async (formerly: readonly string[]) => {
-    remember(id)
-    await nodes.join({ id, name, version }, FIGURES.ttl, formerly)
+  const join = async (as: string, formerly: readonly string[]) => {
+    remember(as)
+    await nodes.join({ id: as, name, version }, FIGURES.ttl, formerly)
   }
   const comeBack = async (began: number) => {
-    const former = id
-    id = newId()
-    await join([former])
+    // Whoever works on must hear of it, however late this is.
+    fence('the others may take it for dead')
+    const [former, next] = [id, newId()]
+    await join(next, [former])
+    id = next
     seen = began
     incarnation = new AbortController()
     log.info({ node: id, former }, 'this node is back at work')
@@ -68,10 +73,9 @@ export async function joinNodes(parts: {
       const began = clock.elapsed()
       let told = false
       try {
-        if (!isLive()) await comeBack(began)
-        else if (await nodes.beat(id, FIGURES.ttl, draining)) seen = began
-        else fence('others took it for dead')
-        told = isLive()
+        if (isLive() && (await nodes.beat(id, FIGURES.ttl, draining))) seen = began
+        else await comeBack(began)
+        told = true
       } catch (error) {
         log.warn({ err: error }, 'the database could not be told that this node is there; it is tried again')
       }
@@ -79,22 +83,32 @@ export async function joinNodes(parts: {
     }
   }
   const look = async () => {
+    const known = (await nodes.list()).filter((each) => each.id !== id)
+    const now = known.filter(({ alive }) => alive).map((each) => each.name)
+    if (now.join() !== others.join()) parts.met(now)
+    others = now
+    if (known.length === now.length) return
+    for (const other of await nodes.bury(id)) log.warn({ other }, 'a node was not seen for too long; the others take over its work')
+  }
+  const keepLooking = async () => {
     while (nodes.shared && !closing.signal.aborted) {
+      // What the database does not tell now, it tells with the next look.
+      if (isLive()) await look().catch(() => {})
       await clock.sleep(FIGURES.look, closing.signal)
-      if (closing.signal.aborted || !isLive()) continue
-      const gone = await nodes.bury(id).catch(() => [])
-      for (const other of gone) log.warn({ other }, 'a node was not seen for too long; the others take over its work')
     }
   }
 
-  await join(parts.former === undefined ? [] : [parts.former])
-  const loops = [watch(), beat(), look()]
+  await join(id, parts.former === undefined ? [] : [parts.former])
+  const loops = [watch(), beat(), keepLooking()]
   return {
     get id() {
       return id
     },
     get live() {
       return isLive()
+    },
+    get others() {
+      return others
     },
     get ended() {
       return incarnation.signal

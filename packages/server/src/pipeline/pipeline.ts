@@ -68,6 +68,8 @@ interface Running {
 }
 
 const SWEEP_LANES = 1000
+/** How long messages of an account that is not configured here are left to other nodes. */
+const STRANGE_FOR = 60_000
 const FLOOD_NOTICE = 60_000
 /** Characters of a draft in one frame. */
 const PIECE = 40_000
@@ -185,13 +187,19 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       .catch(failed)
   }
 
+  /** A node that was configured before us knows the account, maybe; not for ever. */
+  function isForAnother({ conversation, messages }: Turn): boolean {
+    if (node.others.length === 0 || parts.accounts.find(conversation.account)) return false
+    return messages.every(({ createdAt, releasedAt }) => clock.now() - Math.max(createdAt, releasedAt ?? 0) < STRANGE_FOR)
+  }
+
   async function runLane(lane: string): Promise<boolean> {
     if (!node.live) return false
     const { id: by, ended } = node
     const turn = await store.turns.claim(lane, by, parts.coalesce)
     if (!turn) return false
-    if (resting) {
-      // Claimed while the end was announced: the next process does it, with its accounts open.
+    if (resting || isForAnother(turn)) {
+      // Claimed while the end was announced: the next process does it, with its accounts open. So does a node that knows the account.
       await store.turns.release(by, turn, false)
       return false
     }

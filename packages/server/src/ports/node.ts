@@ -4,6 +4,8 @@ export interface Node {
   readonly id: string
   /** Whether it may begin anything. By a clock that never jumps it is false before others take the node for dead: to be asked right before. */
   readonly live: boolean
+  /** Names of the others, as of the last look. */
+  readonly others: readonly string[]
   /** Fires when this incarnation is over. */
   readonly ended: AbortSignal
 }

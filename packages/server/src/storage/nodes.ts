@@ -1,7 +1,7 @@
 /** The gateways on this database, by the database's own clock: those of the machines may differ. */
 import type { NodeStore } from '../ports/node.ts'
 import type { Database, Dialect } from './dialects/dialect.ts'
-import { first, prepare } from './query.ts'
+import { prepare } from './query.ts'
 
 export function createNodes({ builder, now, shared }: Dialect, database: Database): NodeStore {
   const insert = prepare<{ id: string; name: string; version: string; ttl: number }>()((p) =>
@@ -25,9 +25,6 @@ export function createNodes({ builder, now, shared }: Dialect, database: Databas
   })
   const leave = prepare<{ id: string }>()((p) => builder.deleteFrom('nodes').where('id', '=', p.id))
   const leaveAll = prepare()(() => builder.deleteFrom('nodes'))
-  const overdue = prepare<{ id: string }>()((p) =>
-    builder.selectFrom('nodes').select('id').where('id', '!=', p.id).where('alive_until', '<=', now),
-  )
   const bury = prepare<{ id: string }>()((p) =>
     builder.deleteFrom('nodes').where('id', '!=', p.id).where('alive_until', '<=', now).returning('name'),
   )
@@ -50,10 +47,7 @@ export function createNodes({ builder, now, shared }: Dialect, database: Databas
     beat: (id, ttl, draining) =>
       database.write(async (transaction) => (await transaction.run(beat, { id, ttl, draining: draining ? 1 : 0 })) === 1),
     leave: (id) => database.write(async (transaction) => void (await transaction.run(leave, { id }))),
-    async bury(id) {
-      if (!(await first(database.read, overdue, { id }))) return []
-      return await database.write(async (transaction) => (await transaction.all(bury, { id })).map(({ name }) => name))
-    },
+    bury: (id) => database.write(async (transaction) => (await transaction.all(bury, { id })).map(({ name }) => name)),
     async list() {
       const rows = await database.read.all(list, {})
       return rows.map((row) => ({

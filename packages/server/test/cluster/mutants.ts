@@ -142,4 +142,44 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
       },
     ],
   },
+  {
+    // No fault: a machine whose clock is wrong.
+    name: 'clock ahead',
+    edits: [{ file: 'src/base/clock.ts', find: 'now: () => Date.now(),', replace: 'now: () => Date.now() + 600_000,' }],
+  },
+  {
+    name: 'lease by the local clock',
+    edits: [
+      {
+        file: 'src/storage/dialects/postgres.ts',
+        find: 'now: sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`',
+        replace: 'now: sql`(extract(epoch from clock_timestamp()) * 1000 + 600000)::bigint`',
+      },
+    ],
+  },
+  {
+    name: 'missing epoch check',
+    edits: [
+      {
+        file: 'src/storage/leases.ts',
+        find: 'if (!(await first(transaction, ours, { name, node, epoch })))',
+        replace: 'if (!(await first(transaction, taken, { name })))',
+      },
+    ],
+  },
+  {
+    name: 'every node sends',
+    edits: [
+      {
+        file: 'src/storage/outbox.ts',
+        find: 'const ahead = await first(transaction, owner, { conversation })',
+        replace: 'const ahead = undefined as { node: string | null } | undefined',
+      },
+      {
+        file: 'src/storage/outbox.ts',
+        find: ".where('other.node', '!=', p.node),",
+        replace: ".where('other.node', '!=', p.node).where(sql`false`),",
+      },
+    ],
+  },
 ]

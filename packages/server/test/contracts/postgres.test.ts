@@ -201,6 +201,24 @@ describe('PostgreSQL that others use, too', { skip: noPostgres }, () => {
     assert.equal((await admit(store, 'k1', 'r1')).status, 'admitted')
   })
 
+  it('has a conversation held by a node that stands still: the others of the same batch go through, this one is refused and goes on after it', async () => {
+    const url = await newPlace()
+    await using store = await open(url, { lost: assert.fail })
+    const { conversationId } = await admit(store, 'a', 'held')
+    const other = new pg.Client({ connectionString: url })
+    await other.connect()
+    await other.query('begin')
+    await other.query('select id from conversations where id = $1 for update', [conversationId])
+    const ends = await Promise.allSettled([admit(store, 'held', 'held'), ...['x', 'y', 'z'].map((room) => admit(store, room, room))])
+    assert.deepEqual(
+      ends.map(({ status }) => status),
+      ['rejected', 'fulfilled', 'fulfilled', 'fulfilled'],
+    )
+    await other.query('rollback')
+    await other.end()
+    assert.equal((await admit(store, 'held', 'held')).status, 'admitted')
+  })
+
   it('sees a deadlock of a batch with another: nobody but the two notices, and both go through', async () => {
     const url = await newPlace()
     await using store = await open(url, { lost: assert.fail })

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { systemClock } from '../../src/base/clock.ts'
@@ -6,6 +7,7 @@ import { newId } from '../../src/base/ids.ts'
 import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
 import { openStore } from '../../src/storage/index.ts'
+import { withMutant } from '../chaos/mutants.ts'
 import { databases, withStore } from './databases.ts'
 import { nodeBehaviours } from './leases.ts'
 import { inbound, storeBehaviours } from './store.ts'
@@ -65,3 +67,19 @@ for (const database of databases)
         for (const store of opened) await store.settings.set('a', 'b')
       }))
   })
+
+describe('P7, in what the stores are asked', { skip: databases.find(({ shared }) => shared)?.missing }, () => {
+  it('turns red for the mutant "missing epoch check"', () => {
+    const name = 'P7: who lost its lease admits nothing'
+    const flags = ['--conditions=posthouse-source', '--disable-warning=ExperimentalWarning']
+    // Else the process takes itself for a part of this run.
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env
+    const run = (mutant?: string) =>
+      spawnSync(process.execPath, [...flags, '--test', '--test-reporter=tap', `--test-name-pattern=${name}`, import.meta.filename], {
+        env: withMutant(mutant, env),
+        encoding: 'utf8',
+      }).stdout
+    assert.match(run(), /^# pass 2$/m)
+    assert.match(run('missing epoch check'), /^# fail 2$/m)
+  })
+})

@@ -197,5 +197,10 @@ describe('posthouse database copy', { skip: noPostgres }, () => {
     assert.equal(back.code, 0, back.stdout + back.stderr)
     const there = await second.cli('database', 'copy', '--to', two, '--json')
     assert.equal(there.code, 0, there.stdout + there.stderr)
+    // Killed, it may be cut off and about to come back.
+    await first.start()
+    await first.kill()
+    const lately = await first.cli('database', 'copy', '--to', 'sqlite:later/posthouse.db')
+    assert.deepEqual([lately.code, /try again after half a minute/.test(lately.stderr)], [1, true])
   })
 })

@@ -31,8 +31,20 @@ interface World {
   open(): readonly string[]
 }
 
+interface Options {
+  /** Of both nodes, and of the second alone. */
+  readonly mutants?: readonly string[]
+  readonly ofB?: readonly string[]
+  /** More of the configuration of both, and of the second alone. */
+  readonly config?: object
+  readonly configOfB?: object
+}
+
 /** Both nodes with hurried figures: what takes half a minute takes a second and a half. */
-async function inWorld(run: (world: World) => Promise<void>, mutants: readonly string[] = []): Promise<void> {
+async function inWorld(
+  run: (world: World) => Promise<void>,
+  { mutants = [], ofB = [], config: more = {}, configOfB = {} }: Options = {},
+): Promise<void> {
   await using telegram = await createTelegramEmulator()
   await using model = await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 20, interval: 10, chunks: 6 } })
   const url = await newPlace()
@@ -42,10 +54,12 @@ async function inWorld(run: (world: World) => Promise<void>, mutants: readonly s
     models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } },
     channels: { telegram: { token: telegram.token, api_root: telegram.url, send_rate: 1000, room_send_rate: 1000 } },
     assistant: { burst: 'one-by-one' },
+    ...more,
+    ...(name === 'b' ? configOfB : {}),
   })
   await using a = createPosthouse(config('a'))
   await using b = createPosthouse(config('b'))
-  const start = (node: Posthouse) => node.start(withMutant(['hurried nodes', ...mutants].join(',')))
+  const start = (node: Posthouse) => node.start(withMutant(['hurried nodes', ...mutants, ...(node === b ? ofB : [])].join(',')))
   const questions: string[] = []
   const status = async () => JSON.parse((await b.cli('status', '--json')).stdout) as Status
   const answered = () => new Set(telegram.posted().map(({ text }) => text))
@@ -90,6 +104,36 @@ async function wrong({ telegram, status, asked }: World): Promise<unknown[]> {
   return [...found, ...(doubled > maybeDuplicates ? [{ doubled, maybeDuplicates }] : []), ...(dead > 0 ? [{ dead }] : [])]
 }
 
+/** The platform refuses a third of the first sends for a second, while two nodes share the work. */
+async function refusedNowAndThen(world: World): Promise<unknown[]> {
+  await world.start(world.b)
+  for (let round = 0; round < 6; round++) {
+    world.ask()
+    world.telegram.failNext('sendMessage', {
+      status: 429,
+      description: 'Too Many Requests: retry after 1',
+      retryAfter: 1,
+      times: CHATS / 3,
+    })
+    await until(() => world.open().length < CHATS * 3, 'it goes on')
+  }
+  await settled(world, 60_000)
+  return await wrong(world)
+}
+/** Few places: what one node does not begin at once, the other finds. */
+const narrow = { resources: { max_concurrency: 2 } }
+
+/** Whether the lease stays where it is while nothing happens. */
+async function staysWithA(world: World): Promise<boolean> {
+  await world.start(world.b)
+  const epoch = async () => (await world.status()).leases.find(({ name, node }) => name === 'telegram' && node === 'a')?.epoch
+  world.ask()
+  await settled(world)
+  // Each look takes a while: together longer than a node is waited for.
+  for (let looks = 0; looks < 4; looks++) if ((await epoch()) !== 1) return false
+  return true
+}
+
 describe('nodes on one PostgreSQL', { skip: noPostgres, timeout: 180_000 }, () => {
   it('a second one begins, the first is told to end, the second is killed: every answer once and in order', () =>
     inWorld(async (world) => {
@@ -107,6 +151,8 @@ describe('nodes on one PostgreSQL', { skip: noPostgres, timeout: 180_000 }, () =
         ],
       )
       assert.equal(await world.owner(), 'a')
+      const doctor = await b.cli('doctor')
+      assert.match(doctor.stdout, /2 gateways use it, and redis\.url is not set/)
       ask()
       const ended = a.stop()
       await until(async () => (await world.owner()) === 'b', 'the other one receives')
@@ -152,5 +198,49 @@ describe('nodes on one PostgreSQL', { skip: noPostgres, timeout: 180_000 }, () =
         (await world.status()).leases.filter(({ name }) => name === 'telegram'),
         before.filter(({ name }) => name === 'telegram'),
       )
+    }))
+
+  it('P4: the platform refuses now and then, both nodes share the work: every conversation stays in order', () =>
+    inWorld(async (world) => assert.deepEqual(await refusedNowAndThen(world), []), { config: narrow }))
+
+  it('turns red for the mutant "every node sends"', () =>
+    inWorld(async (world) => assert.notDeepEqual(await refusedNowAndThen(world), []), { mutants: ['every node sends'], config: narrow }))
+
+  it('one does not know the account yet: it leaves the messages to the other', () =>
+    inWorld(async (world) => assert.deepEqual(await refusedNowAndThen(world), []), { config: narrow, configOfB: { channels: {} } }))
+
+  it('the clock of one is ten minutes ahead: the lease stays where it is', () =>
+    inWorld(async (world) => assert.equal(await staysWithA(world), true), { ofB: ['clock ahead'] }))
+
+  it('turns red for the mutant "lease by the local clock"', () =>
+    inWorld(async (world) => assert.equal(await staysWithA(world), false), { ofB: ['clock ahead', 'lease by the local clock'] }))
+
+  it('the web chat may be served by either: both take questions of one conversation, and show all of it', () =>
+    inWorld(async ({ a, b, start }) => {
+      await start(b)
+      const post = async (url: string, path: string, body: object, token?: string) => {
+        const headers = { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) }
+        const response = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) })
+        assert.equal(response.status, 200)
+        return (await response.json()) as { answer: string; conversation_id: string }
+      }
+      // Whoever began last has the link that counts.
+      await post(b.url, '/api/setup', { token: b.setupToken, name: 'Ann', password: 'correct horse battery' })
+      const { token } = JSON.parse((await a.cli('token', 'create', '--json')).stdout) as { token: string }
+      const { conversation_id } = await post(a.url, '/api/v1/chat', { query: 'question 0' }, token)
+      const ask = async (number: number) =>
+        (await post((number % 2 === 0 ? a : b).url, '/api/v1/chat', { query: `question ${number}`, conversation_id }, token)).answer
+      const answers = []
+      for (let number = 1; number <= 6; number++) answers.push(await ask(number))
+      answers.push(...(await Promise.all([7, 8, 9, 10].map(ask))))
+      assert.deepEqual(
+        answers,
+        Array.from({ length: 10 }, (_, index) => `You said: question ${index + 1}`),
+      )
+      const history = async ({ url }: Posthouse) =>
+        await (
+          await fetch(`${url}/api/v1/history?conversation_id=${conversation_id}`, { headers: { authorization: `Bearer ${token}` } })
+        ).text()
+      assert.equal(await history(a), await history(b))
     }))
 })

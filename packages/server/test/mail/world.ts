@@ -1,11 +1,11 @@
 /** One account of ours on real servers, as the channel suite and its tests see it. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Connection, DeliveryFailure } from '@posthouse/contract'
-import { type ChannelWorld, createFakeHost, type FakeHost } from '@posthouse/testkit'
+import { type ChannelWorld, createFakeHost, type FakeHost, openListening } from '@posthouse/testkit'
 import { type Clock, createEmail } from '../../src/channels/email/index.ts'
 import { digest } from '../../src/channels/email/receive.ts'
 import type { EmailSettings } from '../../src/channels/email/settings.ts'
 import { createFetch } from '../../src/security/fetch.ts'
-import { openListening, quickClock } from '../listening.ts'
 import type { MailServers } from './servers.ts'
 import { type Sink, startSink } from './sink.ts'
 
@@ -13,6 +13,16 @@ export const PERSON = 'ann@example.com'
 /** Mailboxes: each world takes one. */
 export const OURS = Array.from({ length: 80 }, (_, index) => `bot${index}@mail.test`)
 export const ROOT = '<root@example.com>'
+
+function quickClock(waits: number[]): Clock {
+  return {
+    now: Date.now,
+    wait: async (ms, signal) => {
+      waits.push(ms)
+      await sleep(Math.min(ms, 5), undefined, { signal }).catch(() => undefined)
+    },
+  }
+}
 
 export interface World extends ChannelWorld {
   readonly address: string
@@ -77,7 +87,7 @@ export async function startWorld(servers: MailServers, mode: EmailSettings['mode
     mail,
     place: { room: PERSON, thread: digest(ROOT), type: 'direct' },
     secrets: [password],
-    open: (more, clock) => openListening(createEmail(clock ?? quickClock(waits)), settings(more), host, waits),
+    open: (more, clock) => openListening(createEmail(clock ?? quickClock(waits)), settings(more), host),
     probe: (more) => createEmail().probe(settings(more), host, new AbortController().signal),
     platform: {
       say: (text) => said(PERSON, text),

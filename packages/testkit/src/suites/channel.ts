@@ -54,7 +54,7 @@ export interface ChannelWorld extends AsyncDisposable {
   readonly place: Place
   /** What must never be logged, reported or thrown. */
   readonly secrets: readonly string[]
-  /** Opens the account; again after a disposal, with the same durable state. */
+  /** Opens the account and keeps it listening (`openListening`); again after a disposal, with the same durable state. */
   open(): Promise<Connection>
   /** Asks the platform who we are, beside any open connection. */
   probe(): Promise<Identity>

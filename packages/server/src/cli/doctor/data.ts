@@ -79,10 +79,16 @@ export function checkDatabase(config: Config): Check[] {
       const { en, zh } = explainFailure(error, config).words
       return fail(en, zh, path === undefined ? undefined : { en: 'restore it from a backup', zh: '从备份恢复' })
     }
-    const { kind, integrity, corrected, refusal, holder } = findings
+    const { kind, integrity, corrected, refusal, holder, gateways } = findings
     if (path === undefined) {
       if (refusal !== undefined) return fail(`${name}: ${refusal}`, `${name}：${refusal}`)
       const used = holder === undefined ? { en: '', zh: '' } : { en: `; a gateway uses it (${holder})`, zh: `；网关正在使用（${holder}）` }
+      if (gateways > 1 && config.redis.url === undefined)
+        return warn(
+          `${kind} at ${name}: takes writes; ${gateways} gateways use it, and redis.url is not set: an open page does not see an answer grow that another one writes`,
+          `${name} 的 ${kind}：可写入；有 ${gateways} 个网关在使用，但未设置 redis.url：打开的页面看不到其他网关正在生成的回答`,
+          'posthouse config explain redis.url',
+        )
       return ok(`${kind} at ${name}: takes writes, every commit synced${used.en}`, `${name} 的 ${kind}：可写入，每次提交均落盘${used.zh}`)
     }
     if (integrity !== 'ok')

@@ -95,6 +95,7 @@ export function createDeliver(parts: {
   }
 
   const look = async (conversationId: string) => {
+    if (!node.live) return
     for (const delivery of await outbox.adopt(node.id, conversationId)) {
       // It comes by itself, and what is behind it with the next look.
       if (expected.has(delivery.id)) return

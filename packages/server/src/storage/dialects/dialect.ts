@@ -61,8 +61,9 @@ export interface Findings {
   readonly corrected: string | undefined
   /** Why no commit went through; undefined when one did. */
   readonly refusal: string | undefined
-  /** Who works on it, as far as the database knows. */
+  /** Who works on it, as far as the database knows, and how many gateways. */
   readonly holder: string | undefined
+  readonly gateways: number
 }
 
 /** Whether a URL names a server, not a file. */

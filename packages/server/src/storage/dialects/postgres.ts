@@ -353,7 +353,7 @@ async function takeLock(client: pg.Client, as: 'gateway' | 'alone'): Promise<voi
     await client.query(`set lock_timeout = ${LIMITS.place}; select ${take}(${LOCKS}, ${SCHEMA}); set lock_timeout = ${LIMITS.lock}`)
   } catch (error) {
     if (!(error instanceof pg.DatabaseError) || error.code !== '55P03') throw error
-    const who = await holderOf(client)
+    const { words: who } = await holdersOf(client)
     throw as === 'alone'
       ? new DatabaseInUse('gateways', `A Posthouse (${who}) uses this database. Stop every node of it.`)
       : new DatabaseInUse(
@@ -364,15 +364,15 @@ async function takeLock(client: pg.Client, as: 'gateway' | 'alone'): Promise<voi
 }
 
 /** Who holds the lock, or a share of it. */
-async function holderOf(client: pg.Client): Promise<string | undefined> {
+async function holdersOf(client: pg.Client): Promise<{ readonly words: string | undefined; readonly count: number }> {
   const { rows } = await client.query(
     `select a.pid, coalesce(host(a.client_addr), 'local') as host from pg_locks l join pg_stat_activity a on a.pid = l.pid
      where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.classid = ${LOCKS} and l.objid = (${SCHEMA}::bigint & 4294967295)::oid
        and l.database = (select oid from pg_database where datname = current_database()) order by l.mode, a.pid`,
   )
   const [holder, ...others] = rows as { host: string; pid: number }[]
-  if (!holder) return undefined
-  return `from ${holder.host}, server process ${holder.pid}${others.length > 0 ? `, and ${others.length} more` : ''}`
+  const words = holder && `from ${holder.host}, server process ${holder.pid}${others.length > 0 ? `, and ${others.length} more` : ''}`
+  return { words, count: rows.length }
 }
 
 /** A connection for one look. */
@@ -398,8 +398,15 @@ async function inspect(url: string): Promise<Findings> {
     } catch (error) {
       refusal = (error as Error).message
     }
-    const holder = await holderOf(client).catch(() => undefined)
-    return { kind: `PostgreSQL ${(rows[0] as { version: string }).version}`, integrity: 'ok', corrected: undefined, refusal, holder }
+    const holders = await holdersOf(client).catch(() => undefined)
+    return {
+      kind: `PostgreSQL ${(rows[0] as { version: string }).version}`,
+      integrity: 'ok',
+      corrected: undefined,
+      refusal,
+      holder: holders?.words,
+      gateways: holders?.count ?? 0,
+    }
   })
 }
 

@@ -122,7 +122,7 @@ function inspect(path: string): Findings {
     } catch (error) {
       refusal = (error as Error).message
     }
-    return { kind: 'SQLite', integrity, corrected: journal === 'wal' ? undefined : journal, refusal, holder: undefined }
+    return { kind: 'SQLite', integrity, corrected: journal === 'wal' ? undefined : journal, refusal, holder: undefined, gateways: 0 }
   } finally {
     database.close()
   }

@@ -17,6 +17,9 @@ export const metricWords: Readonly<Record<string, string>> = {
   posthouse_broker_tickets_total:
     '发往 RabbitMQ 的任务票，按结果：confirmed 已确认、refused 未能交出（改在本进程处理）、unconfirmed 未确认、foreign 读到的非本网关消息',
   posthouse_live_frames_total: '节点间经 Redis 的实时帧，按结果：sent 已发、dropped 未发、received 已收、foreign 非本网关',
+  posthouse_cache_total:
+    '缓存各层的查询，按结果：hit 命中、joined 等待正在生成的同一回答、miss 未命中、foreign 无法解开（视为没有）、failed 未能访问、过慢或未能存入',
+  posthouse_cache_hit_ratio: '启动以来各层缓存的命中率（不计失败的查询）',
   posthouse_outside_up: '消息代理或 Redis 有响应时为 1；未配置则不出现',
   posthouse_fenced_writes_total: '因已归其他节点所有而被拒绝的操作：租约、轮次、投递',
   posthouse_nodes_live: '在同一数据库上工作的网关数量',

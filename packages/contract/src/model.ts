@@ -50,6 +50,8 @@ export interface Usage {
   readonly inputTokens: number
   readonly outputTokens: number
   readonly cachedTokens?: number
+  /** No model was asked: the answer had been given before. */
+  readonly fromCache?: true
 }
 
 export type ModelEvent =

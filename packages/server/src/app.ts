@@ -9,6 +9,7 @@ import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
 import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
+import { createCache } from './cache/index.ts'
 import { createAccounts, decodeWeb, web } from './channels/index.ts'
 import { announce, createLeases, createLocalRates, createSingleLive, joinNodes, openShared } from './cluster/index.ts'
 import type { Config } from './config/index.ts'
@@ -115,7 +116,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         await openShared({ url: config.redis.url, prefix: config.redis.prefix, node: node.id, sealer, pseudonym, clock, log, observer }),
       )
     : undefined
-  const live = redis?.live ?? createSingleLive()
+  const live = redis?.live ?? createSingleLive(() => node.others.length > 0)
+  const cache = createCache({ limit: config.resources.maxCache, shared: redis?.tier, sealer, pseudonym, clock, observer })
   const outside = new Map<OutsideName, Outside>()
   if (rabbit) outside.set('broker', rabbit)
   if (redis) outside.set('redis', redis)
@@ -167,6 +169,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     tools: createTools(builtInTools(clock.now), { clock, log }),
     accounts,
     live,
+    cache,
     broker,
     rates: redis?.rates ?? createLocalRates(clock),
     observer,

@@ -1,4 +1,5 @@
 /** The configured models behind one router, which a new configuration replaces while answers that are under way end on the old one. */
+import { createHash } from 'node:crypto'
 import type { Fetch } from '@posthouse/contract'
 import type { Clock } from './base/clock.ts'
 import type { Config } from './config/index.ts'
@@ -34,10 +35,13 @@ export function createModels(
       const model = provider.create(settings, { id, fetch, log: log.child({ model: id }) })
       return { model, ...(maxConcurrency === undefined ? {} : { maxConcurrency }) }
     })
-    endpoints = config.endpoints.map(({ id, provider }, index) => ({
+    endpoints = config.endpoints.map(({ id, provider, settings }, index) => ({
       id,
       provider: provider.id,
       vision: models[index]?.model.vision ?? false,
+      digest: createHash('sha256')
+        .update(JSON.stringify([provider.id, settings]))
+        .digest('base64url'),
     }))
     router = createModelRouter({
       models,

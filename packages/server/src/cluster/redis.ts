@@ -1,6 +1,7 @@
-/** What nodes share over Redis: frames and rates. Nothing that matters is in it: it may be emptied or go at any time (law 3). */
+/** What nodes share over Redis: frames, rates, and what is worth keeping for a while. Nothing that matters is in it: it may be emptied or go at any time (law 3). */
 import type { Logger } from '@posthouse/contract'
 import type { Clock } from '../base/clock.ts'
+import type { SharedTier } from '../ports/cache.ts'
 import type { Live } from '../ports/live.ts'
 import type { Observer } from '../ports/observer.ts'
 import type { Outside } from '../ports/outside.ts'
@@ -10,11 +11,13 @@ import { openBus } from './bus.ts'
 import { createLocalRates } from './rates.ts'
 import { createSharedLive, type SharedLive } from './shared-live.ts'
 import { createSharedRates } from './shared-rates.ts'
+import { createSharedTier } from './shared-tier.ts'
 import { createSingleLive } from './single.ts'
 
 export interface Shared extends Outside, AsyncDisposable {
   readonly live: Live
   readonly rates: Rates
+  readonly tier: SharedTier
 }
 
 /** Answers at once, whether Redis is there or not. @throws when the address cannot be read. */
@@ -37,10 +40,11 @@ export async function openShared(options: {
     back: () => local.missed(),
     resent: () => live?.tellMissed(),
   })
-  live = createSharedLive({ ...options, local, send: bus.send })
+  live = createSharedLive({ ...options, local, send: bus.send, hearing: () => bus.problem === undefined })
   return {
     live,
     rates: createSharedRates({ bus, local: createLocalRates(clock), prefix, pseudonym }),
+    tier: createSharedTier({ bus, prefix, clock }),
     get problem() {
       return bus.problem
     },

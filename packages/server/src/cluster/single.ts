@@ -14,7 +14,8 @@ interface Listener {
   readonly missed: (() => void) | undefined
 }
 
-export function createSingleLive(): LocalLive {
+/** `deaf`: whether there are other nodes, whose frames do not come in. */
+export function createSingleLive(deaf: () => boolean = () => false): LocalLive {
   const topics = new Map<string, Set<Listener>>()
   return {
     publish(topic, frame) {
@@ -32,6 +33,11 @@ export function createSingleLive(): LocalLive {
           if (listeners.size === 0 && topics.get(topic) === listeners) topics.delete(topic)
         },
       }
+    },
+    tell() {},
+    heed() {},
+    get deaf() {
+      return deaf()
     },
     has: (topic) => topics.has(topic),
     missed(topic) {

@@ -261,6 +261,13 @@ export const rootFields: Readonly<Record<string, Field>> = {
         default: 600,
         description: { en: 'API requests of one caller in a minute.', zh: '单个调用方每分钟的 API 请求数。' },
       },
+      max_cache: {
+        type: 'string',
+        format: 'size',
+        minimum: 1024,
+        default: '16MB',
+        description: { en: 'Memory for answers that may be given again.', zh: '可重复使用的回答所占内存上限。' },
+      },
     },
   },
   assistant: {
@@ -286,6 +293,16 @@ export const rootFields: Readonly<Record<string, Field>> = {
           en: 'Messages written while an answer is being made: answered together, or each for itself.',
           zh: '回答期间新来的多条消息：合并回答，或逐条回答。',
         },
+      },
+      cache_answers: {
+        type: 'string',
+        format: 'duration',
+        minimum: 1000,
+        description: {
+          en: 'How long the answer to the first question of a conversation may be given to others who ask the same, without asking the model again. Absent: never. Case and white space make no difference between questions; files, tools, and asking again in the same conversation always ask the model.',
+          zh: '对话首个问题的回答可在多长时间内直接提供给提出相同问题的其他人，而不再询问模型。不写：从不。比较问题时忽略大小写与空白；带文件、调用工具、或在同一对话中再次提问时总会询问模型。',
+        },
+        examples: ['10m'],
       },
     },
   },

@@ -68,8 +68,14 @@ export interface Config {
     readonly maxStored: number
     readonly maxStoredPerOwner: number
     readonly requestsPerMinute: number
+    readonly maxCache: number
   }
-  readonly assistant: { readonly instructions: string; readonly contextTokens: number; readonly coalesce: number }
+  readonly assistant: {
+    readonly instructions: string
+    readonly contextTokens: number
+    readonly coalesce: number
+    readonly cacheAnswers: number | undefined
+  }
   readonly models: { readonly primary: string; readonly fallback: readonly string[]; readonly endpoints: readonly EndpointConfig[] }
   readonly accounts: readonly AccountConfig[]
 }
@@ -285,11 +291,13 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       maxStored: resources?.max_stored ?? 0,
       maxStoredPerOwner: resources?.max_stored_per_owner ?? 0,
       requestsPerMinute: resources?.requests_per_minute ?? 0,
+      maxCache: resources?.max_cache ?? 0,
     },
     assistant: {
       instructions: assistant?.instructions ?? '',
       contextTokens: assistant?.context_tokens ?? 0,
       coalesce: (assistant?.burst as string | undefined) === 'one-by-one' ? 1 : COALESCE,
+      cacheAnswers: assistant?.cache_answers,
     },
     models,
     accounts,

@@ -32,13 +32,20 @@ export async function* followAnswer(
   let draft: { readonly turn: string; readonly text: string } | undefined
   let shown: typeof draft
   let look = true
+  let asking = false
   let wake = () => {}
   const join = () => {
     const turn = gateway.inFlight(conversationId)
     if (turn?.answers.includes(messageId)) draft = { turn: turn.id, text: turn.draft ?? '' }
+    // Another node shows what is there, then how it goes on.
+    else if (!turn && !asking) {
+      asking = true
+      gateway.live.tell(conversationTopic(conversationId), 'show')
+    }
   }
   const take = (frame: ServerFrame) => {
     if (frame.type === 'turn' && frame.turn.answers.includes(messageId)) {
+      asking = false
       if (frame.turn.state === 'running') draft = { turn: frame.turn.id, text: frame.turn.draft ?? '' }
       else look = true
     } else if (frame.type === 'delta' && draft?.turn === frame.turn_id) {
@@ -64,6 +71,7 @@ export async function* followAnswer(
         yield { type: 'draft', ...draft }
       } else if (look) {
         look = false
+        asking = false
         const message = await finalMessage(gateway, conversationId, messageId)
         if (!message) continue
         if (message.status !== 'failed') yield { type: 'draft', turn: draft?.turn ?? '', text: message.text }

@@ -28,7 +28,7 @@ export interface Gateway {
   readonly log: Logger
   /** A message of a signed-in person or a program. Resolves after the commit. */
   receive(sent: SentMessage): Promise<{ readonly messageId: string; readonly conversationId: string; readonly duplicate: boolean }>
-  stop(conversationId: string): boolean
+  stop(conversationId: string): Promise<void>
   inFlight(conversationId: string): TurnView | undefined
   currentModel(): Promise<string>
   switchModel(model: string): Promise<void>

@@ -1,5 +1,6 @@
 /** Figures for Prometheus. The names are a table; docs/reference/metrics.md lists the same, a test compares them. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { CacheTier } from '../ports/cache.ts'
 import type { Observer } from '../ports/observer.ts'
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180]
@@ -26,6 +27,18 @@ export const metricTable = [
     'counter',
     'Live frames between nodes over Redis by result: sent, dropped, received, foreign',
     ['result'],
+  ],
+  [
+    'posthouse_cache_total',
+    'counter',
+    'Looks into a tier of the cache by result: hit, joined (another was at work on it), miss, foreign (not ours), failed (not reached, too late, or not kept)',
+    ['tier', 'result'],
+  ],
+  [
+    'posthouse_cache_hit_ratio',
+    'gauge',
+    'Part of the looks into a tier since the start that found what they wanted; failed ones do not count',
+    ['tier'],
   ],
   ['posthouse_outside_up', 'gauge', '1 when the broker, or Redis, answers; absent where none is configured', ['server']],
   ['posthouse_fenced_writes_total', 'counter', "What was refused because it is another node's by now: lease, turn, delivery", ['what']],
@@ -88,6 +101,8 @@ export function createMetrics(): Metrics {
   const deliveries = byLabels((...of) => counter('posthouse_deliveries_total').labels(...of))
   const tickets = byLabels((...of) => counter('posthouse_broker_tickets_total').labels(...of))
   const frames = byLabels((...of) => counter('posthouse_live_frames_total').labels(...of))
+  const cache = byLabels((...of) => counter('posthouse_cache_total').labels(...of))
+  const looks = new Map<CacheTier, { all: number; found: number }>()
   const fenced = byLabels((...of) => counter('posthouse_fenced_writes_total').labels(...of))
   const deliverySeconds = byLabels((...of) => histogram('posthouse_delivery_seconds').labels(...of))
   return {
@@ -112,6 +127,14 @@ export function createMetrics(): Metrics {
       fenced: ({ what }) => fenced(what).inc(),
       ticket: ({ result }) => tickets(result).inc(),
       frame: ({ result }) => frames(result).inc(),
+      cached({ tier, result }) {
+        cache(tier, result).inc()
+        if (result === 'failed') return
+        const seen = looks.get(tier) ?? { all: 0, found: 0 }
+        looks.set(tier, seen)
+        seen.all++
+        if (result === 'hit' || result === 'joined') seen.found++
+      },
     },
     async text(readings) {
       const now = await readings.read()
@@ -125,6 +148,7 @@ export function createMetrics(): Metrics {
       gauge('posthouse_nodes_live').set(now.nodes.alive)
       gauge('posthouse_node_live').set(now.nodes.live ? 1 : 0)
       gauge('posthouse_leases_held').set(now.nodes.leases)
+      for (const [tier, { all, found }] of looks) gauge('posthouse_cache_hit_ratio').set({ tier }, found / all)
       for (const { server, up } of now.outside) gauge('posthouse_outside_up').set({ server }, up ? 1 : 0)
       for (const { account, up, age } of now.channels) {
         if (up === undefined) gauge('posthouse_channel_up').remove({ account })

@@ -46,8 +46,8 @@ export interface PipelineParts extends TurnParts {
 export interface Pipeline {
   /** Takes a message in. Resolves after the commit (P1). @throws PosthouseError `overloaded`, `unavailable`. */
   receive(message: InboundMessage, origin: Origin): Promise<Admission & { readonly recorded: Recorded | undefined }>
-  /** Ends the answer that is being written, keeping what is there. Answers whether there was one. */
-  stop(conversationId: string): boolean
+  /** Ends the answer that is being written, on whatever node, keeping what is there. */
+  stop(conversationId: string): Promise<void>
   /** The turn in flight, for who joins while it runs. */
   inFlight(conversationId: string): TurnView | undefined
   /** Takes up what an earlier process left, and begins to work. */
@@ -71,14 +71,14 @@ const SWEEP_LANES = 1000
 /** How long messages of an account that is not configured here are left to other nodes. */
 const STRANGE_FOR = 60_000
 const FLOOD_NOTICE = 60_000
+/** Characters of a draft in one frame. */
+const PIECE = 40_000
 const MOST_FLOODS = 10_000
 
 export function createPipeline(parts: PipelineParts): Pipeline {
   const { store, live, clock, log, node, observer, broker } = parts
   const running = new Map<string, Running>()
   const open = new Map<string, number>()
-  /** Sequence number of the newest /stop in a lane: what was asked before it is not answered, also if it did not begin yet. */
-  const stops = new Map<string, number>()
   /** Lanes that look full: other nodes may have emptied them. */
   const crowded = new Map<string, Pick<Conversation, 'account' | 'place'>>()
   const floods = new Map<string, number>()
@@ -99,6 +99,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     limits: parts.limits,
     observer,
     clock,
+    stops,
     depth: {
       of: (lane) => open.get(lane) ?? 0,
       get total() {
@@ -112,9 +113,9 @@ export function createPipeline(parts: PipelineParts): Pipeline {
         if ((open.get(lane) ?? 0) * 2 >= parts.limits.lane) crowded.set(lane, { account: origin.account, place: message.place })
       }
       if (recorded.status === 'refused') sayFlooded(recorded, message, origin)
-      if (message.command?.name === 'stop' && mayStop(message, origin)) {
-        if (recorded.status === 'admitted' && recorded.stored) stops.set(recorded.conversationId, recorded.stored.seq)
-        stop(recorded.conversationId)
+      if (stops(message, origin)) {
+        stopHere(recorded.conversationId)
+        live.tell(conversationTopic(recorded.conversationId), 'stop')
       }
       if (recorded.stored) announce(recorded.conversationId, [recorded.stored], origin.owner)
     },
@@ -157,18 +158,25 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       .catch(failed)
   }
 
-  function isStopped({ conversation, messages }: Turn): boolean {
-    const stoppedAt = stops.get(conversation.id)
-    if (stoppedAt === undefined) return false
-    if (messages.every(({ seq }) => seq < stoppedAt)) return true
-    stops.delete(conversation.id)
-    return false
-  }
-
-  function mayStop(message: InboundMessage, origin: Origin): boolean {
+  function stops(message: InboundMessage, origin: Origin): boolean {
+    if (message.command?.name !== 'stop') return false
     const allowed = parts.accounts.find(origin.account)?.allowedUsers
     return !allowed || allowed.has(message.author.id)
   }
+
+  /** Ends the turns here that somebody stopped on another node. */
+  async function obeyStops(lanes: readonly string[]): Promise<void> {
+    for (const [lane, before] of await store.turns.stopped(lanes)) {
+      if (running.get(lane)?.turn.messages.every(({ seq }) => seq < before)) stopHere(lane)
+    }
+  }
+
+  live.heed((topic, word) => {
+    const lane = topic.slice(conversationTopic('').length)
+    const work = running.get(lane)
+    if (work && word === 'show') show(work, 'running')
+    else if (work) obeyStops([lane]).catch(failed)
+  })
 
   function announce(conversationId: string, messages: readonly StoredMessage[], owner: string | undefined): void {
     for (const message of messages) live.publish(conversationTopic(conversationId), { type: 'message', message: viewMessage(message) })
@@ -202,7 +210,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     const interrupt = () => work.abort.abort('shutdown' satisfies Interruption)
     ended.addEventListener('abort', interrupt, { once: true })
     if (ending.signal.aborted || ended.aborted) interrupt()
-    else if (isStopped(turn)) work.abort.abort('stop' satisfies Interruption)
+    else if (turn.messages.every(({ seq }) => seq < turn.conversation.stoppedBefore)) work.abort.abort('stop' satisfies Interruption)
     show(work, 'running')
     let outcome = 'broken'
     try {
@@ -282,11 +290,15 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   }
 
   function show({ turn, draft }: Running, state: TurnView['state']): void {
-    live.publish(conversationTopic(turn.conversation.id), {
-      type: 'turn',
-      conversation_id: turn.conversation.id,
-      turn: view(turn, state, draft.text),
-    })
+    const conversation_id = turn.conversation.id
+    const topic = conversationTopic(conversation_id)
+    // A long draft goes on in pieces: between nodes a frame has its limit.
+    live.publish(topic, { type: 'turn', conversation_id, turn: view(turn, state, draft.text.slice(0, PIECE)) })
+    if (state === 'ended') return
+    for (let offset = PIECE; offset < draft.text.length; offset += PIECE) {
+      const text = draft.text.slice(offset, offset + PIECE)
+      live.publish(topic, { type: 'delta', conversation_id, turn_id: turn.id, offset, text })
+    }
   }
 
   function view(turn: Turn, state: TurnView['state'], draft: string): TurnView {
@@ -294,10 +306,16 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     return state === 'running' ? { id: turn.id, state, answers, draft } : { id: turn.id, state, answers }
   }
 
-  function stop(conversationId: string): boolean {
-    const work = running.get(conversationId)
+  function stopHere(lane: string): boolean {
+    const work = running.get(lane)
     work?.abort.abort('stop' satisfies Interruption)
     return work !== undefined
+  }
+
+  async function stop(conversationId: string): Promise<void> {
+    if (stopHere(conversationId) || !store.nodes.shared) return
+    await store.turns.stop(conversationId)
+    live.tell(conversationTopic(conversationId), 'stop')
   }
 
   async function sweep(): Promise<void> {
@@ -310,6 +328,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       if (given > 0) log.info({ turns: given }, 'taking up what other processes left')
       for (const ticket of await store.inbox.waitingLanes(SWEEP_LANES)) lanes.take(ticket)
       await deliver.sweep()
+      if (store.nodes.shared) await obeyStops([...running.keys()])
     } catch (error) {
       log.warn({ err: error }, 'the sweep could not read the database; it tries again')
     } finally {

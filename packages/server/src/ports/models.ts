@@ -8,6 +8,8 @@ export interface EndpointInfo {
   readonly id: string
   readonly provider: string
   readonly vision: boolean
+  /** Tells one set of settings from another. */
+  readonly digest: string
 }
 
 export interface Models {

@@ -1,3 +1,5 @@
+import type { CacheResult, CacheTier } from './cache.ts'
+
 /** What the parts tell about themselves; metrics are made of it. No ids, no content. Durations in milliseconds. */
 export interface Observer {
   admitted(fact: { readonly channel: string; readonly status: string; readonly took: number }): void
@@ -10,4 +12,5 @@ export interface Observer {
   ticket(fact: { readonly result: 'confirmed' | 'refused' | 'unconfirmed' | 'foreign' }): void
   /** A live frame between nodes; `dropped`: who wants it asks the store. */
   frame(fact: { readonly result: 'sent' | 'dropped' | 'received' | 'foreign' }): void
+  cached(fact: { readonly tier: CacheTier; readonly result: CacheResult }): void
 }

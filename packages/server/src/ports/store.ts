@@ -60,6 +60,8 @@ export interface Conversation {
   readonly revision: number
   /** The turn that ended last; with the revision it tells whether kept messages are still the newest. */
   readonly lastTurn: string | undefined
+  /** What was asked with a lower `seq` is not answered any more. */
+  readonly stoppedBefore: number
 }
 
 /** The sealed part of a message. */
@@ -118,6 +120,8 @@ export interface NewInbound {
   readonly priority: Priority
   /** Kept, and ended at once: its conversation has too many unanswered messages. */
   readonly refused?: boolean
+  /** What was asked in the conversation before it is not answered any more. */
+  readonly stops?: boolean
   /** For web chat and API: the conversation's id as the client chose it, its owner, the client's own message id. */
   readonly conversationId?: string
   readonly owner?: string
@@ -214,6 +218,10 @@ export interface TurnStore {
   finish(node: string, result: TurnResult): Promise<Finished>
   /** Gives the messages back; `counted` false: as if the turn had never begun. */
   release(node: string, turn: Turn, counted: boolean): Promise<void>
+  /** What the turn at work in a conversation claimed is not answered any more, on whatever node it runs. */
+  stop(conversationId: string): Promise<void>
+  /** Of these conversations those that were ever stopped, with the `seq` before which nothing is answered. */
+  stopped(conversationIds: readonly string[]): Promise<ReadonlyMap<string, number>>
   /** Remembers the preview, so that a later turn edits it instead of leaving it behind. */
   noteDraft(turn: Turn, draft: Receipt): Promise<void>
   /** Lanes with a turn at work, on whatever node. */

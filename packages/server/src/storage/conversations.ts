@@ -33,6 +33,8 @@ export interface Conversations extends ConversationStore {
   forgetIn(transaction: Transaction, id: string): Promise<void>
   /** A message that was there already changed, or something was said beside a turn: what is kept is void. */
   revise(transaction: Transaction, id: string): Promise<void>
+  /** What was asked before this `seq` is not answered any more. */
+  stopBefore(transaction: Transaction, id: string, seq: number): Promise<void>
   /** A turn ended: what it claimed and said is known without reading. To be called after the commit. */
   remember({ id, conversation, messages }: Pick<Turn, 'id' | 'conversation' | 'messages'>, said: readonly StoredMessage[]): void
   open(row: ConversationRow): Conversation
@@ -106,6 +108,9 @@ export function createConversations(
       })
       .where('id', '=', p.id),
   )
+  const stopBefore = prepare<{ id: string; seq: number }>()((p) =>
+    builder.updateTable('conversations').set({ stopped_before: p.seq }).where('id', '=', p.id).where('stopped_before', '<', p.seq),
+  )
   const list = prepare<{ owner: string; account: string; before: number; limit: number }>()((p) =>
     rows
       .where('owner', '=', p.owner)
@@ -155,6 +160,7 @@ export function createConversations(
     contextFrom: Number(row.context_from),
     revision: row.revision,
     lastTurn: row.last_turn ?? undefined,
+    stoppedBefore: Number(row.stopped_before),
   })
 
   const ensure: Conversations['ensure'] = async (transaction, account, place, options) => {
@@ -220,6 +226,9 @@ export function createConversations(
     },
     async touch(transaction, id) {
       await transaction.run(touch, { id, at: clock.now() })
+    },
+    async stopBefore(transaction, id, seq) {
+      await transaction.run(stopBefore, { id, seq })
     },
     async forgetIn(transaction, id) {
       await transaction.run(forget, { id })

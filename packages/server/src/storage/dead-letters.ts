@@ -68,7 +68,8 @@ export function createDeadLetters(
     prepare<{ id: string }>()((p) =>
       builder
         .updateTable('conversations')
-        .set({ revision: sql`revision + 1` })
+        // What was stopped once is to be answered now.
+        .set({ revision: sql`revision + 1`, stopped_before: 0 })
         .where('id', '=', (e) => e.selectFrom('inbox').select('conversation_id').where('message_id', '=', p.id)),
     ),
   ]

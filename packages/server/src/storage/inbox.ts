@@ -182,6 +182,7 @@ export function createInbox(
       usage: undefined,
       maybeDuplicate: false,
     })
+    if (inbound.stops) await conversations.stopBefore(transaction, conversationId, stored.seq)
     if (message.replaces) {
       await transaction.run(replace, { conversation: conversationId, replaced: message.replaces, by: messageId })
       await transaction.run(dropReplaced, { conversation: conversationId, by: messageId, at })

@@ -24,6 +24,7 @@ export interface Schema {
     turn_id: string | null
     turn_node: string | null
     last_turn: string | null
+    stopped_before: Generated<number>
     created_at: number
     updated_at: number
   }

@@ -135,6 +135,16 @@ export function createTurns(
       .where(isOver(builder, 'conversations.turn_node')),
   )
 
+  const claimed = prepare<{ lane: string }>()((p) =>
+    builder
+      .selectFrom('inbox')
+      .innerJoin('messages', 'messages.id', 'inbox.message_id')
+      .select(sql<number | null>`max(messages.seq)`.as('seq'))
+      .where('inbox.conversation_id', '=', p.lane)
+      .where('inbox.done_at', 'is', null)
+      .where('inbox.state', '=', is('claimed')),
+  )
+
   /** Turns at work here. */
   const working = new Map<string, Turn>()
 
@@ -212,6 +222,24 @@ export function createTurns(
         if ((await transaction.run(end, { id, lane, node, at: clock.now() })) === 0) return
         await transaction.run(giveBack, { turn: id, lane, uncount: counted ? 0 : 1 })
       }, lane)
+    },
+
+    stop: (lane) =>
+      database.write(async (transaction) => {
+        const seq = (await first(transaction, claimed, { lane }))?.seq
+        if (seq) await conversations.stopBefore(transaction, lane, Number(seq) + 1)
+      }, lane),
+
+    async stopped(lanes) {
+      const stopped = prepare()(() =>
+        builder
+          .selectFrom('conversations')
+          .select(['id', 'stopped_before'])
+          .where('id', 'in', [...lanes])
+          .where('stopped_before', '>', 0),
+      )
+      const rows = lanes.length === 0 ? [] : await database.read.all(stopped, {})
+      return new Map(rows.map(({ id, stopped_before }) => [id, Number(stopped_before)]))
     },
 
     noteDraft: ({ id, conversation: { id: lane } }, receipt) =>

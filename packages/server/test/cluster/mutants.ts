@@ -76,6 +76,36 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
     ],
   },
   {
+    name: 'keyed without instructions',
+    edits: [{ file: 'src/pipeline/converse/known-answers.ts', find: 'endpoint?.digest, system,', replace: 'endpoint?.digest,' }],
+  },
+  {
+    name: 'cache in plain',
+    edits: [
+      {
+        file: 'src/cache/tiers.ts',
+        find: 'sealer.seal(JSON.stringify(kept), placeOf(name))',
+        replace: 'Buffer.from(JSON.stringify(kept))',
+      },
+      { file: 'src/cache/tiers.ts', find: 'sealer.open(sealed, placeOf(name))', replace: 'sealed' },
+    ],
+  },
+  {
+    name: 'dedupe in Redis only',
+    edits: [
+      {
+        file: 'src/pipeline/receive/accept.ts',
+        find: 'const recorded = await inbox.record({\n      account: origin.account,\n      message,',
+        replace: `const { Redis } = await import('ioredis')
+    const redis = (globalThis.seenKeys ??= new Redis(process.env.MUTANT_REDIS ?? ''))
+    if ((await redis.set(\`seen:\${message.key}\`, '1', 'NX')) === null) return done('duplicate', undefined)
+    const recorded = await inbox.record({
+      account: origin.account,
+      message: { ...message, key: \`\${message.key}:\${Math.random()}\` },`,
+      },
+    ],
+  },
+  {
     // No fault: what takes half a minute takes a second and a half.
     name: 'hurried nodes',
     edits: [
@@ -88,6 +118,27 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
         file: 'src/cluster/leases.ts',
         find: 'const [LOOK, GIVE] = [1000, 2000]',
         replace: 'const [LOOK, GIVE] = [200, 2000]',
+      },
+    ],
+  },
+  {
+    name: 'stop stays here',
+    edits: [
+      {
+        file: 'src/pipeline/pipeline.ts',
+        find: 'for (const [lane, before] of await store.turns.stopped(lanes))',
+        replace: 'for (const [lane, before] of [] as [string, number][])',
+      },
+    ],
+  },
+  {
+    name: 'joined without asking',
+    edits: [
+      { file: 'src/http/routes/live.ts', find: "if (!turn) live.tell(conversationTopic(id), 'show')", replace: '' },
+      {
+        file: 'src/http/routes/live.ts',
+        find: "if (frame.type !== 'delta' || frame.turn_id === shown) send(frame)",
+        replace: 'send(frame)',
       },
     ],
   },

@@ -63,6 +63,7 @@ describe('Redis fails', { skip: skipWithout(noRedis), timeout: 90_000, concurren
       )
       await redis.stop()
       await until(() => here.problem === 'unreachable', 'it is noticed')
+      assert.equal(here.live.deaf, true)
       here.live.publish(topic, delta(0))
       assert.deepEqual(own, [delta(0)])
       await redis.start()

@@ -4,6 +4,6 @@ import type { Observer } from '../../src/ports/observer.ts'
 
 const nothing = () => {}
 const log: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }
-const observer: Pick<Observer, 'ticket' | 'frame'> = { ticket: nothing, frame: nothing }
+const observer: Pick<Observer, 'ticket' | 'frame' | 'cached'> = { ticket: nothing, frame: nothing, cached: nothing }
 
 export const silent = { log, observer }

@@ -74,6 +74,21 @@ export const liveBehaviours: readonly Behaviour[] = [
     },
   },
   {
+    name: 'brings words to the other nodes, and none to who says them',
+    shared: true,
+    async run({ open }) {
+      const [here, there] = [await open(), await open()]
+      const heard: string[] = []
+      here.heed((...said) => heard.push(`here: ${said.join(' ')}`))
+      there.heed((...said) => heard.push(`there: ${said.join(' ')}`))
+      here.tell(topic, 'show')
+      here.tell(topic, 'stop')
+      await until(() => heard.length >= 2, 'the words come')
+      assert.deepEqual(heard, [`there: ${topic} show`, `there: ${topic} stop`])
+      assert.deepEqual([here.deaf, there.deaf], [false, false])
+    },
+  },
+  {
     name: 'tells who listens elsewhere that a frame was too large to be brought',
     shared: true,
     async run({ open }) {

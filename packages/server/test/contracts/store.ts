@@ -138,6 +138,39 @@ export const storeBehaviours: readonly Behaviour[] = [
     },
   },
   {
+    name: 'a stop holds for what was asked before it, on every node and after a crash, until an operator lets it go again',
+    async run(harness) {
+      const { store } = harness
+      const there = await harness.another()
+      const { conversationId: lane } = await admit(store)
+      assert.deepEqual(await there.turns.stopped([lane, 'none']), new Map())
+      assert.deepEqual(await there.turns.stopped([]), new Map())
+      await there.turns.stop(lane)
+      assert.equal((await there.turns.stopped([lane])).size, 0, 'nothing is at work')
+      const first = await store.turns.claim(lane, 'n', 1)
+      const waiting = await admit(there)
+      await there.turns.stop(lane)
+      const seqOf = (turn: Turn | undefined) => turn?.messages[0]?.seq ?? 0
+      const stoppedBefore = async () => (await store.turns.stopped([lane])).get(lane) ?? 0
+      assert.ok(seqOf(first) < (await stoppedBefore()), 'what is at work is stopped')
+      assert.ok((waiting.stored?.seq ?? 0) >= (await stoppedBefore()), 'what waits behind it is not')
+      const command = await there.inbox.record({
+        account: 'bot',
+        message: inbound({ command: { name: 'stop', argument: '' } }),
+        priority: priorities.interactive,
+        stops: true,
+      })
+      assert.equal(await stoppedBefore(), command.stored?.seq)
+      await store.turns.finish('n', { ...answer(harness, first), inbox: 'dead', outcome: 'stale', messages: [], deliveries: [] })
+      const again = await harness.reopen()
+      const second = await again.turns.claim(lane, 'n', 1)
+      assert.equal(second?.messages[0]?.id, waiting.messageId)
+      assert.ok(seqOf(second) < (second?.conversation.stoppedBefore ?? 0), 'who claims it sees it')
+      assert.equal(await again.dead.retry(first?.messages[0]?.id ?? ''), true)
+      assert.equal((await again.turns.stopped([lane])).size, 0)
+    },
+  },
+  {
     name: 'what was refused or set aside is marked for the context, until an operator lets it go again',
     async run(harness) {
       const { store } = harness

@@ -51,7 +51,7 @@ export function conversationRoutes(routes: Routes, gateway: Gateway): void {
     { ...login, schema: { summary: 'Delete with everything in it', params: id } },
     async (request, reply) => {
       const conversation = await own(request.principal, request.params.id)
-      gateway.stop(conversation.id)
+      await gateway.stop(conversation.id)
       const files = await store.conversations.remove(conversation.id)
       for (const file of files) await gateway.blobs.remove(file)
       const frame = { type: 'conversation-deleted', conversation_id: conversation.id } as const

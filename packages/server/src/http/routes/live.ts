@@ -46,6 +46,10 @@ const MOST_WAITING = 4 * 1024 * 1024
 const PORTION = 1024 * 1024
 const COME_BACK = 1012
 const RESUME_WITHIN = 2000
+/** While frames of other nodes do not come in, what they said is looked for in the store. */
+const LOOK_WHILE_DEAF = 2000
+/** Messages of a conversation that are looked at then. */
+const LATEST = 20
 const SIGN_IN_AGAIN = 4401
 const TOO_MUCH = 1008
 
@@ -77,9 +81,14 @@ export function liveRoutes(routes: Routes, gateway: Gateway): void {
   )
 }
 
+interface Subscription extends Disposable {
+  /** Sends what the store has and no frame told of. */
+  catchUp(): Promise<void>
+}
+
 function serve(socket: WebSocket, principal: Principal, gateway: Gateway, language: 'en' | 'zh'): void {
   const { live, log, version } = gateway
-  const subscriptions = new Map<string, Disposable>()
+  const subscriptions = new Map<string, Subscription>()
   let alive = true
   let frames = 0
   let windowEnds = 0
@@ -105,12 +114,26 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     alive = false
     socket.ping()
   }, HEARTBEAT)
+  let catching = false
+  const catchUp = async () => {
+    if (!live.deaf || catching) return
+    catching = true
+    try {
+      for (const subscription of [...subscriptions.values()]) await subscription.catchUp()
+    } catch (error) {
+      log.debug({ err: error }, 'what other nodes said could not be read; it is tried again')
+    } finally {
+      catching = false
+    }
+  }
+  const deafness = gateway.clock.every(LOOK_WHILE_DEAF, () => void catchUp())
   socket.on('pong', () => {
     alive = true
   })
   socket.on('close', () => {
     clearInterval(heartbeat)
     person[Symbol.dispose]()
+    deafness[Symbol.dispose]()
     again?.[Symbol.dispose]()
     for (const subscription of subscriptions.values()) subscription[Symbol.dispose]()
   })
@@ -167,8 +190,7 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
         return unsubscribe(frame.conversation_id)
       case 'stop':
         await mayUse(frame.conversation_id)
-        gateway.stop(frame.conversation_id)
-        return
+        return await gateway.stop(frame.conversation_id)
       case 'send': {
         const known = await mayUse(frame.conversation_id)
         if (known && known.account !== 'web') throw new PosthouseError('not-found')
@@ -211,13 +233,39 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     let ours = known !== undefined
     let asking = false
     let synced = false
+    /** The turn whose draft the page has; pieces of another go before it does. */
+    let shown: string | undefined
+    /** The newest messages that the page has from here. */
+    const sent = new Set<number>()
+    const note = (seq: number) => {
+      sent.add(seq)
+      for (const first of sent) {
+        if (sent.size <= 2 * LATEST) break
+        sent.delete(first)
+      }
+    }
+    const pass = (frame: ServerFrame) => {
+      if (frame.type === 'turn') shown = frame.turn.id
+      if (frame.type === 'message') note(frame.message.seq)
+      if (frame.type !== 'delta' || frame.turn_id === shown) send(frame)
+    }
     const take = (frame: ServerFrame) => {
       if (held && held.length >= HELD) return socket.close(COME_BACK, 'reading too slowly')
       if (held) held.push(frame)
-      else send(frame)
+      else pass(frame)
       if (!ours && !asking) admit()
     }
-    const subscription = live.subscribe(conversationTopic(id), take, comeBack)
+    const listening = live.subscribe(conversationTopic(id), take, comeBack)
+    const subscription: Subscription = {
+      async catchUp() {
+        if (!ours && !asking) admit()
+        if (held) return
+        for (const message of await gateway.store.conversations.messages(id, { after }, LATEST)) {
+          if (!sent.has(message.seq)) pass({ type: 'message', message: viewMessage(message) })
+        }
+      },
+      [Symbol.dispose]: () => listening[Symbol.dispose](),
+    }
     subscriptions.set(id, subscription)
 
     /** Somebody began the conversation that was not there: its frames are ours only if that was us. */
@@ -236,17 +284,23 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     const release = () => {
       const frames = held ?? []
       held = undefined
-      for (const frame of frames) send(frame)
+      for (const frame of frames) pass(frame)
     }
 
     const missed = after > 0 ? await allAfter(gateway.store, id, after) : await gateway.store.conversations.messages(id, { after }, MISSED)
-    for (const message of missed) await sendInTurn({ type: 'message', message: viewMessage(message) })
+    for (const message of missed) {
+      await sendInTurn({ type: 'message', message: viewMessage(message) })
+      note(message.seq)
+    }
     const turn = gateway.inFlight(id)
     send({ type: 'synced', conversation_id: id, ...(turn ? { turn } : {}) })
     // What went before this is in the messages or in the draft.
     held = held.filter(({ type }) => type !== 'turn' && type !== 'delta')
+    shown = turn?.id
     synced = true
     if (ours) release()
+    // If it runs on another node, that one shows what is there, in the order of its pieces: nothing falls between.
+    if (!turn) live.tell(conversationTopic(id), 'show')
   }
 }
 

@@ -1,8 +1,9 @@
 /** The heart of a turn: the model's stream becomes the answer; the tools that it asks for are run in between. */
-import { ModelError, type ModelFailure, type ModelMessage, type ToolCall, type Usage } from '@posthouse/contract'
+import { ModelError, type ModelEvent, type ModelFailure, type ModelMessage, type ToolCall, type Usage } from '@posthouse/contract'
 import type { TurnResult } from '../../ports/store.ts'
 import { buildRequest } from './context.ts'
 import { type FetchedFile, fetchFiles } from './files.ts'
+import { findKnown } from './known-answers.ts'
 import { chosenModel } from './model-choice.ts'
 import { noticeText } from './notices.ts'
 import { openPreview, type Preview } from './preview.ts'
@@ -19,14 +20,17 @@ const MOST_STEPS = 8
 interface Said {
   model: string
   usage: Usage | undefined
-  cut: boolean
+  /** How the last answer of the model ended. */
+  end: Extract<ModelEvent, { type: 'end' }>['reason'] | undefined
 }
+
+const FROM_CACHE: Usage = { inputTokens: 0, outputTokens: 0, fromCache: true }
 
 /** Asks the model. @throws when the turn must be given back (the process ends) or something unforeseen broke. */
 export async function answer(work: TurnWork): Promise<TurnResult> {
   const { parts, turn, draft, language, signal } = work
   let problems: readonly FetchedFile[] = []
-  const said: Said = { model: await chosenModel(parts, turn.conversation.id), usage: undefined, cut: false }
+  const said: Said = { model: await chosenModel(parts, turn.conversation.id), usage: undefined, end: undefined }
   const preview = openPreview(work)
   const desk = openToolDesk(work)
   const whole = (...pieces: readonly string[]) => [...pieces, ...desk.notices()].filter((piece) => piece.trim() !== '').join('\n\n')
@@ -49,16 +53,28 @@ export async function answer(work: TurnWork): Promise<TurnResult> {
   }
   const receipt = await preview.close()
   if (draft.text.trim() === '') return withDraft(notice(work, 'empty', 'failed', whole(noticeText('empty', language))), receipt)
-  const text = whole(...problems.map(({ problem }) => problem), draft.text, ...(said.cut ? [noticeText('cut', language)] : []))
+  const text = whole(...problems.map(({ problem }) => problem), draft.text, ...(said.end === 'length' ? [noticeText('cut', language)] : []))
   return result(work, 'replied', { role: 'assistant', text, status: 'complete', model: said.model, usage: said.usage, draft: receipt })
 }
 
 /** Asks, runs the tools that the answer asks for, and asks again, until it asks for none. All that is said is one answer. */
 async function converse(work: TurnWork, problems: readonly FetchedFile[], preview: Preview, said: Said, desk: ToolDesk): Promise<void> {
+  const { model } = said
+  using known = await findKnown(work, model)
+  if (known?.text !== undefined) {
+    // Shown at once, in one frame, when the preview closes.
+    work.draft.text = known.text
+    said.usage = FROM_CACHE
+    return
+  }
   const exchange: ModelMessage[] = []
   for (let step = 1; ; step++) {
     const last = step > MOST_STEPS
     const answered = await ask(work, { problems, exchange, last }, preview, said)
+    // What another model said, or was cut short, is none for all.
+    const { text, calls } = answered
+    if (step === 1 && calls.length === 0 && said.end === 'stop' && said.model === model && text.trim() !== '') known?.keep(text)
+    known?.[Symbol.dispose]()
     if (last || answered.calls.length === 0) return
     exchange.push(...(await desk.carryOut(answered, step)))
   }
@@ -107,7 +123,7 @@ async function ask(
         else if (event.type === 'using') said.model = event.model
         else if (event.type === 'usage') said.usage = sum(before, event.usage)
         else if (event.type === 'end') {
-          said.cut = event.reason === 'length'
+          said.end = event.reason
           // A cut or refused answer may have cut its calls, too.
           complete = event.reason === 'tool-calls' || event.reason === 'stop'
         }

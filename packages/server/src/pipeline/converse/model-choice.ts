@@ -1,10 +1,10 @@
 /** Which model answers: the conversation's own choice, else the one switched to for all, else the configured one. */
-import type { Models } from '../../ports/models.ts'
+import type { EndpointInfo } from '../../ports/models.ts'
 import type { SettingStore } from '../../ports/store.ts'
 
 interface ChoiceParts {
   readonly store: { readonly settings: SettingStore }
-  readonly models: Pick<Models, 'endpoints'>
+  readonly models: { readonly endpoints: readonly Pick<EndpointInfo, 'id'>[] }
   readonly defaultModel: string
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { NewId } from '../../base/ids.ts'
 import type { Account, Accounts } from '../../ports/accounts.ts'
 import type { Blobs } from '../../ports/blobs.ts'
+import type { Cache } from '../../ports/cache.ts'
 import type { Live } from '../../ports/live.ts'
 import type { Models } from '../../ports/models.ts'
 import type { NewDelivery, NewMessage, Outcome, Store, Turn, TurnResult } from '../../ports/store.ts'
@@ -23,6 +24,8 @@ export interface Assistant {
   readonly instructions: string
   /** Tokens (estimated) of history that a request may carry. */
   readonly contextTokens: number
+  /** Milliseconds for which an answer to a first question may be given again; undefined: never. */
+  readonly cacheAnswers: number | undefined
 }
 
 export interface TurnParts {
@@ -32,6 +35,7 @@ export interface TurnParts {
   readonly tools: Tools
   readonly accounts: Accounts
   readonly live: Live
+  readonly cache: Cache
   readonly assistant: Assistant
   /** The model used unless somebody switched. */
   readonly defaultModel: string

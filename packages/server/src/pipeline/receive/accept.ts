@@ -51,6 +51,8 @@ export function createAccept(parts: {
   readonly limits: AcceptLimits
   readonly observer: Observer
   readonly clock: Clock
+  /** Whether it ends what was asked before it. */
+  readonly stops: (message: InboundMessage, origin: Origin) => boolean
   /** Called after the commit, before the acknowledgement. Must not throw. */
   readonly admitted: (recorded: Recorded, message: InboundMessage, origin: Origin) => void
 }): Accept {
@@ -75,6 +77,7 @@ export function createAccept(parts: {
       message,
       priority,
       refused: full && message.command?.name !== 'stop',
+      stops: parts.stops(message, origin),
       ...(origin.conversationId ? { conversationId: origin.conversationId } : {}),
       ...(origin.owner ? { owner: origin.owner } : {}),
       ...(origin.clientId ? { clientId: origin.clientId } : {}),

@@ -7,6 +7,7 @@ import { toolCalls } from './0002-tool-calls.ts'
 import { lastTurn } from './0003-last-turn.ts'
 import { nodes } from './0004-nodes.ts'
 import { filesAndErasures } from './0005-files-and-erasures.ts'
+import { stops } from './0006-stops.ts'
 
 const migrations = [
   { name: '0001-first', statements: first },
@@ -14,6 +15,7 @@ const migrations = [
   { name: '0003-last-turn', statements: lastTurn },
   { name: '0004-nodes', statements: nodes },
   { name: '0005-files-and-erasures', statements: filesAndErasures },
+  { name: '0006-stops', statements: stops },
 ]
 
 /** Names of the migrations that a database has seen. */

@@ -1,0 +1,2 @@
+/** The cache's door. */
+export { createCache } from './tiers.ts'

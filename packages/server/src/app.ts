@@ -15,7 +15,7 @@ import { announce, createLeases, createLocalRates, createSingleLive, joinNodes, 
 import type { Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createModels } from './models-facade.ts'
-import { type AppLogger, createMetrics, freeRatio } from './ops/index.ts'
+import { type AppLogger, createMetrics, freeRatio, keepUp } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import type { Outside, OutsideName } from './ports/outside.ts'
 import { pausesOf } from './ports/pauses.ts'
@@ -46,11 +46,6 @@ export interface GatewayOptions {
 const SETUP_LIFETIME = 24 * 3_600_000
 /** P10: a drain takes at most 20 s; this part of it is for the turns that run. */
 const GRACE = 12_000
-const PRUNE_EVERY = 3_600_000
-/** A file that was uploaded and never sent is kept for this long. */
-const KEEP_UNSENT = 86_400_000
-/** Setting: since when a file that was sent belongs to its conversation. */
-const ADOPTING_SINCE = 'files_adopted_since'
 /** How soon a paused account rests, or goes on. */
 const LOOK_AT_PAUSES = 1000
 const PAUSED_NOW = 'accounts are paused: they receive and send nothing until `posthouse channel resume`'
@@ -339,16 +334,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   await openAccounts()
   if (pausedAccounts().length > 0) log.warn({ paused: pausedAccounts() }, PAUSED_NOW)
   await pipeline.start()
-  const resting = new AbortController()
-  // One node tidies for all.
-  const tidying = leases.keep('upkeep', resting.signal, async (_held, signal) => {
-    await removeUnsent().catch((error: unknown) => log.warn({ err: error }, 'files that were never sent could not be looked for'))
-    using _hourly = clock.every(PRUNE_EVERY, () => void prune())
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve()
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
-  })
+  const upkeep = keepUp({ store, blobs, leases, clock, log })
   opened.use(
     clock.every(
       LOOK_AT_PAUSES,
@@ -356,33 +342,6 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     ),
   )
   models.warmUp()
-
-  async function prune() {
-    try {
-      for (let rows = 1; rows > 0; ) rows = await store.prune(clock.now())
-      await removeUnsent()
-      await removeLost()
-    } catch (error) {
-      log.warn({ err: error }, 'old rows could not be deleted; it is tried again in an hour')
-    }
-  }
-
-  async function removeUnsent() {
-    // What was sent before conversations took their files over cannot be told from what never was: it stays.
-    const since = await store.settings.get(ADOPTING_SINCE)
-    if (since === undefined) return await store.settings.set(ADOPTING_SINCE, String(clock.now()))
-    const unsent = await store.files.abandon(Number(since), clock.now() - KEEP_UNSENT)
-    for (const id of unsent) await blobs.remove(id)
-    await store.files.remove(unsent)
-  }
-
-  let lookedAt = 0
-  /** Bytes that a crash left without a row: a whole day is more than any upload takes. */
-  async function removeLost() {
-    const until = clock.now() - KEEP_UNSENT
-    for await (const ids of blobs.ids(lookedAt, until)) for (const id of await store.files.lost(ids)) await blobs.remove(id)
-    lookedAt = until
-  }
 
   let setupUrl: string | undefined
   if ((await store.users.count()) === 0) {
@@ -396,9 +355,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     drained ??= (async () => {
       http.retire()
       node.drain()
-      resting.abort()
       // Another node takes over what is received, while this one still serves those who are here and sends what it has in hand.
-      await Promise.all([accounts.rest(), tidying, clock.sleep(config.server.drainDelay)])
+      await Promise.all([accounts.rest(), upkeep.rest(), clock.sleep(config.server.drainDelay)])
       http.drain(config.server.drainDelay > 0)
       pipeline.rest()
       // What was asked here may be answered by another node.

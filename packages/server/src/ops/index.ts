@@ -3,3 +3,4 @@
 export { freeRatio } from './disk.ts'
 export { type AppLogger, createLogger } from './log.ts'
 export { createMetrics, metricTable } from './metrics.ts'
+export { keepUp } from './upkeep.ts'

@@ -467,6 +467,8 @@ export interface Store extends AsyncDisposable {
   erasures(): Promise<readonly Erasure[]>
   /** A write and a read that reach the disk; @throws when the database does not take writes. */
   probe(): Promise<void>
+  /** The database's planner counts anew what has grown. */
+  analyze(): Promise<void>
   /** Deletes what is older than the retention, a bounded number of rows; answers how many. */
   prune(now: number): Promise<number>
 }

@@ -89,6 +89,7 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
     place: (folder) => placeOf(dialect, database, folder),
     erasures: () => createErasures(builder).list(database.read),
     probe: () => settings.set('probe', String(clock.now())),
+    analyze: () => database.analyze(),
     prune: createRetention(builder, database),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
   }

@@ -37,6 +37,19 @@ async function insist<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
+describe('the planner of PostgreSQL', { skip: noPostgres }, () => {
+  it('counts anew when it is told to, also while people write', async () => {
+    const url = await newPlace()
+    await using store = await open(url)
+    const writing = Promise.all(Array.from({ length: 50 }, (_, index) => admit(store, `k${index}`, `room ${index}`)))
+    await store.analyze()
+    await writing
+    await store.analyze()
+    const [row] = await ask(url, `select reltuples::int as rows from pg_class where oid = 'inbox'::regclass`)
+    assert.equal(row?.rows, 50)
+  })
+})
+
 describe('PostgreSQL that goes away', { skip: noServer }, () => {
   it('is stopped in the middle of everything, twice: nothing is lost, nothing is doubled, and the work goes on', async () => {
     using server = createPostgres()

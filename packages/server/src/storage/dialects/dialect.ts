@@ -8,6 +8,8 @@ export interface Database extends AsyncDisposable {
   /** Sees only what is committed. @throws PosthouseError `unavailable` */
   readonly read: Transaction
   readonly write: Write
+  /** The planner's figures are counted anew, without holding anybody. */
+  analyze(): Promise<void>
 }
 
 export interface Snapshot extends AsyncDisposable {

@@ -118,6 +118,7 @@ async function open(url: string, options: OpenOptions): Promise<Database> {
   return {
     read: transactionOver(read),
     write: writer.write,
+    analyze: () => analyze(url),
     async [Symbol.asyncDispose]() {
       line.give()
       await writer.idle()
@@ -420,6 +421,18 @@ async function look(url: string, key: string): Promise<Uint8Array | undefined> {
     const found = await client.query('select value from meta where key = $1', [key])
     return (found.rows[0] as { value: Uint8Array } | undefined)?.value
   })
+}
+
+/** On a connection of its own: it may take minutes. */
+async function analyze(url: string): Promise<void> {
+  const client = new pg.Client({ ...connectionOptions(url, 'upkeep'), statement_timeout: 0, query_timeout: 0 })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    await client.query(`analyze ${tableNames.join(', ')}`)
+  } finally {
+    await client.end().catch(() => {})
+  }
 }
 
 async function snapshot(url: string): Promise<Snapshot> {

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql } from 'kysely'
 import { checkLog } from '../log-check.ts'
-import type { Query, Transaction } from '../query.ts'
+import { type Query, statement, type Transaction } from '../query.ts'
 import { COPYING, type Schema } from '../schema.ts'
 import { createWriter, type Verdict, type WriteConnection } from '../writer.ts'
 import { type Database, type Dialect, type Findings, fileOf, type Snapshot } from './dialect.ts'
@@ -74,6 +74,7 @@ function openDatabase(path: string): Database {
   return {
     read: transactionOn(reading),
     write: writer.write,
+    analyze: () => writer.write(optimize),
     async [Symbol.asyncDispose]() {
       await writer.idle()
       if (reading.isOpen) reading.close()
@@ -81,6 +82,9 @@ function openDatabase(path: string): Database {
     },
   }
 }
+
+/** Looks at what has grown, and at a sample of it. */
+const optimize = async (transaction: Transaction) => void (await transaction.run(statement('PRAGMA optimize'), {}))
 
 function transactionOn(database: DatabaseSync): Transaction {
   const statements = new Map<string, StatementSync>()
@@ -232,6 +236,7 @@ export function openArchive(path: string, mode: 'new' | 'read'): Database {
   return {
     read: transactionOn(database),
     write: writer.write,
+    analyze: () => writer.write(optimize),
     async [Symbol.asyncDispose]() {
       await writer.idle()
       if (database.isOpen) database.close()

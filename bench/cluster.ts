@@ -3,12 +3,12 @@
  * 200. All of it shares one machine with the load, so that two nodes show what sharing costs rather than what a second machine brings.
  */
 import { randomUUID } from 'node:crypto'
-import { rmSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createModelEmulator, createTelegramEmulator } from '@posthouse/testkit'
 import pg from 'pg'
-import { newFolder, newPort, startTarget, type Target } from './target.ts'
-import { drive, driveAtPace, type Figures, PEOPLES_PACE, show } from './turns.ts'
+import { newFolder, newPort, startTarget, type Target, usage } from './target.ts'
+import { drive, driveAtPace, type Figures, type Paced, PEOPLES_PACE, show } from './turns.ts'
 
 /** Servers that may be filled: a database, a prefix and nothing else of them is touched. */
 const {
@@ -17,19 +17,34 @@ const {
   BENCH_REDIS = 'redis://127.0.0.1:6379',
 } = process.env
 
-type Place = { readonly config: object } & AsyncDisposable
+type Place = {
+  readonly config: object
+  /** What the database spent so far; undefined where it is a file. */
+  readonly spent: (() => Promise<Spent>) | undefined
+} & AsyncDisposable
 
-const onSqlite = async (): Promise<Place> => ({ config: {}, async [Symbol.asyncDispose]() {} })
+/** Of the database server: CPU in seconds of the connections that are open, bytes of its log and of the data. */
+interface Spent {
+  readonly cpu: number
+  readonly log: number
+  readonly data: number
+}
+
+const onSqlite = async (): Promise<Place> => ({ config: {}, spent: undefined, async [Symbol.asyncDispose]() {} })
 
 /** An empty database that goes with the bench. */
 async function onServers(): Promise<Place> {
   const name = `bench_${randomUUID().slice(0, 8)}`
-  const ask = async (sql: string) => {
-    const client = new pg.Client({ connectionString: BENCH_POSTGRES })
+  const asking = async (sql: string, url: string) => {
+    const client = new pg.Client({ connectionString: url })
     await client.connect()
-    await client.query(sql)
-    await client.end()
+    try {
+      return (await client.query(sql)).rows as Record<string, string>[]
+    } finally {
+      await client.end()
+    }
   }
+  const ask = (sql: string) => asking(sql, BENCH_POSTGRES)
   await ask(`create database ${name} encoding 'UTF8' template template0`)
   const database = new URL(BENCH_POSTGRES)
   database.pathname = `/${name}`
@@ -41,6 +56,21 @@ async function onServers(): Promise<Place> {
       redis: { url: BENCH_REDIS, prefix: name },
       security: { key_file: join(folder, 'posthouse.key') },
     },
+    async spent() {
+      const [sizes] = await asking(
+        `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as log, pg_database_size(current_database()) as data`,
+        database.href,
+      )
+      const servers = await asking(
+        `select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`,
+        database.href,
+      )
+      return {
+        cpu: servers.reduce((sum, { pid }) => sum + usage(Number(pid)).cpu, 0),
+        log: Number(sizes?.log),
+        data: Number(sizes?.data),
+      }
+    },
     async [Symbol.asyncDispose]() {
       await ask(`drop database ${name} with (force)`)
       rmSync(folder, { recursive: true, force: true })
@@ -48,24 +78,45 @@ async function onServers(): Promise<Place> {
   }
 }
 
+/** For each turn: microseconds and bytes. */
+interface DatabaseShare {
+  readonly cpu: number
+  readonly log: number
+  readonly data: number
+}
+
 interface Run {
   readonly closed: Figures
-  /** The own share of the latency, 99th percentile, when the model answers as models answer people. */
-  readonly ownShare: number
+  readonly database: DatabaseShare | undefined
+  /** When the model answers as models answer people. */
+  readonly paced: Paced
 }
 
 async function measure(name: string, open: () => Promise<Place>, count: number, conversations: number): Promise<Run> {
-  const closed = await inPlace(open, count, undefined, (world, targets) => drive(world, targets, conversations))
+  const { closed, database } = await inPlace(open, count, undefined, async (world, targets, place) => {
+    const before = await place.spent?.()
+    const figures = await drive(world, targets, conversations)
+    const after = await place.spent?.()
+    return { closed: figures, database: before && after && shareOf(before, after, figures.asked) }
+  })
   show(`${name}, ${conversations}`, closed)
-  const ownShare = await inPlace(open, count, PEOPLES_PACE, (world, targets) => driveAtPace(world, targets, conversations))
-  return { closed, ownShare }
+  const paced = await inPlace(open, count, PEOPLES_PACE, (world, targets) => driveAtPace(world, targets, conversations))
+  return { closed, database, paced }
+}
+
+function shareOf(before: Spent, after: Spent, turns: number): DatabaseShare {
+  return {
+    cpu: ((after.cpu - before.cpu) * 1e6) / turns,
+    log: (after.log - before.log) / turns,
+    data: (after.data - before.data) / turns,
+  }
 }
 
 async function inPlace<T>(
   open: () => Promise<Place>,
   count: number,
   pace: typeof PEOPLES_PACE | undefined,
-  run: (world: Parameters<typeof drive>[0], targets: readonly Target[]) => Promise<T>,
+  run: (world: Parameters<typeof drive>[0], targets: readonly Target[], place: Place) => Promise<T>,
 ): Promise<T> {
   await using place = await open()
   const ports = Array.from({ length: count }, newPort)
@@ -74,10 +125,13 @@ async function inPlace<T>(
   await using nodes = new AsyncDisposableStack()
   const targets: Target[] = []
   for (const port of ports) targets.push(nodes.use(await startTarget('gateway', { telegram, model }, { port, config: place.config })))
-  return await run({ telegram, model }, targets)
+  return await run({ telegram, model }, targets, place)
 }
 
-/** Names its servers by `BENCH_POSTGRES`, `BENCH_RABBITMQ`, `BENCH_REDIS`; the usual local addresses unless told. */
+/** Two digits: a measurement says no more. */
+const round = (value: number) => Number(value.toPrecision(2))
+
+/** Names its servers by `BENCH_POSTGRES`, `BENCH_RABBITMQ`, `BENCH_REDIS`; the usual local addresses unless told. `BENCH_FIGURES` names a file for what scripts/scaling.ts reads. */
 export async function measureCluster(): Promise<void> {
   const ratio = (of: Run, to: Run) => (of.closed.turns / to.closed.turns).toFixed(2)
   const results = new Map<number, { readonly sqlite: Run; readonly one: Run; readonly two: Run }>()
@@ -89,10 +143,19 @@ export async function measureCluster(): Promise<void> {
   }
   for (const [conversations, { sqlite, one, two }] of results) {
     console.log(
-      `${conversations}: a node on servers to SQLite ${ratio(one, sqlite)}, two nodes to one ${ratio(two, one)}, own share p99 ${[sqlite, one, two].map(({ ownShare }) => ownShare.toFixed(0)).join(' / ')} ms`,
+      `${conversations}: a node on servers to SQLite ${ratio(one, sqlite)}, two nodes to one ${ratio(two, one)}, own share p99 ${[sqlite, one, two].map(({ paced }) => paced.p99.toFixed(0)).join(' / ')} ms`,
     )
   }
   const [few, many] = [results.get(200), results.get(1000)]
+  if (few?.one.database) {
+    const { cpu, log, data } = few.one.database
+    console.log(`PostgreSQL for each turn: ${cpu.toFixed(0)} us CPU, ${log.toFixed(0)} bytes of log, ${data.toFixed(0)} bytes of data`)
+    const figures = {
+      node: { cpu: round(few.one.paced.figures.cpu), memory: round(few.one.paced.figures.rss) },
+      database: { cpu: round(cpu), log: round(log), data: round(data) },
+    }
+    if (process.env.BENCH_FIGURES) writeFileSync(process.env.BENCH_FIGURES, `${JSON.stringify(figures, null, 2)}\n`)
+  }
   if (few && many)
     console.log(
       `1000 to 200 conversations: SQLite ${ratio(many.sqlite, few.sqlite)}, one node ${ratio(many.one, few.one)}, two nodes ${ratio(many.two, few.two)}`,

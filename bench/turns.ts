@@ -7,9 +7,10 @@ const WARM_UP = 3
 /** As models answer people. */
 export const PEOPLES_PACE = { firstToken: 300, interval: 40, chunks: 20 } as const
 
-/** `turns`: a second. `cpu`: microseconds for a turn, `rss`: MB, both of all targets. `latency`: milliseconds, sorted. */
+/** `turns`: a second. `asked`: questions in all, those before and after measuring too. `cpu`: microseconds for a turn, `rss`: MB, both of all targets. `latency`: milliseconds, sorted. */
 export interface Figures {
   readonly turns: number
+  readonly asked: number
   readonly cpu: number
   readonly rss: number
   readonly latency: readonly number[]
@@ -54,6 +55,7 @@ export async function drive({ telegram }: World, targets: readonly Target[], con
   if (asked.size > 0) throw new Error(`${asked.size} questions were never answered`)
   return {
     turns: latency.length / took,
+    asked: count,
     cpu: ((after.cpu - before.cpu) * 1e6) / latency.length,
     rss: after.rss,
     latency,
@@ -92,8 +94,14 @@ export async function measureOwnShare(conversations: number): Promise<void> {
   await driveAtPace({ telegram, model }, [target], conversations)
 }
 
-/** The same for any targets; the model keeps every call. Answers the 99th percentile in milliseconds. */
-export async function driveAtPace({ telegram, model }: World, targets: readonly Target[], conversations: number): Promise<number> {
+export interface Paced {
+  readonly figures: Figures
+  /** The own share of the latency, 99th percentile, in milliseconds. */
+  readonly p99: number
+}
+
+/** The same for any targets; the model keeps every call. */
+export async function driveAtPace({ telegram, model }: World, targets: readonly Target[], conversations: number): Promise<Paced> {
   const figures = await drive({ telegram, model }, targets, conversations, SECONDS * 2)
   const modelTook = new Map(model.calls.map(({ question, at: began, ended }) => [question?.text, (ended?.at ?? began) - began]))
   const own = sorted(
@@ -103,7 +111,7 @@ export async function driveAtPace({ telegram, model }: World, targets: readonly 
   console.log(
     `  own share of ${own.length} turns: p50 ${at(own, 0.5).toFixed(1)} p95 ${at(own, 0.95).toFixed(1)} p99 ${at(own, 0.99).toFixed(1)} ms`,
   )
-  return at(own, 0.99)
+  return { figures, p99: at(own, 0.99) }
 }
 
 /** The gateway beside the floor at 200 conversations. */

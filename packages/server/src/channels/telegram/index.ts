@@ -335,7 +335,7 @@ async function lookAfter(account: Account, secret: string): Promise<void> {
       host.report('degraded', 'server.public_url is not set, so Telegram cannot be told where to send; set it, or use mode: polling')
     } else {
       const info = await api.call('getWebhookInfo', {}, { signal: stop })
-      await api.call('setWebhook', { url, secret_token: secret, allowed_updates: UPDATES, max_connections: 40 }, { signal: stop })
+      await api.call('setWebhook', { url, secret_token: secret, allowed_updates: UPDATES, max_connections: 100 }, { signal: stop })
       if (ours && info.url !== url) {
         host.report('conflict', `${CONFLICT} (its webhook was ${info.url ? 'pointed somewhere else' : 'removed'}; it is set again)`)
       } else if (info.url === url && info.pending_update_count > 0 && info.last_error_message) {

@@ -2,7 +2,7 @@
 import type { Logger } from '@posthouse/contract'
 import type { Channel, ChannelModel } from 'amqplib'
 import { backoff } from '../base/backoff.ts'
-import type { OutsideProblem } from '../ports/outside.ts'
+import { causeOf, type OutsideProblem } from '../ports/outside.ts'
 
 export interface Link extends AsyncDisposable {
   readonly problem: OutsideProblem | undefined
@@ -51,7 +51,11 @@ export async function openLink(options: {
   /** Each reason once: a server that is away for an hour is one line. */
   const tell = (error: Error & { code?: string | number }) => {
     const reason = String(error.code ?? error.message).slice(0, 200)
-    if (reason !== told) log.warn({ link: name, reason }, 'the way to the broker is broken; the database is asked instead')
+    if (reason !== told)
+      log.warn(
+        { link: name, reason, cause: causeOf('broker', error)?.en },
+        'the way to the broker is broken; the database is asked instead',
+      )
     told = reason
   }
   recovering.on('connect', () => {

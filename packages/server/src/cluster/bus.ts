@@ -8,7 +8,7 @@ import type { Logger } from '@posthouse/contract'
 import type { Redis } from 'ioredis'
 import { backoff } from '../base/backoff.ts'
 import type { Clock } from '../base/clock.ts'
-import type { OutsideProblem } from '../ports/outside.ts'
+import { causeOf, type OutsideProblem } from '../ports/outside.ts'
 
 export interface Bus extends AsyncDisposable {
   readonly problem: OutsideProblem | undefined
@@ -61,6 +61,7 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
   /** Since when a beat is awaited. */
   let awaited = clock.elapsed()
   let problem: OutsideProblem | undefined = 'unreachable'
+  let told: OutsideProblem | undefined
   const scripts = new Set<string>()
 
   const connect = (name: string) => {
@@ -78,8 +79,7 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
       reconnectOnError: null,
     })
     redis.on('error', (error: Error & { code?: string }) => {
-      if (/NOAUTH|WRONGPASS|NOPERM/.test(error.message)) tell('refused')
-      else tell('unreachable')
+      tell(/NOAUTH|WRONGPASS|NOPERM/.test(error.message) ? 'refused' : 'unreachable', error)
     })
     redis.on('close', () => {
       if (problem === undefined) tell('unreachable')
@@ -87,12 +87,22 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
     redis.connect().catch(() => {})
     return redis
   }
-  const tell = (found: OutsideProblem | undefined) => {
-    if (found === problem || closed) return
-    // What lasts is told once.
-    if (found === undefined) log.info({}, 'connected to Redis')
-    else if (problem === undefined) log.warn({ problem: found }, 'Redis is away; frames stay on this node, and rates are kept carefully')
+  const tell = (found: OutsideProblem | undefined, error?: Error) => {
+    if (closed) return
+    const before = problem
     problem = found
+    if (found === undefined) {
+      if (before !== undefined) log.info({}, 'connected to Redis')
+      told = undefined
+      return
+    }
+    // What lasts is told once, at the start too.
+    if (told !== undefined) return
+    told = found
+    log.warn(
+      { problem: found, cause: causeOf('redis', error)?.en },
+      'Redis is away; frames stay on this node, and rates are kept carefully',
+    )
   }
 
   const commands = connect('sends')

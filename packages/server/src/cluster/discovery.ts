@@ -5,7 +5,7 @@
 import { type Fetch, FetchError, type Logger } from '@posthouse/contract'
 import { backoff } from '../base/backoff.ts'
 import type { Clock } from '../base/clock.ts'
-import type { Outside, OutsideProblem } from '../ports/outside.ts'
+import { causeOf, type Outside, type OutsideProblem } from '../ports/outside.ts'
 
 /** What others find. */
 export interface Announcement {
@@ -56,7 +56,8 @@ export function announce(
         problem = undefined
         failures = 0
       } catch (error) {
-        if (failures++ === 0) log.warn({ err: error }, 'this node could not be announced in etcd; it is tried again')
+        if (failures++ === 0)
+          log.warn({ err: error, cause: causeOf('discovery', error)?.en }, 'this node could not be announced in etcd; it is tried again')
         problem = error instanceof FetchError ? 'unreachable' : 'refused'
       }
       await clock.sleep(failures > 0 ? backoff(failures, AGAIN) : RENEW, ending.signal)

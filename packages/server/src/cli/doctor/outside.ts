@@ -2,7 +2,7 @@
 import { probeRabbit } from '../../broker/index.ts'
 import { findNodes, probeRedis } from '../../cluster/index.ts'
 import type { Config } from '../../config/index.ts'
-import { type OutsideName, outsideNames } from '../../ports/outside.ts'
+import { causeOf, type OutsideName, outsideNames } from '../../ports/outside.ts'
 import { createFetch } from '../../security/index.ts'
 import { type Check, check, ok, warn } from './finding.ts'
 
@@ -24,10 +24,11 @@ function asked(name: OutsideName, ask: () => Promise<ReturnType<typeof ok>>): Ch
     } catch (error) {
       const { message, code } = error as Error & { code?: string }
       const reason = message || code || 'no answer'
+      const cause = causeOf(name, error) ?? { en: reason, zh: reason }
       const { en, zh } = outsideNames[name]
       return warn(
-        `${en} does not serve us: ${reason}`,
-        `${zh}不可用：${reason}`,
+        `${en} does not serve us: ${cause.en}`,
+        `${zh}不可用：${cause.zh}`,
         `posthouse config explain ${name}.${name === 'discovery' ? 'endpoint' : 'url'}`,
       )
     }

@@ -2,7 +2,7 @@
  * `npm run soak -- --minutes 10`: 20 messages a second over 201 conversations: a third each are web chats, Telegram, and mail on real servers. Nothing
  * may be lost, and nothing may grow: memory, descriptors, threads, and the database beyond what was said.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { parseArgs } from 'node:util'
@@ -56,7 +56,7 @@ await using world = await createWorld({
   config: { resources: { requests_per_minute: 1_000_000 }, channels: { desk: mailboxes.account } },
 })
 const { posthouse, telegram } = world
-mailboxes.trust(posthouse.folder)
+writeFileSync(join(posthouse.folder, 'ca.pem'), mailboxes.certificate)
 await world.start(preloading({}, 'collect'))
 const database = join(posthouse.folder, 'data/posthouse.db')
 const sizes = () => ['', '-wal'].reduce((sum, end) => sum + (statSync(`${database}${end}`, { throwIfNoEntry: false })?.size ?? 0), 0)

@@ -54,7 +54,7 @@ async function start() {
     tick()
     await new Promise((resolve) => setImmediate(resolve))
   }
-  return { accounts, host, probes, pass }
+  return { accounts, channel, host, probes, pass }
 }
 
 test('who is silent for a minute is asked, and what comes of it is seen', async () => {
@@ -75,4 +75,13 @@ test('who refuses our credentials is not asked again and again', async () => {
   host.received()
   await pass(61_000)
   assert.equal(probes.length, 1)
+})
+
+test('whoever calls an account that is paused is told to come again; one that is not there is not', async () => {
+  const { accounts, channel } = await start()
+  assert.equal(accounts.webhook('a'), undefined)
+  assert.equal(accounts.webhook('b'), undefined)
+  const paused = { id: 'a', channel, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {}, paused: true }
+  await accounts.update([paused])
+  assert.throws(() => accounts.webhook('a'), { code: 'unavailable', retryAfter: 10_000 })
 })

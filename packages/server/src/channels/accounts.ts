@@ -59,6 +59,7 @@ interface Webhook {
 export interface OpenAccounts extends Accounts, AsyncDisposable {
   /** Opens what is new, closes what is gone, reopens what changed. */
   update(accounts: readonly AccountSettings[]): Promise<void>
+  /** @throws PosthouseError `unavailable` while the account is paused or not open yet: the platform is to come again. */
   webhook(id: string): Webhook | undefined
   /** Asks for nothing any more, and gives the leases back; webhooks and sending go on until it is disposed. */
   rest(): Promise<void>
@@ -84,6 +85,8 @@ const OPEN_AGAIN = { first: 1000, most: 60_000 }
 const SILENCE = 60_000
 const PROBE_TIMEOUT = 15_000
 const CLOSE_TIMEOUT = 10_000
+/** A platform that calls an account which is not open comes again after this. */
+const NOT_OPEN = 10_000
 /** The next node waits for it. */
 const REST_TIMEOUT = 2500
 
@@ -318,7 +321,11 @@ export function createAccounts(parts: {
       }
       for (const [id, config] of wanted) if (!open.has(id)) open.set(id, start(config))
     },
-    webhook: (id) => open.get(id)?.webhook,
+    webhook(id) {
+      const entry = open.get(id)
+      if (entry && !entry.connection) throw new PosthouseError('unavailable', 'this account is not open', { retryAfter: NOT_OPEN })
+      return entry?.webhook
+    },
     async rest() {
       await Promise.all([...open.values()].map(rest))
     },

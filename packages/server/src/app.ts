@@ -346,7 +346,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   let setupUrl: string | undefined
   if ((await store.users.count()) === 0) {
     const { secret, hash } = security.newSecret()
-    await store.users.setLink(hash, clock.now() + SETUP_LIFETIME)
+    await store.users.setLink(hash, clock.now() + SETUP_LIFETIME, node.others.length === 0)
     setupUrl = `${config.server.publicUrl ?? http.url}/#setup=${secret}`
   }
 

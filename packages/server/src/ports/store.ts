@@ -406,8 +406,8 @@ export interface UserStore {
   add(user: Omit<User, 'version'>): Promise<void>
   /** Makes the first account, if there is none yet and `linkHash` is the unused, unexpired set-up link. */
   setUp(linkHash: string, user: Omit<User, 'version'>): Promise<boolean>
-  /** Replaces the set-up link. */
-  setLink(linkHash: string, expiresAt: number): Promise<void>
+  /** Sets a set-up link. `alone`: earlier ones are void; else another node may have told one, and the first that is used counts. */
+  setLink(linkHash: string, expiresAt: number, alone: boolean): Promise<void>
   changePassword(id: string, passwordHash: string): Promise<void>
   addLogin(hash: string, userId: string, expiresAt: number): Promise<void>
   /** The user of a valid login. */

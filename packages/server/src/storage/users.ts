@@ -111,12 +111,14 @@ export function createUsers(builder: Kysely<Schema>, database: Database, { clock
       database.write(async (transaction) => {
         if (Number((await first(transaction, count, {}))?.count) > 0) return false
         if ((await transaction.run(useLink, { hash: linkHash, at: clock.now() })) !== 1) return false
+        // Two links at once meet here: who comes second finds none.
+        await transaction.run(clearLinks, {})
         await add(transaction, user)
         return true
       }),
-    setLink: (linkHash, expiresAt) =>
+    setLink: (linkHash, expiresAt, alone) =>
       database.write(async (transaction) => {
-        await transaction.run(clearLinks, {})
+        if (alone) await transaction.run(clearLinks, {})
         await transaction.run(addLink, { hash: linkHash, expiresAt })
       }),
     changePassword: (id, hash) => database.write(async (transaction) => void (await transaction.run(changePassword, { id, hash }))),

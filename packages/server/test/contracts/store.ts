@@ -577,13 +577,17 @@ export const storeBehaviours: readonly Behaviour[] = [
     name: 'the set-up link makes one account, once, in time',
     async run({ store, newId, advance }) {
       const user = () => ({ id: newId(), name: 'ann', role: 'admin' as const, passwordHash: 'x' })
-      await store.users.setLink('hash', 10_000_000)
+      await store.users.setLink('hash', 10_000_000, true)
       assert.equal(await store.users.setUp('wrong', user()), false)
       advance(20_000_000)
       assert.equal(await store.users.setUp('hash', user()), false, 'expired')
-      await store.users.setLink('hash2', 90_000_000)
-      assert.equal(await store.users.setUp('hash2', user()), true)
-      await store.users.setLink('hash3', 90_000_000)
+      await store.users.setLink('void', 90_000_000, true)
+      await store.users.setLink('hash1', 90_000_000, true)
+      assert.equal(await store.users.setUp('void', user()), false, 'a later one took its place')
+      await store.users.setLink('hash2', 90_000_000, false)
+      const used = await Promise.all(['hash1', 'hash2'].map((hash) => store.users.setUp(hash, { ...user(), name: hash })))
+      assert.deepEqual(used.toSorted(), [false, true], 'of several nodes one')
+      await store.users.setLink('hash3', 90_000_000, true)
       assert.equal(await store.users.setUp('hash3', user()), false, 'there is an account already')
     },
   },

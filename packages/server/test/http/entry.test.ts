@@ -72,7 +72,7 @@ describe('the set-up link', () => {
     const { newId } = await import('../../src/base/ids.ts')
     const url = `sqlite:${join(posthouse.folder, 'data/posthouse.db')}`
     await using store = await openStore({ url, sealer: security.createSealer(key), clock: systemClock, newId })
-    await store.users.setLink(hash, Date.now() - 1)
+    await store.users.setLink(hash, Date.now() - 1, true)
     const answer = await call(`${posthouse.url}/api/setup`, { json: { token: secret, name: 'Late', password } })
     assert.equal(refusal(answer, 'gone'), '')
   })

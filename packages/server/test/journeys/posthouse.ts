@@ -43,14 +43,18 @@ export interface Posthouse extends AsyncDisposable {
   cliWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended>
 }
 
-/** Makes the folder and writes the configuration; a free port is taken, and kept over restarts. */
+/** Ports below those that connections get: nobody takes one while the gateway is being begun anew. */
+export const somePort = (): number => 12_000 + Math.floor(Math.random() * 20_000)
+
+/** Makes the folder and writes the configuration; a port is chosen, and kept over restarts. */
 export function createPosthouse(config: object): Posthouse {
   const folder = mkdtempSync(join(tmpdir(), 'posthouse-journey-'))
   const log: string[] = []
   let child: ChildProcess | undefined
   let url = ''
   let setupToken = ''
-  let port = 0
+  let port = somePort()
+  let started = false
   const configure = (wanted: object) => {
     const server = { port, ...(wanted as { server?: object }).server }
     writeFileSync(join(folder, 'posthouse.yaml'), JSON.stringify({ ...wanted, server }, null, 1))
@@ -83,6 +87,30 @@ export function createPosthouse(config: object): Posthouse {
     await once(command, 'close')
     return { code: command.exitCode, signal: command.signalCode, stdout, stderr }
   }
+  const run = async (env: NodeJS.ProcessEnv, prefix: readonly string[]) => {
+    const [program = '', ...args] = [...prefix, process.execPath, ...flags, main, 'start']
+    const begun = spawn(program, args, {
+      cwd: folder,
+      env: { ...process.env, ...words, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child = begun
+    pid = begun.pid ?? 0
+    let said = ''
+    begun.stderr?.on('data', (data: Buffer) => {
+      everything += data.toString()
+    })
+    begun.stdout?.on('data', (data: Buffer) => log.push(...data.toString().split('\n').filter(Boolean)))
+    await new Promise<void>((resolve, reject) => {
+      begun.stderr?.on('data', (data: Buffer) => {
+        said += data.toString()
+        url = /runs at (\S+)/.exec(said)?.[1] ?? url
+        setupToken = /#setup=(\S+)/.exec(said)?.[1] ?? setupToken
+        if (/runs at \S+[\s\S]*\n\n$/.test(said)) resolve()
+      })
+      begun.once('exit', (code) => reject(new Error(`the gateway ended with ${code}: ${said}\n${log.slice(-5).join('\n')}`)))
+    })
+  }
   return {
     folder,
     log,
@@ -103,28 +131,18 @@ export function createPosthouse(config: object): Posthouse {
       return pid
     },
     async start(env = {}, prefix = []) {
-      const [program = '', ...args] = [...prefix, process.execPath, ...flags, main, 'start']
-      const started = spawn(program, args, {
-        cwd: folder,
-        env: { ...process.env, ...words, ...env },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
-      child = started
-      pid = started.pid ?? 0
-      let said = ''
-      started.stderr?.on('data', (data: Buffer) => {
-        everything += data.toString()
-      })
-      started.stdout?.on('data', (data: Buffer) => log.push(...data.toString().split('\n').filter(Boolean)))
-      await new Promise<void>((resolve, reject) => {
-        started.stderr?.on('data', (data: Buffer) => {
-          said += data.toString()
-          url = /runs at (\S+)/.exec(said)?.[1] ?? url
-          setupToken = /#setup=(\S+)/.exec(said)?.[1] ?? setupToken
-          if (/runs at \S+[\s\S]*\n\n$/.test(said)) resolve()
-        })
-        started.once('exit', (code) => reject(new Error(`the gateway ended with ${code}: ${said}\n${log.slice(-5).join('\n')}`)))
-      })
+      for (let tries = 1; ; tries++) {
+        try {
+          await run(env, prefix)
+          break
+        } catch (error) {
+          // Somebody may have the port that was chosen; later it is ours.
+          if (started || tries === 5 || !/The port \d+ .* is taken/.test(String(error))) throw error
+          port = somePort()
+          configure(current)
+        }
+      }
+      started = true
       port = Number(new URL(url).port)
       configure(current)
       if (prefix.length > 0) pid = Number(readFileSync(join(folder, 'data/posthouse.pid'), 'utf8'))

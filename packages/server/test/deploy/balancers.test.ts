@@ -155,14 +155,13 @@ describe('balancers', { skip: skipWithout(noBalancers, noPostgres, noRedis), tim
 
     it(`${name}: both nodes are begun anew under load, and nobody is turned away`, () =>
       inScene(name, async (scene) => {
-        const { one, two } = scene
+        const { one, two, balancer } = scene
         const { failures } = await underLoad(scene, async () => {
           for (const node of [one, two]) {
             assert.equal(await node.stop(), 0)
             await node.start()
             await until(async () => (await fetch(`${node.url}/readyz`)).status === 200, 'ready')
-            // A balancer asks twice before it believes.
-            await new Promise((resolve) => setTimeout(resolve, 2000))
+            await until(async () => (await balancer.ready()) === 2, 'the balancer takes it for ready')
           }
         })
         assert.deepEqual(failures, [])

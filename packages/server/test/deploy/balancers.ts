@@ -23,6 +23,8 @@ export interface Balancer extends AsyncDisposable {
   readonly url: string
   readonly plainUrl: string
   readonly said: string
+  /** How many nodes it takes for ready; nginx asks none, but has lines to those that it uses. */
+  ready(): Promise<number>
   kill(): Promise<void>
   start(): Promise<void>
 }
@@ -99,6 +101,7 @@ export async function startBalancer({ name, certificate, nodes, ports, host = '1
     get said() {
       return said
     },
+    ready: async () => (name === 'nginx' ? nodes.filter(isUsed).length : await countReady(join(folder, 'admin.sock'))),
     start,
     kill,
     async [Symbol.asyncDispose]() {
@@ -135,6 +138,21 @@ function nginx(folder: string, own: Record<string, string>, [plain, secure]: [st
 http { access_log off; ${temporary} include ${folder}/posthouse.conf; }`
   writeFileSync(join(folder, 'nginx.conf'), process.getuid?.() === 0 ? `user root; ${main}` : main)
   return [NGINX, '-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')]
+}
+
+/** Whether somebody has an open line to the address. */
+function isUsed(address: string): boolean {
+  const port = Number(address.split(':')[1]).toString(16).toUpperCase().padStart(4, '0')
+  return new RegExp(`^ *\\d+: \\S+ \\S+:${port} 01 `, 'm').test(readFileSync('/proc/net/tcp', 'utf8'))
+}
+
+/** Asks HAProxy over its socket. */
+async function countReady(path: string): Promise<number> {
+  const socket = connect(path)
+  socket.end('show stat\n')
+  let said = ''
+  for await (const chunk of socket) said += String(chunk)
+  return said.split('\n').filter((line) => /^posthouse,node\d,/.test(line) && line.split(',')[17] === 'UP').length
 }
 
 function listens(host: string, port: number): Promise<boolean> {

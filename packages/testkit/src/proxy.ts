@@ -65,7 +65,8 @@ export async function createFaultProxy(target: string, heard?: (piece: Buffer) =
 
   const end = (line: Line, how: 'reset' | 'close') => {
     lines.delete(line)
-    for (const socket of [line.client, line.server]) how === 'reset' ? socket.resetAndDestroy() : socket.destroy()
+    // One whose end is said cannot be reset any more, and Node would wait for it when the process ends.
+    for (const socket of [line.client, line.server]) how === 'reset' && !socket.writableEnded ? socket.resetAndDestroy() : socket.destroy()
   }
   const strike = (line: Line) => {
     if (!line.struck) hit++

@@ -103,4 +103,25 @@ describe('the fault proxy', () => {
       proxy.set({ refuse: true })
       assert.deepEqual(await ask(proxy), { bytes: 0, ended: 'reset' })
     }))
+
+  it('freezes: what came meanwhile goes through afterwards', () =>
+    inFront(async (proxy, served) => {
+      proxy.set({ freeze: true })
+      const asked = ask(proxy, 5000)
+      while (proxy.open === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+      assert.deepEqual([await ask(proxy, 100), served()], [{ bytes: 0, ended: 'silent' }, 0])
+      proxy.set({})
+      assert.equal((await asked).ended, 'closed')
+      assert.equal(proxy.made, 2)
+    }))
+
+  it('lets what is asked vanish, or pieces of the answer', () =>
+    inFront(async (proxy, served) => {
+      proxy.set({ mute: true })
+      assert.deepEqual([await ask(proxy, 100), served()], [{ bytes: 0, ended: 'silent' }, 0])
+      proxy.set({ drop: (piece) => piece.includes('HTTP/1.1 200') })
+      const { bytes } = await ask(proxy, 100)
+      assert.ok(bytes < BODY.length, `${bytes} bytes`)
+      assert.deepEqual([served(), proxy.hit], [1, 1])
+    }))
 })

@@ -13,6 +13,12 @@ export interface LineFaults {
   readonly dropReply?: boolean
   /** New connections are reset at once. */
   readonly refuse?: boolean
+  /** Nothing goes through, in neither direction, and nothing is closed; what came meanwhile goes through afterwards. */
+  readonly freeze?: boolean
+  /** What is asked vanishes, for good. */
+  readonly mute?: boolean
+  /** Pieces of the answer that vanish, for good. */
+  readonly drop?: (piece: Buffer) => boolean
 }
 
 export interface FaultProxy extends AsyncDisposable {
@@ -26,8 +32,13 @@ export interface FaultProxy extends AsyncDisposable {
   next(faults: LineFaults, times?: number): void
   /** Resets everything that is open. */
   cut(): void
-  /** Connections that are open; answers that a fault met. */
+  /** The same, and nobody comes in until told otherwise. */
+  down(): void
+  /** Puts bytes into what the server says, on every line. */
+  say(bytes: Buffer): void
+  /** Connections that are open, and those that were made so far; answers that a fault met. */
   readonly open: number
+  readonly made: number
   readonly hit: number
 }
 
@@ -43,17 +54,19 @@ interface Line {
   struck: boolean
 }
 
-/** Listens on loopback and passes everything on to `target` (`host:port` or an URL). */
-export async function createFaultProxy(target: string): Promise<FaultProxy> {
+/** Listens on loopback and passes everything on to `target` (`host:port` or an URL). `heard` is told what comes in, from both sides. */
+export async function createFaultProxy(target: string, heard?: (piece: Buffer) => void): Promise<FaultProxy> {
   const { hostname, port: toPort } = new URL(target.includes('://') ? target : `tcp://${target}`)
   const lines = new Set<Line>()
   let faults: LineFaults = {}
   let once: { readonly faults: LineFaults; left: number } | undefined
   let hit = 0
+  let made = 0
 
   const end = (line: Line, how: 'reset' | 'close') => {
     lines.delete(line)
-    for (const socket of [line.client, line.server]) how === 'reset' ? socket.resetAndDestroy() : socket.destroy()
+    // One whose end is said cannot be reset any more, and Node would wait for it when the process ends.
+    for (const socket of [line.client, line.server]) how === 'reset' && !socket.writableEnded ? socket.resetAndDestroy() : socket.destroy()
   }
   const strike = (line: Line) => {
     if (!line.struck) hit++
@@ -67,10 +80,10 @@ export async function createFaultProxy(target: string): Promise<FaultProxy> {
   }
   /** Passes on as much of an answer as gets through. */
   const answer = (line: Line, data: Buffer) => {
-    const { stallAfter, resetAfter, dropReply } = line.alone ?? faults
-    if (dropReply) {
+    const { stallAfter, resetAfter, dropReply, drop } = line.alone ?? faults
+    if (dropReply || drop?.(data)) {
       strike(line)
-      return end(line, 'reset')
+      return dropReply ? end(line, 'reset') : undefined
     }
     const most = Math.min(stallAfter ?? Number.POSITIVE_INFINITY, resetAfter ?? Number.POSITIVE_INFINITY) - line.answered
     const through = data.subarray(0, Math.max(0, Math.min(data.length, most)))
@@ -83,11 +96,21 @@ export async function createFaultProxy(target: string): Promise<FaultProxy> {
     if (resetAfter !== undefined && line.answered >= resetAfter) setImmediate(() => end(line, 'reset'))
   }
 
+  const hold = ({ client, server }: Line) => {
+    for (const socket of [client, server]) faults.freeze ? socket.pause() : socket.resume()
+  }
+  const set = (next: LineFaults) => {
+    faults = next
+    for (const line of lines) hold(line)
+  }
+
   const server = createServer({ allowHalfOpen: true }, (client) => {
     if (faults.refuse) return void client.resetAndDestroy()
     const upstream = dial({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(toPort), allowHalfOpen: true })
     const line: Line = { client, server: upstream, answered: 0, alone: undefined, struck: false }
     lines.add(line)
+    made++
+    if (faults.freeze) hold(line)
     let asking = false
     const later = (work: () => void) => {
       const { latency = 0 } = line.alone ?? faults
@@ -95,11 +118,13 @@ export async function createFaultProxy(target: string): Promise<FaultProxy> {
       else work()
     }
     client.on('data', (data: Buffer) => {
+      heard?.(data)
       if (!asking) asked(line)
       asking = true
-      later(() => upstream.write(data))
+      if (!(line.alone ?? faults).mute) later(() => upstream.write(data))
     })
     upstream.on('data', (data: Buffer) => {
+      heard?.(data)
       asking = false
       later(() => lines.has(line) && answer(line, data))
     })
@@ -125,15 +150,23 @@ export async function createFaultProxy(target: string): Promise<FaultProxy> {
     host: '127.0.0.1',
     port,
     url: `http://127.0.0.1:${port}`,
-    set: (next) => {
-      faults = next
-    },
+    set,
     next: (wanted, times = 1) => {
       once = { faults: wanted, left: times }
     },
     cut,
+    down() {
+      set({ refuse: true })
+      cut()
+    },
+    say(bytes) {
+      for (const { client } of lines) client.write(bytes)
+    },
     get open() {
       return lines.size
+    },
+    get made() {
+      return made
     },
     get hit() {
       return hit

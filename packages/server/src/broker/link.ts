@@ -1,4 +1,5 @@
 /** One connection to RabbitMQ that comes back for ever. What it is for is set up anew each time. */
+import type { Duplex } from 'node:stream'
 import type { Logger } from '@posthouse/contract'
 import type { Channel, ChannelModel } from 'amqplib'
 import { backoff } from '../base/backoff.ts'
@@ -103,8 +104,13 @@ export async function openLink(options: {
 }
 
 const giveUp = (connection: ChannelModel) => {
+  const { stream } = (connection as unknown as { connection: { stream: Duplex } }).connection
+  // Who hears nothing does not answer this either.
+  const late = setTimeout(() => stream.destroy(new Error('the broker does not answer')), CLOSE_WITHIN).unref()
   // It may be closing already.
-  Promise.try(() => connection.close()).catch(() => {})
+  Promise.try(() => connection.close())
+    .then(() => clearTimeout(late))
+    .catch(() => {})
 }
 
 /** The server speaks, and says no: credentials, a virtual host, or a queue of that name that is another. */

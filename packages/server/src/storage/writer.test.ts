@@ -104,6 +104,31 @@ describe('writer', () => {
     assert.equal(count(done, 'begin'), 1 + 4)
   })
 
+  it('lets nobody wait behind a batch that does not end', async ({ mock }) => {
+    mock.timers.enable({ apis: ['setTimeout'] })
+    const known = Promise.withResolvers<void>()
+    let commits = 0
+    const { line } = connection({ commit: () => (commits++ === 0 ? known.promise : undefined) })
+    const { write, idle } = createWriter(line)
+    const unknown = write(() => 'unknown')
+    while (commits === 0) await new Promise((resolve) => setImmediate(resolve))
+    const behind = assert.rejects(
+      write(() => 'behind'),
+      { code: 'unavailable' },
+    )
+    mock.timers.tick(5000)
+    await behind
+    await assert.rejects(
+      write(() => 'later'),
+      { code: 'unavailable' },
+    )
+    known.resolve()
+    assert.equal(await unknown, 'unknown')
+    await idle()
+    assert.equal(await write(() => 'again'), 'again')
+    assert.equal(commits, 2)
+  })
+
   it('runs lanes side by side where the line can, each in its order, and alone what has no lane', async () => {
     const { done, line } = connection({ interleaves: true })
     const { write } = createWriter(line)

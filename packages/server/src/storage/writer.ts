@@ -47,23 +47,34 @@ const TRIES = 5
 const AGAIN = { first: 10, most: 250 }
 /** A batch that failed is tried one by one for so many milliseconds; whoever is left then is refused. */
 const PATIENCE = 3000
+/** Nobody waits longer behind a batch that does not end: what became of its commit may be unknown for as long as the database is away. */
+const BEHIND = 5000
 
 /** `elapsed`: milliseconds of a clock that never jumps. */
 export function createWriter(connection: WriteConnection, elapsed = () => performance.now()): Writer {
   const waiting: Entry[] = []
   let running: Promise<void> | undefined
+  let stuck: PosthouseError | undefined
 
+  const refuse = () => {
+    stuck = unavailable(new Error('an earlier write has not ended'))
+    for (const { reject } of waiting.splice(0)) reject(stuck)
+  }
   const flush = async () => {
     while (waiting.length > 0) {
       const batch = waiting.splice(0, BATCH)
+      const late = setTimeout(refuse, BEHIND)
       const failure = await commit(connection, batch)
       if (failure) await oneByOne(connection, batch, failure, elapsed)
+      clearTimeout(late)
+      stuck = undefined
     }
     running = undefined
   }
 
   return {
     write<T>(work: Work<T>, lane?: string) {
+      if (stuck) return Promise.reject(stuck)
       return new Promise<T>((resolve, reject) => {
         waiting.push({ work, lane, resolve: resolve as (value: unknown) => void, reject })
         running ??= new Promise<void>((done) => setImmediate(() => done())).then(flush)

@@ -37,7 +37,7 @@ async function withNode(run: (node: Node) => Promise<void>, change: (url: string
     const send = (lane: string) => broker.publish({ lane, priority: priorities.interactive })
     await run({ broker, wire, prefix, taken, results, send })
   } finally {
-    wire.tap.up()
+    wire.proxy.set({})
     await broker[Symbol.asyncDispose]()
     await clearRabbit(prefix)
   }
@@ -52,14 +52,14 @@ describe('RabbitMQ fails', { skip: skipWithout(noRabbit), timeout: 90_000, concu
         node.send('before')
         await until(() => node.taken.has('before'), 'what cannot be handed over is handed on here')
         assert.equal(node.broker.problem, 'unreachable')
-        node.wire.tap.up()
+        node.wire.proxy.set({})
         await works(node)
         node.send('after')
         await until(() => node.taken.has('after') && node.results.includes('confirmed'), 'it goes over the broker')
         assert.deepEqual(node.results, ['refused', 'confirmed'])
       },
       undefined,
-      (wire) => wire.tap.down(),
+      (wire) => wire.proxy.down(),
     ))
 
   it('loses its connections again and again: every ticket comes', () =>
@@ -69,10 +69,10 @@ describe('RabbitMQ fails', { skip: skipWithout(noRabbit), timeout: 90_000, concu
       for (const [index, lane] of lanes.entries()) {
         node.send(lane)
         if (index % 50 === 24) await until(() => node.taken.size > index, 'what came so far is taken')
-        if (index % 50 === 35) node.wire.tap.cut()
+        if (index % 50 === 35) node.wire.proxy.cut()
         if (index % 50 !== 49) continue
         const made = 2 + 2 * Math.ceil(index / 50)
-        await until(() => node.wire.tap.made >= made, 'both are made anew')
+        await until(() => node.wire.proxy.made >= made, 'both are made anew')
         await works(node)
       }
       await until(() => node.taken.size === lanes.length, 'every ticket comes')
@@ -82,15 +82,15 @@ describe('RabbitMQ fails', { skip: skipWithout(noRabbit), timeout: 90_000, concu
   it('freezes: nobody waits for it, the ticket is given up after the limit, and it is found again', () =>
     withNode(async (node) => {
       await works(node)
-      node.wire.tap.freeze()
-      const made = node.wire.tap.made
+      node.wire.proxy.set({ freeze: true })
+      const made = node.wire.proxy.made
       node.send('lost')
       await until(() => node.results.includes('unconfirmed'), 'the limit is over')
       assert.ok(node.broker.problem)
       node.send('instead')
       await until(() => node.taken.has('instead'), 'it is handed on here')
-      node.wire.tap.up()
-      await until(() => node.wire.tap.made > made, 'a new connection is made', 30_000)
+      node.wire.proxy.set({})
+      await until(() => node.wire.proxy.made > made, 'a new connection is made', 30_000)
       await works(node)
       node.send('again')
       await until(() => node.taken.has('again') && node.results.at(-1) === 'confirmed', 'it goes over the broker')
@@ -99,7 +99,7 @@ describe('RabbitMQ fails', { skip: skipWithout(noRabbit), timeout: 90_000, concu
   it('takes no more than so many unconfirmed tickets', () =>
     withNode(async (node) => {
       await works(node)
-      node.wire.tap.freeze()
+      node.wire.proxy.set({ freeze: true })
       for (let count = 0; count < 1200; count++) node.send(`lane-${count}`)
       assert.equal(node.results.filter((result) => result === 'refused').length, 200)
     }))
@@ -107,12 +107,12 @@ describe('RabbitMQ fails', { skip: skipWithout(noRabbit), timeout: 90_000, concu
   it('is short of memory: it is left alone until it has some', () =>
     withNode(async (node) => {
       await works(node)
-      node.wire.tap.say(method(10, 60, Buffer.from('\x03low')))
+      node.wire.proxy.say(method(10, 60, Buffer.from('\x03low')))
       await until(() => node.broker.problem === 'blocked', 'it says so')
       node.send('meanwhile')
       await until(() => node.taken.has('meanwhile') && node.results.length > 0, 'it is handed on here')
       assert.deepEqual(node.results, ['refused'])
-      node.wire.tap.say(method(10, 61, Buffer.alloc(0)))
+      node.wire.proxy.say(method(10, 61, Buffer.alloc(0)))
       await works(node)
       node.send('then')
       await until(() => node.taken.has('then'), 'it goes over the broker')

@@ -6,12 +6,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createFaultProxy, type FaultProxy } from '@posthouse/testkit'
 import { connect } from 'amqplib'
 import { Redis } from 'ioredis'
 import { probeRabbit } from '../../src/broker/index.ts'
 import { probeRedis } from '../../src/cluster/index.ts'
 import { priorities } from '../../src/ports/broker.ts'
-import { createTap, type Tap } from './tap.ts'
 
 const rabbitUrl = process.env.POSTHOUSE_TEST_RABBITMQ ?? 'amqp://guest:guest@127.0.0.1:5672'
 const redisUrl = process.env.POSTHOUSE_TEST_REDIS ?? 'redis://127.0.0.1:6379'
@@ -49,7 +49,7 @@ export function queuesOf(prefix: string): string[] {
   return Object.keys(priorities).map((name) => `${prefix}.tickets.${name}`)
 }
 
-/** Asks the broker itself, past every tap. */
+/** Asks the broker itself, past every wire. */
 export async function withChannel<T>(
   work: (channel: Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['createConfirmChannel']>>) => Promise<T>,
 ) {
@@ -80,22 +80,25 @@ export async function tellMissed(prefix: string, topic: string): Promise<void> {
 }
 
 export interface Wire extends AsyncDisposable {
-  readonly tap: Tap
-  /** The address of the server through the tap. */
+  readonly proxy: FaultProxy
+  /** The address of the server through the proxy. */
   readonly url: string
+  /** What came in, from both sides. */
+  read(): Buffer
 }
 
 export const wireTo = {
-  rabbit: () => wire(rabbitUrl, 5672),
-  redis: () => wire(redisUrl, 6379),
+  rabbit: (url = rabbitUrl) => wire(url, 5672),
+  redis: (url = redisUrl) => wire(url, 6379),
 }
 
 async function wire(address: string, usual: number): Promise<Wire> {
   const url = new URL(address)
-  const tap = await createTap({ host: url.hostname, port: Number(url.port || usual) })
-  url.hostname = '127.0.0.1'
-  url.port = String(tap.port)
-  return { tap, url: url.href, [Symbol.asyncDispose]: () => tap[Symbol.asyncDispose]() }
+  const heard: Buffer[] = []
+  const proxy = await createFaultProxy(`${url.hostname}:${url.port || usual}`, (piece) => void heard.push(piece))
+  url.hostname = proxy.host
+  url.port = String(proxy.port)
+  return { proxy, url: url.href, read: () => Buffer.concat(heard), [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose]() }
 }
 
 export interface OwnRedis extends AsyncDisposable {

@@ -78,7 +78,7 @@ async function inWorld(run: (world: World) => Promise<void>, mutants: readonly s
       open: () => questions.filter((question) => !answered().has(`You said: ${question}`)),
     })
   } finally {
-    for (const wire of [rabbit, redis]) wire.tap.up()
+    for (const wire of [rabbit, redis]) wire.proxy.set({})
     await posthouse[Symbol.asyncDispose]()
     await clearRabbit(prefix)
     await clearRedis(prefix)
@@ -111,8 +111,8 @@ describe('RabbitMQ and Redis', { skip: skipWithout(noRabbit, noRedis), timeout: 
       for (let round = 0; round < ROUNDS; round++) {
         world.ask()
         await until(() => world.open().length < CHATS * 3, 'it goes on')
-        if (round % 3 === 0) world.rabbit.tap.cut()
-        if (round % 3 === 1) world.redis.tap.cut()
+        if (round % 3 === 0) world.rabbit.proxy.cut()
+        if (round % 3 === 1) world.redis.proxy.cut()
         if (round % 3 === 2) await withChannel((channel) => channel.purgeQueue(queuesOf(world.prefix)[0] ?? ''))
         if (round === 4) await clearRedis(world.prefix)
       }
@@ -123,7 +123,7 @@ describe('RabbitMQ and Redis', { skip: skipWithout(noRabbit, noRedis), timeout: 
 
   it('both are away: the gateway is ready and says what it does without; answers go on', () =>
     inWorld(async (world) => {
-      for (const wire of [world.rabbit, world.redis]) wire.tap.down()
+      for (const wire of [world.rabbit, world.redis]) wire.proxy.down()
       await until(async () => (await degraded(world.posthouse)).length === 2, 'it is noticed')
       assert.equal((await fetch(`${world.posthouse.url}/readyz`)).status, 200)
       world.ask()
@@ -163,14 +163,14 @@ describe('RabbitMQ and Redis', { skip: skipWithout(noRabbit, noRedis), timeout: 
       using socket = await gateway.socket(gateway.admin)
       socket.send(subscribe)
       await socket.wait('synced')
-      redis.tap.down()
+      redis.proxy.down()
       socket.send({ type: 'send', id: randomUUID(), conversation_id, text: 'while it is away' })
       await socket.wait('message', ({ message }) => message.role === 'assistant')
       assert.equal(socket.closed, undefined)
       const metrics = await gateway.call('/metrics', { token: gateway.admin.token })
       assert.match(metrics.text, /^posthouse_outside_up\{server="redis"\} 0$/m)
       assert.doesNotMatch(metrics.text, /server="broker"/)
-      redis.tap.up()
+      redis.proxy.set({})
       assert.equal((await socket.waitClosed()).code, 1012)
       using back = await gateway.socket(gateway.admin)
       back.send(subscribe)
@@ -205,7 +205,7 @@ describe('RabbitMQ and Redis', { skip: skipWithout(noRabbit, noRedis), timeout: 
       let left: readonly string[] = []
       await inWorld(async (world) => {
         // Nobody knows yet that they are gone.
-        world.rabbit.tap.mute()
+        world.rabbit.proxy.set({ mute: true })
         world.ask()
         await until(() => world.telegram.pending === 0, 'all are admitted')
         left = await missing(world, mutants.length > 0 ? 3000 : 15_000)
@@ -224,7 +224,7 @@ describe('What RabbitMQ and Redis see', { skip: skipWithout(noRabbit, noRedis), 
     await inWorld(async (world) => {
       world.ask()
       await settled(world)
-      const wires = { rabbit: world.rabbit.tap.read().toString('latin1'), redis: world.redis.tap.read().toString('latin1') }
+      const wires = { rabbit: world.rabbit.read().toString('latin1'), redis: world.redis.read().toString('latin1') }
       assert.ok(wires.rabbit.includes('"lane"') && wires.redis.includes('frame ') && wires.redis.includes(':rates:'))
       const canaries = ['question-', 'You said', 'Canary-Person', '7100001', '7100020', '"telegram"', 'test-model', 'api_root']
       found = Object.entries(wires).flatMap(([name, said]) =>

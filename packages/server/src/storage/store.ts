@@ -89,7 +89,8 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
     nodes: createNodes(dialect, database),
     place: (folder) => placeOf(dialect, database, folder),
     erasures: () => createErasures(builder).list(database.read),
-    probe: () => settings.set('probe', String(clock.now())),
+    // A row for each who asks: one of them may stand still in the midst of it.
+    probe: (by) => settings.set(`probe:${by}`, String(clock.now())),
     prune: createRetention(builder, database),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
   }

@@ -261,7 +261,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
 
   async function readiness() {
     const problems: string[] = []
-    await store.probe().catch(() => problems.push('the database takes no writes'))
+    await store.probe(config.nodeName).catch(() => problems.push('the database takes no writes'))
     if (!node.live) problems.push('the database could not be told for too long that this node is there; it begins nothing until then')
     if ((await freeRatio(config.dataFolder)) < LEAST_FREE) problems.push('the disk is almost full')
     const degraded = [...outside].flatMap(([server, { problem }]) => (problem === undefined ? [] : [{ server, problem }]))

@@ -106,6 +106,19 @@ export function explainFailure(error: unknown, places: Places): Explained {
       'posthouse status',
     )
   }
+  if (name === 'VersionRefused') {
+    const who = /\(([^)]*)\)/.exec(message)?.[1] ?? '?'
+    if ((error as { reason?: unknown }).reason === 'older')
+      return say(
+        `Nodes of an older version (${who}) are at work on ${database.name} and cannot work beside this one. Stop them, or upgrade them to the version between. Nothing was changed.`,
+        `旧版本的节点（${who}）正在使用 ${database.name}，无法与本版本并存。请先停止它们，或先升级到中间版本。未作任何更改。`,
+        'posthouse status',
+      )
+    return say(
+      `${database.name} is of a newer version (${who}) that this one cannot work beside. Start that version, or restore a backup. Nothing was changed.`,
+      `${database.name} 由更新的版本写入（${who}），本版本无法与之并存。请启动该版本，或从备份恢复。未作任何更改。`,
+    )
+  }
   if (name === 'WrongKey')
     return say(
       `The key file ${keyFile} does not fit the data in ${database.name}. Put back the key file that was used with this data. Nothing was changed.`,

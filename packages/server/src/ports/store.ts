@@ -466,7 +466,7 @@ export interface Store extends AsyncDisposable {
   /** What was deleted, by id: no backup may bring it back. */
   erasures(): Promise<readonly Erasure[]>
   /** A write and a read that reach the disk; @throws when the database does not take writes. */
-  probe(): Promise<void>
+  probe(by: string): Promise<void>
   /** The database's planner counts anew what has grown. */
   analyze(): Promise<void>
   /** Deletes what is older than the retention, a bounded number of rows; answers how many. */

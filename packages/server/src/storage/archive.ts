@@ -75,7 +75,7 @@ export async function beginArchive(path: string, migrations: ReadonlySet<string>
   let whole = false
   const close = () => database[Symbol.asyncDispose]()
   try {
-    await migrate(database, sqlite, migrations)
+    await migrate(database, sqlite, { only: migrations })
     await database.write(async (transaction) => {
       // Whatever the schema: files are in it, too.
       await transaction.run(

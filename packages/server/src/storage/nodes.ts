@@ -1,9 +1,11 @@
 /** The gateways on this database, by the database's own clock: those of the machines may differ. */
 import type { NodeStore } from '../ports/node.ts'
 import type { Database, Dialect } from './dialects/dialect.ts'
+import { demandLeast, newest } from './migrations/index.ts'
 import { prepare } from './query.ts'
 
-export function createNodes({ builder, now, shared }: Dialect, database: Database): NodeStore {
+export function createNodes(dialect: Dialect, database: Database): NodeStore {
+  const { builder, now, shared } = dialect
   const insert = prepare<{ id: string; name: string; version: string; ttl: number }>()((p) =>
     builder.insertInto('nodes').values((e) => ({
       id: p.id,
@@ -13,6 +15,7 @@ export function createNodes({ builder, now, shared }: Dialect, database: Databas
       seen_at: now,
       alive_until: e(now, '+', p.ttl),
       draining: 0,
+      knows: newest,
     })),
   )
   const beat = prepare<{ id: string; ttl: number; draining: number }>()((p) => {
@@ -41,6 +44,8 @@ export function createNodes({ builder, now, shared }: Dialect, database: Databas
     join: ({ id, name, version }, ttl, formerly) =>
       database.write(async (transaction) => {
         if (!shared) await transaction.run(leaveAll, {})
+        // Who was away may come back to a database that bears its version no more.
+        await demandLeast(transaction, dialect)
         for (const former of formerly) await transaction.run(leave, { id: former })
         await transaction.run(insert, { id, name, version, ttl })
       }),

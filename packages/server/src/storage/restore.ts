@@ -71,7 +71,7 @@ export async function restoreBackup(path: string, to: Installation, options: Res
   if (!server && mark.old) moveFiles(folder, mark.old)
 
   const database = server ?? opened.use(await dialect.open(url, alone))
-  await migrate(database, dialect, new Set(manifest.migrations))
+  await migrate(database, dialect, { only: new Set(manifest.migrations) })
   const target = targetOf(dialect, database)
   const tables = tablesAfter(new Set(manifest.migrations))
   for (const name of tables) await copyTable(name, archive, target, progress)

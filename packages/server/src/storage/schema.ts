@@ -4,9 +4,10 @@ import type { MessageStatus } from '@posthouse/contract/http'
 import type { Generated } from 'kysely'
 import type { Erasure, InboxState, Outcome, ToolCallState } from '../ports/store.ts'
 
-/** Rows of `meta`: a known text, sealed with the key of the first start; and what is there while a copy is not whole. */
+/** Rows of `meta`: a known text, sealed with the key of the first start; what is there while a copy is not whole; what a version must know to work here. */
 export const KEY_CHECK = 'key_check'
 export const COPYING = 'copying'
+export const LEAST = 'least'
 
 export interface Schema {
   migrations: { name: string; applied_at: number }
@@ -123,6 +124,7 @@ export interface Schema {
     seen_at: number
     alive_until: number
     draining: number
+    knows: Generated<string>
   }
   /** Long connections with one owner. `node`: null while nobody has it. */
   leases: { name: string; node: string | null; epoch: number; taken_at: number }

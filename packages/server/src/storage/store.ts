@@ -53,6 +53,7 @@ export interface OpenedStore extends Store {
  * Opens the store.
  * @throws {WrongKey} when the data was sealed with another key; nothing is changed then.
  * @throws {DamagedLog} when commits would be lost, on SQLite.
+ * @throws {VersionRefused} when versions are at work that do not bear each other.
  * @throws {DatabaseInUse} when somebody else has it alone.
  */
 export async function openStore({ url, sealer, clock, newId, ...options }: StoreOptions): Promise<OpenedStore> {
@@ -60,7 +61,7 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
   const { builder } = dialect
   const database = await dialect.open(url, options)
   try {
-    await migrate(database, dialect)
+    await migrate(database, dialect, { besideNewer: true })
     await checkKey(database, sealer)
   } catch (error) {
     await database[Symbol.asyncDispose]()
@@ -88,7 +89,8 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
     nodes: createNodes(dialect, database),
     place: (folder) => placeOf(dialect, database, folder),
     erasures: () => createErasures(builder).list(database.read),
-    probe: () => settings.set('probe', String(clock.now())),
+    // A row for each who asks: one of them may stand still in the midst of it.
+    probe: (by) => settings.set(`probe:${by}`, String(clock.now())),
     analyze: () => database.analyze(),
     prune: createRetention(builder, database),
     [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),

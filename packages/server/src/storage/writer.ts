@@ -9,9 +9,10 @@ export type Work<T> = (transaction: Transaction) => T | Promise<T>
 
 /**
  * What an error of a database says. `work`: the fault of what was asked. `conflict`: another transaction was in the way, the next try may go through.
- * `busy`: the database takes no such write now. `lost`: there is no connection any more.
+ * `worn`: what this connection remembers does not fit any more, the next one may do. `busy`: the database takes no such write now.
+ * `lost`: there is no connection any more.
  */
-export type Verdict = 'work' | 'conflict' | 'busy' | 'lost'
+export type Verdict = 'work' | 'conflict' | 'worn' | 'busy' | 'lost'
 
 export interface WriteConnection extends Transaction {
   /** Whether statements that are asked for at the same time are under way at the same time. */
@@ -108,10 +109,12 @@ async function oneByOne(connection: WriteConnection, batch: readonly Entry[], to
   }
 }
 
+const MAY_GO_THROUGH: readonly (Verdict | undefined)[] = ['conflict', 'worn']
+
 /** Tries a work that met a conflict until it goes through, or often enough. */
 async function again(connection: WriteConnection, entry: Entry, first: Failure | undefined): Promise<Failure | undefined> {
   let failure = first
-  for (let tries = 1; failure?.verdict === 'conflict' && tries < TRIES; tries++) {
+  for (let tries = 1; MAY_GO_THROUGH.includes(failure?.verdict) && tries < TRIES; tries++) {
     await sleep(backoff(tries, AGAIN))
     failure = await commit(connection, [entry])
   }

@@ -15,7 +15,7 @@ const [archive, backup, restore, sqlite] = ['archive', 'backup', 'restore', 'dia
 ]
 
 export const backupPoints: readonly DeadlyLine[] = [
-  { name: 'archive begun', file: archive, line: 'await migrate(database, sqlite, migrations)' },
+  { name: 'archive begun', file: archive, line: 'await migrate(database, sqlite, { only: migrations })' },
   { name: 'rows kept', file: backup, line: 'await snapshot[Symbol.asyncDispose]()' },
   { name: 'files kept', file: backup, line: 'await begun.finish(manifest)' },
   { name: 'manifest kept', file: archive, line: 'sync(part)' },

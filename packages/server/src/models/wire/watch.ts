@@ -31,10 +31,15 @@ export function createWatch(timeouts: Timeouts, outer: AbortSignal): Watch {
   let paused = false
   let started = false
   let completed = false
+  let steps = 0
+  /** What came in while this process stood still is read first: the provider is not to blame for that time either. */
   const expire = (words: string) => {
-    if (paused) return
-    expired ??= words
-    controller.abort()
+    const before = steps
+    setImmediate(() => {
+      if (paused || steps !== before) return
+      expired ??= words
+      controller.abort()
+    })
   }
   const onAbort = () => controller.abort()
   if (outer.aborted) controller.abort()
@@ -55,6 +60,7 @@ export function createWatch(timeouts: Timeouts, outer: AbortSignal): Watch {
     },
     progress() {
       paused = false
+      steps++
       if (started) timer.refresh()
       else restart(timeouts.idle, `no further token within ${timeouts.idle} ms`)
       started = true

@@ -22,8 +22,9 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
   '57': 'lost', // shutting down, starting up, dropped
   '25006': 'lost', // read-only: it became a standby
   '25P03': 'lost', // idle in transaction for too long
-  '26000': 'lost', // a prepared statement is gone: ask anew
-  '42P05': 'lost', // or is there twice
+  '0A000': 'worn', // a table of a prepared statement has other columns by now
+  '26000': 'worn', // a prepared statement is gone
+  '42P05': 'worn', // or is there twice
 }
 
 /** Judges an error that came out of a transaction. */

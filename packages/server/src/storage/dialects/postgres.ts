@@ -176,7 +176,7 @@ function retrying(ask: Ask): Ask {
       } catch (error) {
         const verdict = judge(error)
         if (verdict === 'work') throw error
-        if (verdict === 'busy' || attempt === READ_TRIES) throw unavailable(error)
+        if (verdict === 'busy' || attempt >= READ_TRIES + (verdict === 'worn' ? READERS : 0)) throw unavailable(error)
         await sleep(backoff(attempt, AGAIN))
       }
     }
@@ -311,7 +311,7 @@ function createLine(url: string, { as, lost }: OpenOptions, read: Ask): Line {
     },
     async rollback() {
       if (!its) return
-      if (trouble === 'lost') return drop(its)
+      if (trouble === 'lost' || trouble === 'worn') return drop(its)
       try {
         await ask({ text: 'rollback' })
       } catch (error) {

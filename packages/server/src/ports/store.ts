@@ -332,6 +332,8 @@ export interface OutboxStore {
   /** `ambiguous`: the attempt may have reached its goal, and the next one may be seen twice. */
   retry(node: string, id: string, again: { failure: DeliveryFailure; detail: string; nextAt: number; ambiguous: boolean }): Promise<void>
   bury(node: string, id: string, reason: DeadReason, detail: string): Promise<void>
+  /** Whether everything that was promised to a conversation is settled: only then may something that is no delivery be shown in it (P4). */
+  isSettled(conversationId: string): Promise<boolean>
   /** Counts unsettled deliveries, and the creation time of the oldest. */
   backlog(): Promise<{ readonly count: number; readonly oldest: number | undefined }>
   /** Answers that may have arrived twice (P6): how many, and the newest of them. */

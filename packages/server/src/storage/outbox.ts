@@ -189,6 +189,14 @@ export function createOutbox(
       .where('outbox.node', '=', p.node)
       .orderBy('outbox.seq'),
   )
+  const ahead = prepare<{ conversation: string }>()((p) =>
+    builder
+      .selectFrom('outbox')
+      .select('seq')
+      .where('conversation_id', '=', p.conversation)
+      .where('settled_at', 'is', null)
+      .limit(sql.lit(1)),
+  )
   const backlog = prepare()(() =>
     builder
       .selectFrom('outbox')
@@ -297,6 +305,7 @@ export function createOutbox(
         demand(id, await transaction.run(bury, { id, node, failure: reason, detail: sealDetail(id, detail), at: clock.now() }))
         if (reason === 'unknown') await transaction.run(markMaybe, { id })
       }, id),
+    isSettled: async (conversation) => (await first(database.read, ahead, { conversation })) === undefined,
     async backlog() {
       const row = await first(database.read, backlog, {})
       return { count: Number(row?.count ?? 0), oldest: row?.oldest === null || row?.oldest === undefined ? undefined : Number(row.oldest) }

@@ -332,6 +332,21 @@ describe('Telegram', () => {
       await ann.hearsNothingMore()
     }))
 
+  it('a long answer shows no preview before the answer that is still on its way', () =>
+    inScene({ pace: { firstToken: 20, interval: 250, chunkSize: 8 }, assistant: { burst: 'one-by-one' } }, async ({ story, telegram }) => {
+      const ann = story.user('ann')
+      telegram.failNext('sendMessage', { status: 429, description: 'Too Many Requests: retry after 4', retryAfter: 4 })
+      const long = 'the road goes on and the horses are fresh and on it goes'
+      ann.says('hi')
+      ann.says(long)
+      await ann.hears('You said: hi')
+      await ann.hears(`You said: ${long}`)
+      assert.deepEqual(
+        telegram.posted().map(({ text }) => text),
+        ['You said: hi', `You said: ${long}`],
+      )
+    }))
+
   it('an answer whose confirmation is lost comes at most twice, and that is marked', () =>
     inScene({}, async ({ story, telegram, cli }) => {
       const ann = story.user('ann')

@@ -60,10 +60,11 @@ export function openPreview(work: TurnWork): Preview {
     if (!piece || piece.text === shown) return
     const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT) }
     if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)
-    else {
+    // The answer will stand where its preview does: not before an answer that is still on its way.
+    else if (await parts.store.outbox.isSettled(turn.conversation.id)) {
       receipt = await open.send(piece, turn.conversation.place, options)
       await parts.store.turns.noteDraft(turn, receipt)
-    }
+    } else return
     shown = piece.text
   }
 

@@ -13,6 +13,8 @@ export interface Tap extends AsyncDisposable {
   down(): void
   /** Nothing goes through, in neither direction, until `up`; nothing is closed either. */
   freeze(): void
+  /** What is open goes dead without a word, for good; what is opened anew is as ever. */
+  strand(): void
   /** What the client says vanishes, for good. */
   mute(): void
   up(): void
@@ -24,6 +26,7 @@ export interface Tap extends AsyncDisposable {
 
 export async function createTap(target: { readonly host: string; readonly port: number }): Promise<Tap> {
   const pairs = new Set<readonly [Socket, Socket]>()
+  const stranded = new Set<Socket>()
   const heard: Buffer[] = []
   let made = 0
   let refusing = false
@@ -71,6 +74,9 @@ export async function createTap(target: { readonly host: string; readonly port: 
       frozen = true
       for (const pair of pairs) for (const socket of pair) socket.pause()
     },
+    strand() {
+      for (const socket of [...pairs].flat()) stranded.add(socket.pause())
+    },
     mute() {
       muted = true
     },
@@ -78,7 +84,7 @@ export async function createTap(target: { readonly host: string; readonly port: 
       muted = false
       refusing = false
       frozen = false
-      for (const pair of pairs) for (const socket of pair) socket.resume()
+      for (const socket of [...pairs].flat()) if (!stranded.has(socket)) socket.resume()
     },
     say(bytes) {
       for (const [client] of pairs) client.write(bytes)

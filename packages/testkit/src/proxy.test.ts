@@ -115,6 +115,17 @@ describe('the fault proxy', () => {
       assert.equal(proxy.made, 2)
     }))
 
+  it('strands what is open, for good; what is opened anew is as ever', () =>
+    inFront(async (proxy) => {
+      proxy.set({ freeze: true })
+      const asked = ask(proxy, 300)
+      while (proxy.open === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+      proxy.strand()
+      proxy.set({})
+      assert.equal((await ask(proxy, 5000)).ended, 'closed')
+      assert.deepEqual(await asked, { bytes: 0, ended: 'silent' })
+    }))
+
   it('lets what is asked vanish, or pieces of the answer', () =>
     inFront(async (proxy, served) => {
       proxy.set({ mute: true })

@@ -34,6 +34,8 @@ export interface FaultProxy extends AsyncDisposable {
   cut(): void
   /** The same, and nobody comes in until told otherwise. */
   down(): void
+  /** What is open goes dead without a word, for good; what is opened anew is as ever. */
+  strand(): void
   /** Puts bytes into what the server says, on every line. */
   say(bytes: Buffer): void
   /** Connections that are open, and those that were made so far; answers that a fault met. */
@@ -52,6 +54,8 @@ interface Line {
   alone: LineFaults | undefined
   /** A fault met this answer: what follows of it is nobody's. */
   struck: boolean
+  /** Nothing goes through any more. */
+  stranded: boolean
 }
 
 /** Listens on loopback and passes everything on to `target` (`host:port` or an URL). `heard` is told what comes in, from both sides. */
@@ -96,8 +100,8 @@ export async function createFaultProxy(target: string, heard?: (piece: Buffer) =
     if (resetAfter !== undefined && line.answered >= resetAfter) setImmediate(() => end(line, 'reset'))
   }
 
-  const hold = ({ client, server }: Line) => {
-    for (const socket of [client, server]) faults.freeze ? socket.pause() : socket.resume()
+  const hold = ({ client, server, stranded }: Line) => {
+    for (const socket of [client, server]) faults.freeze || stranded ? socket.pause() : socket.resume()
   }
   const set = (next: LineFaults) => {
     faults = next
@@ -107,7 +111,7 @@ export async function createFaultProxy(target: string, heard?: (piece: Buffer) =
   const server = createServer({ allowHalfOpen: true }, (client) => {
     if (faults.refuse) return void client.resetAndDestroy()
     const upstream = dial({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(toPort), allowHalfOpen: true })
-    const line: Line = { client, server: upstream, answered: 0, alone: undefined, struck: false }
+    const line: Line = { client, server: upstream, answered: 0, alone: undefined, struck: false, stranded: false }
     lines.add(line)
     made++
     if (faults.freeze) hold(line)
@@ -158,6 +162,12 @@ export async function createFaultProxy(target: string, heard?: (piece: Buffer) =
     down() {
       set({ refuse: true })
       cut()
+    },
+    strand() {
+      for (const line of lines) {
+        line.stranded = true
+        hold(line)
+      }
     },
     say(bytes) {
       for (const { client } of lines) client.write(bytes)

@@ -1,10 +1,11 @@
 /** What rows need of a machine. What is missing is told by name, with how to get it; nothing is silently green. */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { noBalancers } from '../deploy/balancers.ts'
 import { noMachines } from '../deploy/machines.ts'
 import { noMailServers } from '../mail/servers.ts'
 
-export type Need = 'linux' | 'root' | 'strace' | 'faketime' | 'mounts' | 'mail' | 'keepalived'
+export type Need = 'linux' | 'root' | 'strace' | 'faketime' | 'mounts' | 'mail' | 'haproxy' | 'keepalived'
 
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1']
 
@@ -20,6 +21,7 @@ const needs: Readonly<Record<Need, { readonly met: () => boolean; readonly hint:
   strace: { met: () => works('strace', '-o', '/dev/null', 'true'), hint: 'strace that may trace (apt-get install strace)' },
   faketime: { met: () => faketimeLibrary !== undefined, hint: 'libfaketime (apt-get install faketime)' },
   mail: { met: () => noMailServers === undefined, hint: 'mail servers (apt-get install dovecot-imapd exim4-daemon-light)' },
+  haproxy: { met: () => noBalancers === undefined, hint: 'HAProxy (apt-get install haproxy nginx-light)' },
   keepalived: {
     met: () => noMachines === undefined,
     hint: 'keepalived and network namespaces (root; apt-get install keepalived haproxy iproute2 curl)',

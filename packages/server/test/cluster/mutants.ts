@@ -1,8 +1,15 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are pieces of source
-/** Broken versions of what stands between nodes, as data: the journey must notice each. */
 import type { Edit } from '../chaos/preload/edit.ts'
 
-export const clusterMutants: readonly { readonly name: string; readonly edits: readonly Edit[] }[] = [
+interface ClusterMutant {
+  readonly name: string
+  /** Rows of the matrix of several nodes that must notice, with the case that does where a row has several. */
+  readonly rows?: readonly string[]
+  readonly edits: readonly Edit[]
+}
+
+/** Broken versions of what stands between nodes, as data: the journeys, or the rows that it names, must notice each. */
+export const clusterMutants: readonly ClusterMutant[] = [
   {
     name: 'ticket before commit',
     edits: [
@@ -149,16 +156,18 @@ export const clusterMutants: readonly { readonly name: string; readonly edits: r
   },
   {
     name: 'lease by the local clock',
+    rows: ['F31:hurried nodes'],
     edits: [
       {
         file: 'src/storage/dialects/postgres.ts',
         find: 'now: sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`',
-        replace: 'now: sql`(extract(epoch from clock_timestamp()) * 1000 + 600000)::bigint`',
+        replace: 'now: sql`(extract(epoch from clock_timestamp()) * 1000)::bigint + ${sql.lit(Number(process.env.CHAOS_SKEW ?? 600_000))}`',
       },
     ],
   },
   {
     name: 'missing epoch check',
+    rows: ['F06:before it keeps an offset'],
     edits: [
       {
         file: 'src/storage/leases.ts',

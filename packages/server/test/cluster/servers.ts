@@ -90,6 +90,8 @@ export interface Wire extends AsyncDisposable {
 export const wireTo = {
   rabbit: (url = rabbitUrl) => wire(url, 5672),
   redis: (url = redisUrl) => wire(url, 6379),
+  /** Any other; the port that is usual for it. */
+  server: (url: string, usual: number) => wire(url, usual),
 }
 
 async function wire(address: string, usual: number): Promise<Wire> {
@@ -98,7 +100,12 @@ async function wire(address: string, usual: number): Promise<Wire> {
   const proxy = await createFaultProxy(`${url.hostname}:${url.port || usual}`, (piece) => void heard.push(piece))
   url.hostname = proxy.host
   url.port = String(proxy.port)
-  return { proxy, url: url.href, read: () => Buffer.concat(heard), [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose]() }
+  return {
+    proxy,
+    url: url.href.replace(/\/$/, ''),
+    read: () => Buffer.concat(heard),
+    [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
+  }
 }
 
 export interface OwnRedis extends AsyncDisposable {

@@ -2,10 +2,20 @@
 import type { Row } from '../row.ts'
 import type { Matrix } from '../table.ts'
 import { balancerRows } from './rows/balancers.ts'
+import { cutOffRows } from './rows/cut-off.ts'
+import { frozenRows } from './rows/frozen.ts'
 import { nodeRows } from './rows/nodes.ts'
 import { serverRows } from './rows/servers.ts'
+import { upgradeRows } from './rows/upgrades.ts'
 
-export const clusterRows: readonly Row[] = [...nodeRows, ...serverRows, ...balancerRows].toSorted((a, b) => a.id.localeCompare(b.id))
+export const clusterRows: readonly Row[] = [
+  ...nodeRows,
+  ...frozenRows,
+  ...cutOffRows,
+  ...upgradeRows,
+  ...serverRows,
+  ...balancerRows,
+].toSorted((a, b) => a.id.localeCompare(b.id))
 
 export const severalNodes: Matrix = {
   rows: clusterRows,

@@ -34,6 +34,8 @@ export interface ClusterOptions {
   readonly broker?: Address | false
   readonly redis?: Address | false
   readonly telegram?: TelegramEmulatorOptions
+  /** Of all nodes; each has its own unless told. */
+  readonly publicUrl?: string
   /** Where a node finds the platform. */
   readonly apiRoot?: (telegram: TelegramEmulator, node: string) => string
   /** Of the Telegram account, and of the whole configuration. */
@@ -42,6 +44,8 @@ export interface ClusterOptions {
   /** The figures of nodes as they are, or a twentieth of them (P10 is judged with the real ones). */
   readonly hurried?: boolean
   readonly patience?: number | undefined
+  /** Milliseconds within which it must serve again; 45 s unless told. */
+  readonly bound?: number
 }
 
 export interface ClusterStatus {
@@ -62,8 +66,10 @@ export interface Cluster extends Crowd, AsyncDisposable {
   start(name?: string, env?: NodeJS.ProcessEnv, prefix?: readonly string[]): Promise<void>
   /** As the first node that answers tells it. */
   status(): Promise<ClusterStatus>
-  /** Name of the node that receives for the Telegram account. */
-  receiver(): Promise<string | undefined>
+  /** The lease of the Telegram account, with the name of the node that has it. */
+  lease(): Promise<{ readonly node: string; readonly epoch: number } | undefined>
+  /** A figure of `/metrics`, over all its labels. */
+  metric(node: string, name: string): Promise<number>
   /** Notes how long something took until it served again, in milliseconds. */
   recovered(took: number): void
 }
@@ -91,12 +97,14 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   )
   const nodes: readonly OneOfSeveral[] = parts.use(
     await createNodes(names, (name, port) => ({
-      server: { public_url: `http://127.0.0.1:${port}` },
+      server: { public_url: options.publicUrl ?? `http://127.0.0.1:${port}` },
       database: { url: at(place, name) },
       ...(broker === false ? {} : { broker: { url: at(broker ?? POSTHOUSE_TEST_RABBITMQ, name), prefix } }),
       ...(redis === false ? {} : { redis: { url: at(redis ?? POSTHOUSE_TEST_REDIS, name), prefix } }),
       models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model' } } },
       assistant: { burst: 'one-by-one' },
+      // Who waits for a state asks often.
+      resources: { requests_per_minute: 100_000 },
       channels: {
         telegram: {
           token: telegram.token,
@@ -125,17 +133,20 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     const { stdout } = await of.cli('token', 'create', '--name', 'auditor', '--scopes', 'admin,chat,metrics', '--json')
     return (JSON.parse(stdout) as { token: string }).token
   }
+  const get = async (of: OneOfSeveral, path: string) => {
+    token ??= tokenOf(of)
+    const headers = { authorization: `Bearer ${await token}` }
+    const response = await fetch(`${of.url}${path}`, { headers, signal: AbortSignal.timeout(3000) })
+    if (!response.ok) throw new Error(`${path} answered ${response.status}`)
+    return response
+  }
   /** The first that answers: one may be frozen, or cut off. */
   const admin = async <T>(path: string): Promise<T> => {
     let last: unknown
     for (const one of nodes) {
       if (one.url === '') continue
       try {
-        token ??= tokenOf(one)
-        const headers = { authorization: `Bearer ${await token}` }
-        const response = await fetch(`${one.url}${path}`, { headers, signal: AbortSignal.timeout(3000) })
-        if (response.ok) return (await response.json()) as T
-        last = new Error(`${path} answered ${response.status}`)
+        return (await (await get(one, path)).json()) as T
       } catch (error) {
         token = token?.catch(() => undefined as never)
         last = error
@@ -150,7 +161,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     admin,
     toolLedgers: () => nodes.map(({ folder }) => join(folder, 'ledger')),
     recoveries,
-    bound: TAKEN_OVER,
+    bound: options.bound ?? TAKEN_OVER,
     patience: options.patience,
   })
   const status = () => admin<ClusterStatus>('/api/admin/status')
@@ -167,7 +178,16 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
       for (const one of name === undefined ? nodes : [node(name)]) await one.start(withMutant(withMutants || undefined, env), command)
     },
     status,
-    receiver: async () => (await status()).leases.find((lease) => lease.name === 'telegram')?.node,
+    async lease() {
+      // Who was frozen in the midst of a write may hold up the others for some seconds.
+      const { leases, nodes: known } = await status().catch(() => ({ leases: [], nodes: [] }))
+      const found = leases.find((lease) => lease.name === 'account:telegram')
+      return found && { epoch: found.epoch, node: known.find(({ id }) => id === found.node)?.name ?? '' }
+    },
+    async metric(of, name) {
+      const lines = (await (await get(node(of), '/metrics')).text()).split('\n').filter((line) => line.startsWith(name))
+      return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+    },
     recovered: (took) => void recoveries.push(took),
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   }

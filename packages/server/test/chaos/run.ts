@@ -5,7 +5,6 @@
 import { parseArgs } from 'node:util'
 import { severalNodes } from './cluster/rows.ts'
 import type { Outcome } from './crowd.ts'
-import { mutants } from './mutants.ts'
 import { missing } from './needs.ts'
 import { needsOf, problemsOf, type Row } from './row.ts'
 import { oneNode } from './rows.ts'
@@ -88,7 +87,7 @@ async function playRow(row: Row): Promise<Result> {
 async function playMutants(): Promise<readonly string[]> {
   const alive: string[] = []
   const known = new Map<string, readonly string[]>()
-  for (const { name, rows: wanted, notYet } of mutants.filter((mutant) => !given.mutant || mutant.name === given.mutant)) {
+  for (const { name, rows: wanted, notYet } of matrix.mutants.filter((mutant) => !given.mutant || mutant.name === given.mutant)) {
     if (notYet) say(`mutant "${name}" skipped: ${notYet}`)
     for (const spot of notYet ? [] : wanted) {
       const [id, part] = spot.split(':')

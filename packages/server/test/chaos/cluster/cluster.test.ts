@@ -7,7 +7,7 @@ import { problemsOf } from '../row.ts'
 import { clusterRows } from './rows.ts'
 
 /** The quickest of what is most likely to break. */
-const short: readonly (readonly [id: string, part?: string])[] = [['F32']]
+const short: readonly (readonly [id: string, part?: string])[] = [['F32'], ['F18', 'serialization failures'], ['F18', 'deadlocks']]
 
 describe('chaos with several nodes', { skip: skipWithout(noPostgres, noRabbit, noRedis) }, () => {
   for (const [id, part = ''] of short) {

@@ -42,6 +42,8 @@ export interface ClusterOptions {
   /** The figures of nodes as they are, or a twentieth of them (P10 is judged with the real ones). */
   readonly hurried?: boolean
   readonly patience?: number | undefined
+  /** Milliseconds until it must serve again; those for a lost node unless told. */
+  readonly bound?: number
 }
 
 export interface ClusterStatus {
@@ -60,6 +62,8 @@ export interface Cluster extends Crowd, AsyncDisposable {
   node(name: string): OneOfSeveral
   /** Starts one, or all, as the product or as the mutant. */
   start(name?: string, env?: NodeJS.ProcessEnv, prefix?: readonly string[]): Promise<void>
+  /** Of an administrator who may chat and read figures, too. */
+  token(): Promise<string>
   /** As the first node that answers tells it. */
   status(): Promise<ClusterStatus>
   /** Name of the node that receives for the Telegram account. */
@@ -150,9 +154,13 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     admin,
     toolLedgers: () => nodes.map(({ folder }) => join(folder, 'ledger')),
     recoveries,
-    bound: TAKEN_OVER,
+    bound: options.bound ?? TAKEN_OVER,
     patience: options.patience,
   })
+  const tokenOfAny = async () => {
+    await status()
+    return (await token) ?? ''
+  }
   const status = () => admin<ClusterStatus>('/api/admin/status')
   const withMutants = [...(options.hurried ? ['hurried nodes'] : []), ...(mutant ? [mutant] : [])].join(',')
   const built = parts.move()
@@ -166,6 +174,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     async start(name, env = {}, command = []) {
       for (const one of name === undefined ? nodes : [node(name)]) await one.start(withMutant(withMutants || undefined, env), command)
     },
+    token: tokenOfAny,
     status,
     receiver: async () => (await status()).leases.find((lease) => lease.name === 'telegram')?.node,
     recovered: (took) => void recoveries.push(took),

@@ -14,7 +14,7 @@ export default {
       entry: ['src/main.ts', 'test/chaos/{run,soak}.ts', 'test/chaos/preload/*.ts', 'test/cli/loaded.ts', '{src,test}/**/*.test.ts'],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
       // Debian's: rows of the fault matrix and tests with real servers say what they need of a machine.
-      ignoreBinaries: ['mount', 'umount', 'strace', 'doveadm', 'openssl', 'redis-server', 'etcd', 'etcdctl', 'ip', 'rabbitmqctl'],
+      ignoreBinaries: ['mount', 'umount', 'strace', 'doveadm', 'openssl', 'redis-server', 'epmd', 'etcd', 'etcdctl', 'ip', 'rabbitmqctl'],
     },
     'packages/web': {
       entry: ['public/*.js', 'src/**/*.test.{ts,tsx}'],

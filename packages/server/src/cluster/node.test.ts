@@ -50,7 +50,7 @@ async function start() {
   const time = movedClock()
   const quiet = { debug() {}, info() {}, warn() {}, error() {} }
   const said: string[] = []
-  const store = { away: false, dead: false }
+  const store = { away: false, dead: false, answers: Promise.resolve() }
   const tell = async (what: string) => {
     if (store.away) throw new Error('away')
     said.push(what)
@@ -60,6 +60,7 @@ async function start() {
     join: ({ id }, _ttl, formerly) => tell(`join ${id} after ${formerly.join()}`),
     beat: async (id) => {
       await tell(`beat ${id}`)
+      await store.answers
       return !store.dead
     },
     leave: (id) => tell(`leave ${id}`),
@@ -95,6 +96,18 @@ test('a node that could not be told for 25 s is not live, before any timer says 
   const { ended } = node
   await fire()
   assert.deepEqual([ended.aborted, node.live, node.id, said.at(-1)], [true, true, 'id-2', 'join id-2 after id-1'])
+})
+
+test('a sign of life that comes through after it stopped does not keep it away: it is back a second later', async () => {
+  const { node, store, pass } = await start()
+  const { promise, resolve } = Promise.withResolvers<void>()
+  store.answers = promise
+  await pass(40_000)
+  assert.deepEqual([node.live, node.id], [false, 'id-1'])
+  resolve()
+  await settled()
+  await pass(1500)
+  assert.deepEqual([node.live, node.id], [true, 'id-2'])
 })
 
 test('while the database is away it stops in time, and comes back as another when it is there again', async () => {

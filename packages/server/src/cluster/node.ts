@@ -79,7 +79,8 @@ export async function joinNodes(parts: {
       } catch (error) {
         log.warn({ err: error }, 'the database could not be told that this node is there; it is tried again')
       }
-      await clock.sleep(told ? FIGURES.beat : AGAIN, closing.signal)
+      // One that came through after the fence fell says nothing for the next incarnation.
+      await clock.sleep(told && isLive() ? FIGURES.beat : AGAIN, closing.signal)
     }
   }
   const look = async () => {

@@ -30,7 +30,7 @@ export interface Crowd {
   readonly seed: number
   /** The same numbers for the same seed. */
   random(): number
-  readonly asked: readonly Asked[]
+  readonly asked: readonly Question[]
   ask(asking: Asking): Question
   /** The whole answer to a question is there. */
   isAnswered(asked: Asked): boolean
@@ -66,7 +66,7 @@ function randomFrom(seed: number): () => number {
 }
 
 export function createCrowd({ seed, telegram, admin, toolLedgers, recoveries, bound, ...options }: CrowdOptions): Crowd {
-  const asked: Asked[] = []
+  const asked: Question[] = []
   const isAnswered = ({ number, chat, parts: count }: Asked) => {
     const texts = telegram
       .posted(chat)

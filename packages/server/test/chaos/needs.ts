@@ -1,11 +1,24 @@
 /** What rows need of a machine. What is missing is told by name, with how to get it; nothing is silently green. */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { noOwnRabbit } from '../cluster/own-rabbit.ts'
+import { noServer } from '../contracts/private-postgres.ts'
 import { noBalancers } from '../deploy/balancers.ts'
 import { noMachines } from '../deploy/machines.ts'
 import { noMailServers } from '../mail/servers.ts'
 
-export type Need = 'linux' | 'root' | 'strace' | 'faketime' | 'mounts' | 'mail' | 'haproxy' | 'keepalived'
+export type Need =
+  | 'linux'
+  | 'root'
+  | 'strace'
+  | 'faketime'
+  | 'mounts'
+  | 'mail'
+  | 'haproxy'
+  | 'keepalived'
+  | 'postgres'
+  | 'rabbitmq'
+  | 'redis'
 
 const FAKETIME = ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1']
 
@@ -26,6 +39,9 @@ const needs: Readonly<Record<Need, { readonly met: () => boolean; readonly hint:
     met: () => noMachines === undefined,
     hint: 'keepalived and network namespaces (root; apt-get install keepalived haproxy iproute2 curl)',
   },
+  postgres: { met: () => noServer === undefined, hint: 'PostgreSQL to start (apt-get install postgresql)' },
+  rabbitmq: { met: () => noOwnRabbit === undefined, hint: 'RabbitMQ to start (apt-get install rabbitmq-server)' },
+  redis: { met: () => works('redis-server', '--version'), hint: 'Redis to start (apt-get install redis-server)' },
   mounts: {
     met: () => isRoot && works('unshare', '-m', 'mount', '-t', 'tmpfs', 'none', '/mnt'),
     hint: 'root that may mount (in a container: --privileged)',

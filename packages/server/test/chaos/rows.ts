@@ -1,4 +1,5 @@
 /** The fault matrix of one node, as data. */
+import { mutants } from './mutants.ts'
 import type { MissingRow, Row } from './row.ts'
 import { backupRows } from './rows/backup.ts'
 import { diskRows } from './rows/disk.ts'
@@ -27,6 +28,7 @@ export const missingRows: readonly MissingRow[] = [
 export const oneNode: Matrix = {
   rows,
   missing: missingRows,
+  mutants,
   begin: '<!-- written by npm run chaos -- --write -->',
   end: '<!-- end -->',
   heading: '## The rows',

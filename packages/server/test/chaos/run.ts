@@ -3,10 +3,8 @@
  * bounds the seeds, `--cluster` plays those of several nodes, `--mutants` plays the broken versions (or the one of `--mutant NAME`), `--list` names the rows, `--write` writes the table of docs/reliability.md.
  */
 import { parseArgs } from 'node:util'
-import { clusterMutants } from '../cluster/mutants.ts'
 import { severalNodes } from './cluster/rows.ts'
 import type { Outcome } from './crowd.ts'
-import { type Mutant, mutants } from './mutants.ts'
 import { missing } from './needs.ts'
 import { needsOf, problemsOf, type Row } from './row.ts'
 import { oneNode } from './rows.ts'
@@ -28,9 +26,6 @@ const { values: given } = parseArgs({
 
 const matrix = given.cluster ? severalNodes : oneNode
 const { rows } = matrix
-const broken: readonly Mutant[] = given.cluster
-  ? clusterMutants.flatMap(({ rows: its, ...mutant }) => (its ? [{ ...mutant, rows: its }] : []))
-  : mutants
 
 /** Milliseconds that a mutant's lost messages are waited for. */
 const PATIENCE = 15_000
@@ -92,7 +87,7 @@ async function playRow(row: Row): Promise<Result> {
 async function playMutants(): Promise<readonly string[]> {
   const alive: string[] = []
   const known = new Map<string, readonly string[]>()
-  for (const { name, rows: wanted, notYet } of broken.filter((mutant) => !given.mutant || mutant.name === given.mutant)) {
+  for (const { name, rows: wanted, notYet } of matrix.mutants.filter((mutant) => !given.mutant || mutant.name === given.mutant)) {
     if (notYet) say(`mutant "${name}" skipped: ${notYet}`)
     for (const spot of notYet ? [] : wanted) {
       const [id, part] = spot.split(':')

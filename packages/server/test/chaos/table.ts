@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Outcome } from './crowd.ts'
+import type { Mutant } from './mutants.ts'
 import type { MissingRow, Row } from './row.ts'
 
 export interface Result {
@@ -17,6 +18,8 @@ const page = join(import.meta.dirname, '../../../../docs/reliability.md')
 export interface Matrix {
   readonly rows: readonly Row[]
   readonly missing: readonly MissingRow[]
+  /** Each must turn its rows red. */
+  readonly mutants: readonly Mutant[]
   /** What stands before its part of the page, and behind it. */
   readonly begin: string
   readonly end: string

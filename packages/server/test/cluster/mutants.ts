@@ -1,22 +1,12 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are pieces of source
+/** Broken versions of what stands between nodes, as data: the journeys, or the rows that are named, must notice each. */
 import type { Edit } from '../chaos/preload/edit.ts'
 
-interface ClusterMutant {
-  readonly name: string
-  /** Rows of the matrix of several nodes that must notice, with the case that does where a row has several. */
-  readonly rows?: readonly string[]
-  readonly edits: readonly Edit[]
-}
-
-/** Broken versions of what stands between nodes, as data: the journeys, or the rows that it names, must notice each. */
-export const clusterMutants: readonly ClusterMutant[] = [
+const early: readonly Edit[] = [
   {
-    name: 'ticket before commit',
-    edits: [
-      {
-        file: 'src/pipeline/receive/accept.ts',
-        find: 'const recorded = await inbox.record({',
-        replace: `const known = (globalThis.lanesKnown ??= new Map())
+    file: 'src/pipeline/receive/accept.ts',
+    find: 'const recorded = await inbox.record({',
+    replace: `const known = (globalThis.lanesKnown ??= new Map())
         const key = laneKey(origin.account, message.place)
         const broker = {
           publish(ticket) {
@@ -29,18 +19,42 @@ export const clusterMutants: readonly ClusterMutant[] = [
           await new Promise((resolve) => setTimeout(resolve, 300))
         }
         const recorded = await inbox.record({`,
-      },
-    ],
+  },
+]
+
+const sweepless: readonly Edit[] = [
+  {
+    file: 'src/broker/rabbitmq.ts',
+    find: 'const SWEEP_EVERY = 1000',
+    replace: 'const SWEEP_EVERY = 3_600_000',
+  },
+]
+
+export const clusterMutants: readonly { readonly name: string; readonly rows?: readonly string[]; readonly edits: readonly Edit[] }[] = [
+  {
+    name: 'ticket before commit',
+    edits: early,
   },
   {
     name: 'without the sweep',
-    edits: [
-      {
-        file: 'src/broker/rabbitmq.ts',
-        find: 'const SWEEP_EVERY = 1000',
-        replace: 'const SWEEP_EVERY = 3_600_000',
-      },
-    ],
+    rows: ['F20:the ticket'],
+    edits: sweepless,
+  },
+  {
+    // The sweep mends what a ticket did too early. Where nothing fails no sweep is needed, and without one it shows.
+    name: 'ticket before commit and no sweep',
+    rows: ['F32'],
+    edits: [...early, ...sweepless],
+  },
+  {
+    name: 'waits behind a lost commit',
+    rows: ['F15:killed in a commit'],
+    edits: [{ file: 'src/storage/writer.ts', find: 'const BEHIND = 5000', replace: 'const BEHIND = 3_600_000' }],
+  },
+  {
+    name: 'waits for who does not answer',
+    rows: ['F20:the ticket'],
+    edits: [{ file: 'src/broker/link.ts', find: "stream.destroy(new Error('the broker does not answer'))", replace: 'stream' }],
   },
   {
     name: 'content in the ticket',
@@ -99,6 +113,7 @@ export const clusterMutants: readonly ClusterMutant[] = [
   },
   {
     name: 'dedupe in Redis only',
+    rows: ['F22:emptied'],
     edits: [
       {
         file: 'src/pipeline/receive/accept.ts',

@@ -1,7 +1,7 @@
 /** A PostgreSQL of a test's own, which may be stopped as a power cut would stop it; and a line to it that may be cut at a chosen moment. */
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,14 +27,33 @@ export interface PrivatePostgres extends Disposable {
   start(): void
   /** As the machine would: without a word to anybody. */
   stop(): void
+  /** kill -9 of the server; its children end by themselves, and it may be started again when the last one did. */
+  kill(): void
+}
+
+export interface PostgresOptions {
+  /** Called before there is anything in the folders of the data and of the write-ahead log, with who will own them; undone before they are removed. */
+  readonly prepare?: (
+    folders: { readonly data: string; readonly log: string },
+    owner: { readonly uid: number; readonly gid: number },
+  ) => Disposable
 }
 
 /** `settings`: as `name=value`. */
-export function createPostgres(settings: readonly string[] = []): PrivatePostgres {
+export function createPostgres(settings: readonly string[] = [], { prepare }: PostgresOptions = {}): PrivatePostgres {
   const ids = user ? { uid: Number(user[1]), gid: Number(user[2]) } : {}
   const folder = mkdtempSync(join(tmpdir(), 'posthouse-postgres-'))
   if (user) chownSync(folder, Number(user[1]), Number(user[2]))
   const data = join(folder, 'data')
+  const wal = join(folder, 'wal')
+  for (const place of [data, wal]) {
+    mkdirSync(place, { mode: 0o700 })
+    if (user) chownSync(place, Number(user[1]), Number(user[2]))
+  }
+  const prepared = prepare?.(
+    { data, log: wal },
+    { uid: Number(user?.[1] ?? process.getuid?.()), gid: Number(user?.[2] ?? process.getgid?.()) },
+  )
   let port = 0
   const run = (program: string, ...args: string[]) => {
     const { status, stdout, stderr } = spawnSync(join(programs ?? '', program), args, {
@@ -45,7 +64,7 @@ export function createPostgres(settings: readonly string[] = []): PrivatePostgre
     })
     if (status !== 0) throw new Error(`${program} ended with ${status}: ${stdout}${stderr}`)
   }
-  run('initdb', '-D', data, '-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--locale=C', '-N')
+  run('initdb', '-D', data, '-X', wal, '--wal-segsize=1', '-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--locale=C', '-N')
   const start = () => {
     const options = [`-p ${port} -k ${folder} -c listen_addresses=127.0.0.1`, ...settings.map((setting) => `-c ${setting}`)]
     run('pg_ctl', '-D', data, '-w', '-l', join(folder, 'log'), '-o', options.join(' '), 'start')
@@ -69,12 +88,14 @@ export function createPostgres(settings: readonly string[] = []): PrivatePostgre
     },
     start,
     stop,
+    kill: () => void process.kill(Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]), 'SIGKILL'),
     [Symbol.dispose]() {
       try {
         stop()
       } catch {
         // It is stopped already.
       }
+      prepared?.[Symbol.dispose]()
       rmSync(folder, { recursive: true, force: true })
     },
   }

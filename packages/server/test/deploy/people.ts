@@ -153,3 +153,57 @@ export function openPage(url: string, token: string, ca: string): OpenPage {
     },
   }
 }
+
+export interface AskingPages extends AsyncDisposable {
+  /** Questions so far. */
+  readonly asked: number
+  /** The last question of each is answered; then they are closed. What they saw: times in milliseconds. */
+  end(): Promise<{
+    readonly asked: number
+    readonly answered: number
+    readonly doubled: number
+    readonly cameBack: number
+    readonly longest: number
+  }>
+}
+
+/** Opens so many pages at each place; each asks one question after the other until the end. */
+export function askOnPages(
+  places: readonly { readonly url: string; readonly token: string; readonly ca?: string }[],
+  each: number,
+): AskingPages {
+  const pages = places.flatMap(({ url, token, ca = '' }) => Array.from({ length: each }, () => openPage(url, token, ca)))
+  let ended = false
+  let asked = 0
+  let longest = 0
+  const asking = pages.map(async (page) => {
+    while (!ended) {
+      const began = performance.now()
+      await page.ask(`question ${++asked} of a page`)
+      longest = Math.max(longest, performance.now() - began)
+    }
+  })
+  const close = () => {
+    ended = true
+    for (const page of pages) page.close()
+  }
+  return {
+    get asked() {
+      return asked
+    },
+    async end() {
+      ended = true
+      await Promise.all(asking)
+      close()
+      const seen = pages.map(({ answers }) => [...answers.values()])
+      return {
+        asked,
+        answered: seen.reduce((sum, texts) => sum + texts.length, 0),
+        doubled: seen.reduce((sum, texts) => sum + texts.length - new Set(texts).size, 0),
+        cameBack: pages.reduce((sum, { connections }) => sum + connections - 1, 0),
+        longest,
+      }
+    },
+    [Symbol.asyncDispose]: async () => close(),
+  }
+}

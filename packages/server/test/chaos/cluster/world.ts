@@ -44,7 +44,7 @@ export interface ClusterOptions {
   /** The figures of nodes as they are, or a twentieth of them (P10 is judged with the real ones). */
   readonly hurried?: boolean
   readonly patience?: number | undefined
-  /** Milliseconds within which it must serve again; 45 s unless told. */
+  /** Milliseconds until it must serve again; those for a lost node unless told. */
   readonly bound?: number
 }
 
@@ -64,6 +64,8 @@ export interface Cluster extends Crowd, AsyncDisposable {
   node(name: string): OneOfSeveral
   /** Starts one, or all, as the product or as the mutant. */
   start(name?: string, env?: NodeJS.ProcessEnv, prefix?: readonly string[]): Promise<void>
+  /** Of an administrator who may chat and read figures, too. */
+  token(): Promise<string>
   /** As the first node that answers tells it. */
   status(): Promise<ClusterStatus>
   /** The lease of the Telegram account, with the name of the node that has it. */
@@ -164,6 +166,10 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     bound: options.bound ?? TAKEN_OVER,
     patience: options.patience,
   })
+  const tokenOfAny = async () => {
+    await status()
+    return (await token) ?? ''
+  }
   const status = () => admin<ClusterStatus>('/api/admin/status')
   const withMutants = [...(options.hurried ? ['hurried nodes'] : []), ...(mutant ? [mutant] : [])].join(',')
   const built = parts.move()
@@ -177,6 +183,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
     async start(name, env = {}, command = []) {
       for (const one of name === undefined ? nodes : [node(name)]) await one.start(withMutant(withMutants || undefined, env), command)
     },
+    token: tokenOfAny,
     status,
     async lease() {
       // Who was frozen in the midst of a write may hold up the others for some seconds.

@@ -8,7 +8,7 @@ import type { Row } from '../row.ts'
 import { createWorld, SECRET, type World } from '../world.ts'
 
 /** Milliseconds within which this part of the updates was acknowledged. */
-export function acknowledgedWithin({ telegram }: World, part: number, since = 0): number {
+export function acknowledgedWithin({ telegram }: Pick<World, 'telegram'>, part: number, since = 0): number {
   const took = telegram.confirmations
     .filter(({ said }) => said >= since)
     .map(({ said, at }) => at - said)

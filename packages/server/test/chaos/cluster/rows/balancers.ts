@@ -1,7 +1,7 @@
 /** Rows about what stands before the nodes: two machines with HAProxy and keepalived, and one address. */
 
 import { createMachines, type Machine, startMachines } from '../../../deploy/machines.ts'
-import { askOnce, openPage } from '../../../deploy/people.ts'
+import { askOnce, askOnPages } from '../../../deploy/people.ts'
 import { until } from '../../../journeys/posthouse.ts'
 import type { Row } from '../../row.ts'
 import { createCluster } from '../world.ts'
@@ -46,13 +46,8 @@ const addressWanders: Row = {
     await until(answers, 'the address answers', 30_000)
     const { stdout } = await world.node('a').cli('token', 'create', '--name', 'page', '--scopes', 'chat', '--json')
     const { token } = JSON.parse(stdout) as { token: string }
-    const pages = Array.from({ length: PAGES }, () => openPage(url, token, ca))
-    let ended = false
-    let asked = 0
-    const asking = pages.map(async (page) => {
-      while (!ended) await page.ask(`question ${++asked} of a page`)
-    })
-    await until(() => asked > PAGES * 4, 'people ask')
+    await using pages = askOnPages([{ url, token, ca }], PAGES)
+    await until(() => pages.asked > PAGES * 4, 'people ask')
     const master = machines.machines.find(({ hasAddress }) => hasAddress)
     if (!master) throw new Error('nobody has the address')
     const fate = fates[part] ?? { bound: 0, does: () => {} }
@@ -67,15 +62,9 @@ const addressWanders: Row = {
     await until(answers, 'the address answers again', 20_000)
     const took = performance.now() - began
     world.recovered(took)
-    const before = asked
-    await until(() => asked > before + PAGES * 4, 'people go on', 30_000)
-    ended = true
-    await Promise.all(asking)
-    const seen = pages.map(({ answers: texts }) => [...texts.values()])
-    for (const page of pages) page.close()
-    const doubled = seen.reduce((sum, texts) => sum + texts.length - new Set(texts).size, 0)
-    const answered = seen.reduce((sum, texts) => sum + texts.length, 0)
-    const cameBack = pages.reduce((sum, { connections }) => sum + connections - 1, 0)
+    const before = pages.asked
+    await until(() => pages.asked > before + PAGES * 4, 'people go on', 30_000)
+    const { asked, answered, doubled, cameBack } = await pages.end()
     return {
       ...(await world.outcome(
         [

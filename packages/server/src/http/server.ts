@@ -138,15 +138,15 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   app.server.maxConnections = MOST_CONNECTIONS
   const watch = createWatch(gateway.clock)
   app.decorate('posthouse', { retiring: false, draining: false, open: 0, sockets: new Set<() => void>(), watch })
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.ws) return
-    app.posthouse.open++
-    reply.raw.once('close', () => {
-      app.posthouse.open--
-    })
-  })
-  app.addHook('onSend', async (_request, reply) => {
+  // Without promises: every request passes here.
+  app.addHook('onRequest', (request, reply, done) => {
     if (app.posthouse.retiring) reply.header('connection', 'close')
+    if (!request.ws) app.posthouse.open++
+    done()
+  })
+  app.addHook('onResponse', (request, _reply, done) => {
+    if (!request.ws) app.posthouse.open--
+    done()
   })
   app.addHook('onClose', async () => watch[Symbol.dispose]())
   app.setValidatorCompiler(validatorCompiler)

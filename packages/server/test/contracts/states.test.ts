@@ -176,7 +176,7 @@ for (const database of databases)
             for (const step of steps) walked.add(step)
             assert.deepEqual(forbidden(steps), [])
           }),
-          { numRuns: 15 },
+          { numRuns: 50 },
         ),
       )
       assert.ok(walked.size >= allowed.size / 2, `the walk went far enough: ${[...walked].join(', ')}`)

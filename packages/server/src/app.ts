@@ -46,6 +46,8 @@ export interface GatewayOptions {
 const SETUP_LIFETIME = 24 * 3_600_000
 /** P10: a drain takes at most 20 s; this part of it is for the turns that run. */
 const GRACE = 12_000
+/** Behind the shut door, who came in last is still served. */
+const SHUT = 500
 /** How soon a paused account rests, or goes on. */
 const LOOK_AT_PAUSES = 1000
 const PAUSED_NOW = 'accounts are paused: they receive and send nothing until `posthouse channel resume`'
@@ -357,7 +359,11 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       node.drain()
       // Another node takes over what is received, while this one still serves those who are here and sends what it has in hand.
       await Promise.all([accounts.rest(), upkeep.rest(), clock.sleep(config.server.drainDelay)])
-      http.drain(config.server.drainDelay > 0)
+      if (config.server.drainDelay > 0) {
+        http.shut()
+        await clock.sleep(SHUT)
+      }
+      http.drain()
       pipeline.rest()
       // What was asked here may be answered by another node.
       await Promise.all([pipeline.drain(GRACE), store.nodes.shared ? http.idle(GRACE) : undefined])

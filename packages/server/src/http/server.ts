@@ -54,8 +54,10 @@ export interface HttpServer extends AsyncDisposable {
   readonly url: string
   /** Says that it is about to end, and serves as before: balancers look elsewhere, and keep no line open. */
   retire(): void
-  /** New requests are turned away, sockets are told to come back. `shut`: nobody is let in any more, so that a balancer asks another node. */
-  drain(shut: boolean): void
+  /** Lets nobody in any more, so that a balancer asks another node; who is in is served as before. */
+  shut(): void
+  /** New requests are turned away, sockets are told to come back. */
+  drain(): void
   /** Resolves when every request has its answer, or after `ms`. */
   idle(ms: number): Promise<void>
 }
@@ -83,11 +85,14 @@ export async function startHttp(gateway: Gateway, options: HttpOptions): Promise
     retire() {
       app.posthouse.retiring = true
     },
-    drain(shut) {
+    shut() {
+      // Right behind the turn of the loop in which all who knocked were let in: whoever is left would get a reset.
+      setImmediate(() => app.server.close())
+    },
+    drain() {
       app.posthouse.retiring = true
       app.posthouse.draining = true
       for (const leave of app.posthouse.sockets) leave()
-      if (shut) app.server.close()
     },
     async idle(ms) {
       const end = gateway.clock.elapsed() + ms
@@ -141,11 +146,11 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   // Without promises: every request passes here.
   app.addHook('onRequest', (request, reply, done) => {
     if (app.posthouse.retiring) reply.header('connection', 'close')
-    if (!request.ws) app.posthouse.open++
+    if (request.headers.upgrade === undefined) app.posthouse.open++
     done()
   })
   app.addHook('onResponse', (request, _reply, done) => {
-    if (!request.ws) app.posthouse.open--
+    if (request.headers.upgrade === undefined) app.posthouse.open--
     done()
   })
   app.addHook('onClose', async () => watch[Symbol.dispose]())

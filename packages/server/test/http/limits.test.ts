@@ -76,7 +76,7 @@ describe('patience', () => {
 describe('a draining server', () => {
   it('turns new work away with 503, and still says how it does', async () => {
     await using leaving = await startHttp(emptyGateway, httpOptions)
-    leaving.drain(false)
+    leaving.drain()
     const answer = await fetch(`${leaving.url}/api/v1/chat`, { method: 'POST' })
     assert.equal(answer.status, 503)
     assert.ok(Number(answer.headers.get('retry-after')) > 0)
@@ -92,7 +92,9 @@ describe('a draining server', () => {
     const answer = await fetch(`${leaving.url}/api/v1/chat`, { method: 'POST' })
     assert.equal(answer.status, 401)
     assert.equal(answer.headers.get('connection'), 'close')
-    leaving.drain(true)
+    leaving.shut()
+    await new Promise((resolve) => setImmediate(resolve))
     await assert.rejects(fetch(`${leaving.url}/healthz`))
+    leaving.drain()
   })
 })

@@ -12,7 +12,7 @@ import type { Erasure } from '../../src/ports/store.ts'
 import { createSealer, loadKey } from '../../src/security/index.ts'
 import { createBackup, createBlobs, openStore, restoreBackup, verifyBackup } from '../../src/storage/index.ts'
 import { databases, type Opened, type TestedDatabase, withStore } from './databases.ts'
-import { inbound } from './store.ts'
+import { inbound } from './store-scene.ts'
 
 const quiet = () => {}
 const about = { product: 'test', now: new Date(5_000_000) }

@@ -11,7 +11,7 @@ import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
 import { openStore } from '../../src/storage/index.ts'
 import { newPlace, noPostgres } from './postgres.ts'
-import type { StoreHarness } from './store.ts'
+import type { StoreHarness } from './store-scene.ts'
 
 /** Looks at a database past the store. */
 export interface Witness extends AsyncDisposable {

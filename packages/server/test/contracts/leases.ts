@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { type Lease, StaleLease } from '../../src/ports/leases.ts'
 import { type Delivery, StaleDelivery, type Store } from '../../src/ports/store.ts'
-import { inbound, type StoreHarness } from './store.ts'
+import { inbound, type StoreHarness } from './store-scene.ts'
 
 export interface NodesHarness extends StoreHarness {
   /** Several gateways may be there. */

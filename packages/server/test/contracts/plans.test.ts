@@ -16,7 +16,7 @@ import { openStore } from '../../src/storage/index.ts'
 import { until } from '../journeys/posthouse.ts'
 import { ask } from './postgres.ts'
 import { createPostgres, noServer, type PrivatePostgres } from './private-postgres.ts'
-import { inbound } from './store.ts'
+import { inbound } from './store-scene.ts'
 
 const page = readFileSync(join(import.meta.dirname, '../../../../docs/subsystems/storage.md'), 'utf8')
 /** The page's table: what is asked, and the indexes that serve it. */

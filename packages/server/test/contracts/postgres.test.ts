@@ -15,7 +15,7 @@ import { inspectDatabase, openStore } from '../../src/storage/index.ts'
 import { until } from '../journeys/posthouse.ts'
 import { ask, newPlace, noPostgres } from './postgres.ts'
 import { createPostgres, createWire, noServer } from './private-postgres.ts'
-import { inbound } from './store.ts'
+import { inbound } from './store-scene.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'posthouse-postgres-key-'))
 const sealer = createSealer(loadKey(join(folder, 'posthouse.key'), false))

@@ -6,7 +6,8 @@ import fc from 'fast-check'
 import { newId } from '../../src/base/ids.ts'
 import { inboxSteps, StaleDelivery, StaleTurn, type Turn, toolCallSteps } from '../../src/ports/store.ts'
 import { databases, type Opened, type TestedDatabase, withStore } from './databases.ts'
-import { inbound, storeBehaviours } from './store.ts'
+import { storeBehaviours } from './store.ts'
+import { inbound } from './store-scene.ts'
 
 type Steps = Readonly<Record<string, readonly string[]>>
 const machines: Readonly<Record<string, { readonly steps: Steps; readonly first: string; readonly ends: readonly string[] }>> = {

@@ -10,7 +10,8 @@ import { openStore } from '../../src/storage/index.ts'
 import { withMutant } from '../chaos/mutants.ts'
 import { databases, withStore } from './databases.ts'
 import { nodeBehaviours } from './leases.ts'
-import { inbound, storeBehaviours } from './store.ts'
+import { storeBehaviours } from './store.ts'
+import { inbound } from './store-scene.ts'
 
 const tables = [
   ...['conversations', 'messages', 'inbox', 'outbox', 'tool_calls', 'account_state', 'settings', 'users', 'setup_links', 'logins'],

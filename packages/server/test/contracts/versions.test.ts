@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { dialectOf } from '../../src/storage/dialects/index.ts'
 import { migrate } from '../../src/storage/migrations/index.ts'
 import { databases, withStore } from './databases.ts'
-import { inbound } from './store.ts'
+import { inbound } from './store-scene.ts'
 
 /** What a statement of ours may read whole. */
 const TABLES = ['conversations', 'messages', 'inbox', 'outbox', 'tool_calls', 'users', 'files', 'nodes', 'leases', 'settings']

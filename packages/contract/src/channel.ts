@@ -1,8 +1,10 @@
 /** What a channel is: the adapter between one platform and the message's way. */
 import type { DeliveryFailure, OutboundMessage, Piece, Receipt, SendOptions } from './delivery.ts'
-import type { Fetch, WebhookRequest, WebhookResponse, WebhookVerification } from './fetch.ts'
+import type { Fetch, PlatformCrypto, WebhookRequest, WebhookResponse } from './fetch.ts'
 import type { Admission, FileKind, FileRef, InboundMessage, Place } from './message.ts'
+import type { Reader } from './reader.ts'
 import type { Schema } from './schema.ts'
+import type { Connect } from './socket.ts'
 
 /** A token bucket: `amount` sends within `per` milliseconds. */
 export interface Rate {
@@ -33,6 +35,8 @@ export interface Capabilities {
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
   /** The least time between two edits of a draft, in milliseconds. */
   readonly draftInterval?: number
+  /** A draft may only grow: it gets no mark at its end that the next one would have to take away. */
+  readonly draftGrows?: boolean
 }
 
 /** Small durable state of one account: cursors, tokens. Sealed at rest. */
@@ -46,10 +50,11 @@ export interface Routes {
   /** The address that the platform must be given; undefined while no public address is configured. */
   readonly url: string | undefined
   /**
-   * Serves the account's webhook until the connection is disposed. The request reaches `handle` only after `verification`
-   * held over the raw bytes; the answer is sent after `handle` resolved, thus after the inbox commit.
+   * Serves the account's webhook until the connection is disposed. The request reaches `handle` only after one of the reader's
+   * `verification` held over the raw bytes; the answer is sent after `handle` resolved, thus after the inbox commit. What `challenge`
+   * answers reaches nobody else.
    */
-  webhook(verification: WebhookVerification, handle: (request: WebhookRequest) => Promise<WebhookResponse>): void
+  webhook(door: Pick<Reader, 'verification' | 'challenge'>, handle: (request: WebhookRequest) => Promise<WebhookResponse>): void
 }
 
 /** The state of a connection as an operator sees it (P11). `standby`: another node receives, this one only sends. */
@@ -69,6 +74,8 @@ export interface ChannelHost {
   readonly state: KeyValue
   readonly routes: Routes
   readonly fetch: Fetch
+  readonly connect: Connect
+  readonly crypto: PlatformCrypto
   /**
    * Hands over what the platform told us. Resolves after the inbox commit: only then may the platform get its acknowledgement (P1).
    * @throws PosthouseError `overloaded` (with `retryAfter`) when the queue is full: answer 429/503 or keep the cursor where it is.
@@ -99,8 +106,11 @@ export interface Connection extends AsyncDisposable {
   send(piece: Piece, to: Place, options: SendOptions): Promise<Receipt>
   /** Puts `piece` in the place of what `receipt` names. Repeating it changes nothing, so an ambiguous edit may be repeated. */
   edit?(receipt: Receipt, piece: Piece, options: SendOptions): Promise<Receipt>
-  /** Shows that an answer is being written. Best effort; the gateway repeats it. */
-  typing?(to: Place, signal: AbortSignal): Promise<void>
+  /**
+   * Shows that an answer is being written, best by a mark on `message` where the platform shows no typing. Best effort; the gateway
+   * repeats it every few seconds, and fires the signal when the answer is there.
+   */
+  typing?(to: Place, signal: AbortSignal, message?: string): Promise<void>
   /** Bytes of a received file, at most `limit`; throws when there are more. */
   download?(file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>
   /** Was the piece sent? Asked after an ambiguous send. */
@@ -111,6 +121,8 @@ export interface Connection extends AsyncDisposable {
 export interface Identity {
   readonly id: string
   readonly name: string
+  /** As people mention us, without `@`; where that is not the id. */
+  readonly username?: string
 }
 
 /** What an operator is told after a failure to receive, and how long the gateway waits at least and at most before the next try. */
@@ -131,7 +143,9 @@ export interface Channel<S = Record<string, unknown>> {
    * Asks the platform whether our credentials work, without receiving anything; the answer names our identity there.
    * @throws DeliveryError of kind `auth` when they do not.
    */
-  probe(settings: S, host: Pick<ChannelHost, 'fetch'>, signal: AbortSignal): Promise<Identity>
+  probe(settings: S, host: Pick<ChannelHost, 'fetch' | 'connect' | 'crypto'>, signal: AbortSignal): Promise<Identity>
+  /** How what the platform sends is understood; `posthouse channel decode` shows it. */
+  reader?(settings: S): Reader
   /** Makes ready to send, and to receive by webhook; on every node. It does not throw because the platform is down. */
   open(settings: S, host: ChannelHost, signal: AbortSignal): Promise<Connection>
 }

@@ -19,6 +19,8 @@ export interface OutboundMessage {
 /** A file to send. `open` may be called once per attempt. */
 export interface OutboundFile extends FileRef {
   readonly size: number
+  /** A signed address under which anybody who has it may fetch the file for some days: for what is larger than the platform takes. */
+  readonly link?: string
   open(): AsyncIterable<Uint8Array>
 }
 
@@ -43,6 +45,8 @@ export interface SendOptions {
   readonly idempotencyKey: string
   /** Fires when the attempt must end; the send then throws. */
   readonly signal: AbortSignal
+  /** The text still grows: a preview. Where a platform streams, the first such send opens the stream and an edit without it ends it. */
+  readonly draft?: boolean
 }
 
 /** Proof that the platform took a piece. */

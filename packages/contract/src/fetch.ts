@@ -34,10 +34,13 @@ export type Fetch = (url: string, options?: FetchOptions) => Promise<FetchRespon
 export class FetchError extends Error {
   /** `connect`: surely not received by the other side. `timeout` and `broken`: it may have been received. `aborted`: by our signal. */
   readonly kind: 'connect' | 'timeout' | 'broken' | 'aborted'
-  constructor(kind: FetchError['kind'], message: string, cause?: unknown) {
+  /** Of the answer that refused a WebSocket. */
+  readonly status: number | undefined
+  constructor(kind: FetchError['kind'], message: string, cause?: unknown, status?: number) {
     super(message, { cause })
     this.name = 'FetchError'
     this.kind = kind
+    this.status = status
   }
 }
 
@@ -55,14 +58,22 @@ export interface WebhookResponse {
   readonly body?: string
 }
 
+/** Where a value stands: in a header, or in the query of the address. */
+export type Where = { readonly header: string } | { readonly query: string }
+
 /**
  * How a platform proves that a call is its own, as data; checked in one place over the raw bytes and in constant time.
  *
- * - `token`: the header is the secret. `hmac`: the header is a keyed digest of `signed`, `digest`: a plain digest of `signed`, which has the
- *   secret among its parts. `ed25519`: the header is a signature.
+ * - `token`: what stands there is the secret. `field`: the string of that name in the JSON body is.
+ * - `hmac`: it is a keyed digest of `signed`. `digest`: a plain digest of `signed`, which has the secret among its parts.
+ * - `ed25519`: it is a signature.
  */
-export type WebhookVerification =
-  | { readonly kind: 'token'; readonly header: string; readonly secret: string }
+export type WebhookVerification = {
+  /** Calls of another method cannot be proven by it. */
+  readonly method?: 'GET' | 'POST'
+} & (
+  | { readonly kind: 'token'; readonly at: Where; readonly prefix?: string; readonly secret: string }
+  | { readonly kind: 'field'; readonly name: string; readonly secret: string }
   | (Signature & {
       readonly kind: 'hmac' | 'digest'
       readonly algorithm: 'sha1' | 'sha256' | 'sha512'
@@ -72,16 +83,39 @@ export type WebhookVerification =
     })
   /** The 32 bytes of the key, written in hexadecimal. */
   | (Signature & { readonly kind: 'ed25519'; readonly publicKey: string })
+)
 
 interface Signature {
-  readonly header: string
+  readonly at: Where
   readonly encoding: 'hex' | 'base64'
   /** Stands before the signature: `sha256=`. */
   readonly prefix?: string
   /** What is signed, put together in this order; the body alone unless given. */
   readonly signed?: readonly SignedPart[]
+  /** The parts are put together in the order of their bytes instead (WeCom, DingTalk). */
+  readonly sorted?: boolean
   /** When it was signed: farther than `window` milliseconds from now it is refused. Belongs among `signed`, or proves nothing. */
-  readonly time?: { readonly header: string; readonly unit: 's' | 'ms'; readonly window: number }
+  readonly time?: { readonly at: Where; readonly unit: 's' | 'ms'; readonly window: number }
 }
 
-export type SignedPart = 'body' | 'secret' | { readonly header: string } | { readonly text: string }
+/** `field`: the string of that name in the body, a JSON object or XML element of plain characters. */
+export type SignedPart = 'body' | 'secret' | Where | { readonly text: string } | { readonly field: string }
+
+/**
+ * AES-256-CBC and HMAC as platforms wrap what they send and want signed what they take; what we keep ourselves is sealed elsewhere.
+ * `block`: what the padding (PKCS #7) fills up to, in bytes; 16 unless given.
+ */
+export interface PlatformCrypto {
+  /** @throws PosthouseError `invalid` when it is nothing that this key made. */
+  decrypt(bytes: Uint8Array, key: EnvelopeKey): Uint8Array
+  encrypt(bytes: Uint8Array, key: EnvelopeKey): Uint8Array
+  hmac(algorithm: 'sha1' | 'sha256', secret: string, text: string): Uint8Array
+}
+
+export interface EnvelopeKey {
+  /** 32 bytes. */
+  readonly key: Uint8Array
+  /** 16 bytes. */
+  readonly iv: Uint8Array
+  readonly block?: 16 | 32
+}

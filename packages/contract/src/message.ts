@@ -65,13 +65,16 @@ export interface Place {
 /**
  * One thing that a platform told us, decoded and not yet trusted.
  *
- * `message`: somebody wrote. `edit`: replaces the content of an earlier message. `callback`: somebody pressed a button of ours.
+ * - `message`: somebody wrote. `edit`: replaces the content of an earlier message. `delete`: takes an earlier message back.
+ * - `callback`: somebody pressed a button of ours. `reaction`: somebody marked a message; nothing comes of it.
+ *
+ * What bots wrote (we ourselves, too) is decoded with `author.isBot` and never answered: the gateway leaves it out.
  */
 export interface InboundMessage {
-  readonly kind: 'message' | 'edit' | 'callback'
+  readonly kind: 'message' | 'edit' | 'delete' | 'callback' | 'reaction'
   /** Unique within the account for ever; a repeat of the same key is the same admission (P2). */
   readonly key: string
-  /** The platform's id of the message itself; replies and edits refer to it. */
+  /** The platform's id of the message itself; replies, edits and deletions refer to it. */
   readonly id: string
   readonly place: Place
   readonly author: Author
@@ -82,9 +85,13 @@ export interface InboundMessage {
   readonly replyTo?: string
   /** In a group: whether it is meant for us (mention, reply to us, command addressed to us). Always true in a direct place. */
   readonly addressed: boolean
+  /** By what: for `channel decode`. */
+  readonly mentionsUs?: boolean
+  readonly mentionsAll?: boolean
+  readonly answersUs?: boolean
   /** A command of ours that the message consists of, without the slash and in lower case: `{ name: 'new', argument: '' }`. */
   readonly command?: Command
-  /** What the pressed button carried (kind `callback`). */
+  /** What the pressed button carried (kind `callback`), or the mark that was set (kind `reaction`). */
   readonly callbackData?: string
   /** Our own message that this one takes the place of: asked again or edited and sent again (web chat). */
   readonly replaces?: string

@@ -125,7 +125,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     leases,
     node,
     observer,
-    fetch: client.fetch,
+    platform: { fetch: client.fetch, connect: security.connect, crypto: security.platformCrypto },
     clock,
     log,
     publicUrl: config.server.publicUrl,

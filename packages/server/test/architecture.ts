@@ -33,6 +33,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   zod: /^http\//,
   'file-type': /^http\//,
   undici: /^security\//,
+  ws: /^security\//,
   jose: /^security\//,
   pino: /^ops\//,
   'prom-client': /^ops\//,

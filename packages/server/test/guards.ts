@@ -44,15 +44,15 @@ export const powers: readonly Power[] = [
     name: 'signatures',
     modules: { crypto: CRYPTO.signatures },
     // Passwords are compared in constant time, too.
-    homes: ['security/webhook.ts', 'security/passwords.ts', 'security/pseudonyms.ts'],
+    homes: ['security/webhook.ts', 'security/passwords.ts', 'security/pseudonyms.ts', 'security/platform-crypto.ts'],
   },
   { name: 'passwords', modules: { crypto: CRYPTO.passwords }, homes: ['security/passwords.ts'] },
   {
     name: 'ciphers',
     modules: { crypto: CRYPTO.ciphers },
     globals: ['crypto.subtle'],
-    // Files are sealed in chunks, as they are written.
-    homes: ['security/sealer.ts', 'security/key.ts', 'storage/blobs.ts'],
+    // Files are sealed in chunks, as they are written; platforms have wrappings of their own.
+    homes: ['security/platform-crypto.ts', 'security/sealer.ts', 'security/key.ts', 'storage/blobs.ts'],
   },
   {
     name: 'environment',
@@ -77,7 +77,7 @@ export const powers: readonly Power[] = [
     },
     globals: ['fetch', 'WebSocket', 'EventSource', 'XMLHttpRequest'],
     // The command line asks our own gateway, and whether a port is free and a model's server is there.
-    homes: ['security/fetch.ts', 'security/guarded-fetch.ts', 'cli/local.ts', 'cli/doctor/host.ts'],
+    homes: ['security/fetch.ts', 'security/socket.ts', 'security/guarded-fetch.ts', 'cli/local.ts', 'cli/doctor/host.ts'],
   },
   {
     name: 'code',

@@ -38,9 +38,7 @@ async function start() {
     leases: { keep: async () => undefined, held: [] },
     node: { live: true },
     observer: { fenced: () => undefined },
-    fetch: async () => {
-      throw new Error('not used')
-    },
+    platform: {} as never,
     clock,
     log: { ...quiet, child: () => quiet },
     publicUrl: undefined,

@@ -11,7 +11,6 @@ import {
   type Connection,
   type ConnectionState,
   type DeliveryError,
-  type Fetch,
   type InboundMessage,
   type KeyValue,
   type Listener,
@@ -52,7 +51,8 @@ export interface AccountStatus {
 }
 
 interface Webhook {
-  readonly verification: WebhookVerification
+  readonly verification: readonly WebhookVerification[]
+  challenge?(request: WebhookRequest): WebhookResponse | undefined
   handle(request: WebhookRequest): Promise<WebhookResponse>
 }
 
@@ -95,13 +95,14 @@ export function createAccounts(parts: {
   readonly leases: Leases
   readonly node: Pick<Node, 'live'>
   readonly observer: Pick<Observer, 'fenced'>
-  readonly fetch: Fetch
+  /** What channels reach their platforms with. */
+  readonly platform: Pick<ChannelHost, 'fetch' | 'connect' | 'crypto'>
   readonly clock: Clock
   readonly log: Logger & { child(fields: object): Logger }
   readonly publicUrl: string | undefined
   receive(account: AccountSettings, message: InboundMessage, lease?: Lease): Promise<Admission>
 }): OpenAccounts {
-  const { state, leases, node, observer, fetch, clock, log, publicUrl } = parts
+  const { state, leases, node, observer, platform, clock, log, publicUrl } = parts
   const open = new Map<string, Open>()
 
   const start = (config: AccountSettings): Open => {
@@ -208,16 +209,17 @@ export function createAccounts(parts: {
     const account = config.id
     return {
       account,
-      fetch,
+      ...platform,
       log: log.child({ account }),
       state: stateOf(account),
       routes: {
         url: publicUrl && `${publicUrl}/api/webhook/${account}`,
-        webhook(verification, handle) {
-          if ((verification.kind === 'ed25519' ? verification.publicKey : verification.secret) === '')
+        webhook({ verification = [], challenge }, handle) {
+          if (verification.length === 0 || verification.some((each) => (each.kind === 'ed25519' ? each.publicKey : each.secret) === ''))
             throw new PosthouseError('invalid', 'a webhook needs a secret')
           entry.webhook = {
             verification,
+            ...(challenge ? { challenge: (request) => challenge(request, { now: clock.now(), crypto: platform.crypto }) } : {}),
             handle: async (request) => {
               const response = await handle(request)
               if (response.status < 300) entry.lastReceived = clock.now()
@@ -279,7 +281,7 @@ export function createAccounts(parts: {
     // Each question would be one more refused sign-in, for which some platforms lock accounts; the channel itself tries, and less often.
     if (entry.state === 'needs-auth' || entry.state === 'standby') return
     try {
-      await entry.config.channel.probe(entry.config.settings, { fetch }, AbortSignal.timeout(PROBE_TIMEOUT))
+      await entry.config.channel.probe(entry.config.settings, platform, AbortSignal.timeout(PROBE_TIMEOUT))
       entry.lastReceived = clock.now()
       if (entry.state === 'degraded' || entry.state === 'starting') report(entry, 'connected')
     } catch (error) {

@@ -2,7 +2,7 @@
 import type { DeliveryError, Identity } from '@posthouse/contract'
 import type { AccountConfig } from '../config/index.ts'
 import { pause, pausesOf, resume } from '../ports/pauses.ts'
-import { createFetch } from '../security/index.ts'
+import { connect, createFetch, platformCrypto } from '../security/index.ts'
 import { hasData } from '../storage/index.ts'
 import type { Call, Options } from './call.ts'
 import { type Local, loadLocal, openLocal } from './local.ts'
@@ -121,7 +121,7 @@ export async function probeAccount(
 ): Promise<Identity> {
   await using client = createFetch()
   try {
-    return await channel.probe(settings, { fetch: client.fetch }, signal)
+    return await channel.probe(settings, { fetch: client.fetch, connect, crypto: platformCrypto }, signal)
   } catch (error) {
     const { kind, message } = error as DeliveryError
     throw new CliError(`${id}: ${kind ?? 'failed'}: ${message}`, 1, 'posthouse doctor', error)

@@ -10,6 +10,13 @@ import type { Models } from '../ports/models.ts'
 import type { OutsideName, OutsideProblem } from '../ports/outside.ts'
 import type { Store } from '../ports/store.ts'
 
+/** An account's door: what proves a call, who answers one that carries no proof, and who takes the others. */
+export interface Webhook {
+  readonly verification: readonly WebhookVerification[]
+  challenge?(request: WebhookRequest): WebhookResponse | undefined
+  handle(request: WebhookRequest): Promise<WebhookResponse>
+}
+
 export interface Readiness {
   readonly ready: boolean
   readonly problems: readonly string[]
@@ -33,10 +40,8 @@ export interface Gateway {
   currentModel(): Promise<string>
   switchModel(model: string): Promise<void>
   modelsView(): Promise<ModelsResponse>
-  /** Webhook of an account, if it has one. */
-  webhook(
-    account: string,
-  ): { readonly verification: WebhookVerification; handle(request: WebhookRequest): Promise<WebhookResponse> } | undefined
+  /** The door of an account, if it has one. */
+  webhook(account: string): Webhook | undefined
   /** Whether the gateway may take messages; `problems` say why not. `degraded`: servers that it does without. */
   readiness(): Promise<Readiness>
   status(): Promise<Record<string, unknown>>

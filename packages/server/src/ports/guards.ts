@@ -31,6 +31,8 @@ export type GuardedFetch = (
 
 /** A webhook as it came: names of headers in lower case, the body's raw bytes. */
 export interface WebhookCall {
+  readonly method?: string
+  readonly query?: Readonly<Record<string, string | string[] | undefined>>
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: Uint8Array
 }
@@ -41,8 +43,8 @@ export interface Guards {
    * @throws PosthouseError `unauthorized`, `forbidden`, `not-found`.
    */
   authorize(principal: Principal | undefined, action: Action, thing?: { readonly owner: string | undefined }): Principal
-  /** Whether a webhook may still be the platform's own, as far as its headers tell: to be asked before its body is read. */
-  mayBePlatform(verification: WebhookVerification, headers: WebhookCall['headers'], now: number): boolean
+  /** Whether a webhook may still be the platform's own, as far as all but its body tells: to be asked before that is read. */
+  mayBePlatform(verification: WebhookVerification, head: Omit<WebhookCall, 'body'>, now: number): boolean
   /** Whether a webhook is the platform's own. `now`: epoch milliseconds. */
   verifyWebhook(verification: WebhookVerification, call: WebhookCall, now: number): boolean
   readonly fetch: GuardedFetch

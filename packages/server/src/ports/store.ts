@@ -29,7 +29,7 @@ export const toolCallSteps: Readonly<Record<ToolCallState, readonly ToolCallStat
   unknown: [],
 }
 
-/** How an admitted message ended (P3). `closed`: its account is not configured any more. `restored`: it was under way when a backup was made. */
+/** How an admitted message ended (P3). `withdrawn`: its author took it back before it was read. `closed`: its account is not configured any more. `restored`: it was under way when a backup was made. */
 export type Outcome =
   | 'replied'
   | 'stopped'
@@ -41,6 +41,7 @@ export type Outcome =
   | 'stale'
   | 'closed'
   | 'replaced'
+  | 'withdrawn'
   | 'restored'
 
 // ---- Conversations and messages ---------------------------------------------------------------------------------------
@@ -139,7 +140,7 @@ export interface Recorded {
 }
 
 export interface InboxStore {
-  /** One admission per (account, key) (P2); files that the owner sent are the conversation's in the same commit; an `edit` changes a message that waits, else is only noted. @throws {StaleLease} */
+  /** One admission per (account, key) (P2); files that the owner sent are the conversation's in the same commit; an `edit` or `delete` changes an earlier message, else is only noted. @throws {StaleLease} */
   record(inbound: NewInbound): Promise<Recorded>
   /** Lanes with pending messages and no running turn. */
   waitingLanes(limit: number): Promise<readonly Ticket[]>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, createHmac } from 'node:crypto'
 import { describe, it } from 'node:test'
-import type { WebhookVerification } from '@posthouse/contract'
+import type { WebhookVerification, Where } from '@posthouse/contract'
 import { mayBePlatform, verifyWebhook } from './webhook.ts'
 
 const secret = 'a-secret_of-the platform'
@@ -12,11 +12,11 @@ const window = 300_000
 
 interface Vector {
   readonly name: string
-  readonly verification: WebhookVerification
+  readonly verification: Exclude<WebhookVerification, { kind: 'token' | 'field' }>
   readonly headers: Readonly<Record<string, string>>
 }
 
-const hmac = { kind: 'hmac', header: 'X-Signature', secret } as const
+const hmac = { kind: 'hmac', at: { header: 'X-Signature' }, secret } as const
 
 /** Signatures made by openssl: `openssl dgst -sha256 -hmac SECRET`, `openssl pkeyutl -sign -rawin` over the parts put together. */
 const vectors: readonly Vector[] = [
@@ -61,7 +61,7 @@ const vectors: readonly Vector[] = [
       encoding: 'hex',
       prefix: 'v0=',
       signed: [{ text: 'v0:' }, { header: 'X-Time' }, { text: ':' }, 'body'],
-      time: { header: 'X-Time', unit: 's', window },
+      time: { at: { header: 'X-Time' }, unit: 's', window },
     },
     headers: { 'x-signature': 'v0=28d86f7b0e57bc00c7ce91f7c013ef4bf193806954cf2bec1147809728eed011', 'x-time': seconds },
   },
@@ -69,7 +69,7 @@ const vectors: readonly Vector[] = [
     name: 'a secret in base64 and a word before the signature, as Teams',
     verification: {
       kind: 'hmac',
-      header: 'Authorization',
+      at: { header: 'Authorization' },
       secret: 'AAH+/zAxMjM0NTY3ODlhYmNkZWZnaGlqa2xtbm9w',
       secretEncoding: 'base64',
       algorithm: 'sha256',
@@ -85,7 +85,7 @@ const vectors: readonly Vector[] = [
       algorithm: 'sha256',
       encoding: 'base64',
       signed: [{ header: 'timestamp' }, { text: '\n' }, 'secret'],
-      time: { header: 'timestamp', unit: 'ms', window },
+      time: { at: { header: 'timestamp' }, unit: 'ms', window },
     },
     headers: { 'x-signature': 'k3Vo/fcNsPDq9Vz8aBVD96XhDtwptTM6ZqivJ0u2MGU=', timestamp: '1700000000000' },
   },
@@ -93,12 +93,12 @@ const vectors: readonly Vector[] = [
     name: 'a plain digest with the secret within, as Feishu',
     verification: {
       kind: 'digest',
-      header: 'X-Signature',
+      at: { header: 'X-Signature' },
       secret,
       algorithm: 'sha256',
       encoding: 'hex',
       signed: [{ header: 'X-Time' }, { header: 'X-Nonce' }, 'secret', 'body'],
-      time: { header: 'X-Time', unit: 's', window },
+      time: { at: { header: 'X-Time' }, unit: 's', window },
     },
     headers: {
       'x-signature': '42d8c7a9395b5dcac9d18193a0b3e30e8a067527aed073f73d40515f3ec422e4',
@@ -110,11 +110,11 @@ const vectors: readonly Vector[] = [
     name: 'Ed25519, hexadecimal, as Discord',
     verification: {
       kind: 'ed25519',
-      header: 'X-Signature',
+      at: { header: 'X-Signature' },
       publicKey: 'f9203156a02144193e5e9b32ac96041be0d782c0d042a85bca018040bd3cf501',
       encoding: 'hex',
       signed: [{ header: 'X-Time' }, 'body'],
-      time: { header: 'X-Time', unit: 's', window },
+      time: { at: { header: 'X-Time' }, unit: 's', window },
     },
     headers: {
       'x-signature':
@@ -126,7 +126,7 @@ const vectors: readonly Vector[] = [
     name: 'Ed25519, base64',
     verification: {
       kind: 'ed25519',
-      header: 'X-Signature',
+      at: { header: 'X-Signature' },
       publicKey: 'F9203156A02144193E5E9B32AC96041BE0D782C0D042A85BCA018040BD3CF501',
       encoding: 'base64',
       signed: [{ header: 'X-Time' }, 'body'],
@@ -137,6 +137,8 @@ const vectors: readonly Vector[] = [
     },
   },
 ]
+
+const headerOf = (where: Where) => ('header' in where ? where.header.toLowerCase() : '')
 
 /** Other ways to write a signature, and other signatures. */
 function forgeries(header: string, prefix: string): readonly (string | string[] | undefined)[] {
@@ -165,13 +167,12 @@ function forgeries(header: string, prefix: string): readonly (string | string[] 
 describe('a signature', () => {
   for (const { name, verification, headers } of vectors) {
     it(`of ${name} passes, and nothing that is like it`, () => {
-      assert.ok(verification.kind !== 'token')
       const passes = (changed: object = {}, bytes = body, at = now) => {
         const call = { headers: { ...headers, ...changed }, body: bytes }
-        return verifyWebhook(verification, call, at) && mayBePlatform(verification, call.headers, at)
+        return verifyWebhook(verification, call, at) && mayBePlatform(verification, call, at)
       }
       assert.ok(passes())
-      const header = verification.header.toLowerCase()
+      const header = headerOf(verification.at)
       for (const forged of forgeries(headers[header] ?? '', verification.prefix ?? ''))
         assert.ok(!passes({ [header]: forged }), JSON.stringify(forged))
       const signsBody = verification.signed?.includes('body') ?? true
@@ -191,18 +192,18 @@ describe('a signature', () => {
   it('made without a secret never passes', () => {
     for (const kind of ['hmac', 'digest'] as const) {
       const signature = (kind === 'hmac' ? createHmac('sha256', '') : createHash('sha256')).update(body).digest('hex')
-      const open: WebhookVerification = { kind, header: 'x-signature', secret: '', algorithm: 'sha256', encoding: 'hex' }
+      const open: WebhookVerification = { kind, at: { header: 'x-signature' }, secret: '', algorithm: 'sha256', encoding: 'hex' }
       assert.ok(!verifyWebhook(open, { headers: { 'x-signature': signature }, body }, now), kind)
     }
   })
 
   it('is only good for its time', () => {
     for (const { name, verification, headers } of vectors) {
-      if (verification.kind === 'token' || !verification.time) continue
-      const { header } = verification.time
+      if (!verification.time) continue
+      const header = headerOf(verification.time.at)
       const check = (at: number, changed: object = {}) => {
         const call = { headers: { ...headers, ...changed }, body }
-        const may = mayBePlatform(verification, call.headers, at)
+        const may = mayBePlatform(verification, call, at)
         const is = verifyWebhook(verification, call, at)
         assert.ok(may || !is, name)
         return [may, is]
@@ -210,29 +211,26 @@ describe('a signature', () => {
       for (const near of [-window, 0, window]) assert.deepEqual(check(now + near), [true, true], name)
       for (const far of [-window - 1, window + 1, 86_400_000]) assert.deepEqual(check(now + far), [false, false], name)
       // Another time is another message, and no time is none.
-      assert.deepEqual(check(now, { [header.toLowerCase()]: verification.time.unit === 's' ? '1700000001' : '1700000000001' }), [
-        true,
-        false,
-      ])
+      assert.deepEqual(check(now, { [header]: verification.time.unit === 's' ? '1700000001' : '1700000000001' }), [true, false])
       for (const wrong of [undefined, '', 'now', '-1', '1e9', '17000000000000000', ' 1700000000', [seconds]])
-        assert.deepEqual(check(now, { [header.toLowerCase()]: wrong }), [false, false], `${name} ${wrong}`)
+        assert.deepEqual(check(now, { [header]: wrong }), [false, false], `${name} ${wrong}`)
     }
   })
 
   it('is refused by its headers alone where they tell enough', () => {
     for (const { name, verification, headers } of vectors) {
-      const header = verification.header.toLowerCase()
+      const header = headerOf(verification.at)
       for (const wrong of [undefined, '', 'x'.repeat(8000)])
-        assert.ok(!mayBePlatform(verification, { ...headers, [header]: wrong }, now), name)
+        assert.ok(!mayBePlatform(verification, { headers: { ...headers, [header]: wrong } }, now), name)
     }
   })
 })
 
 describe('a token', () => {
-  const token = (text: string, header = 'X-Secret') => ({ kind: 'token', header, secret: text }) as const
+  const token = (text: string, header = 'X-Secret') => ({ kind: 'token', at: { header }, secret: text }) as const
   const passes = (verification: WebhookVerification, headers: Record<string, string | string[] | undefined>) => {
     const is = verifyWebhook(verification, { headers, body: Buffer.alloc(0) }, now)
-    assert.equal(mayBePlatform(verification, headers, now), is)
+    assert.equal(mayBePlatform(verification, { headers }, now), is)
     return is
   }
 
@@ -250,5 +248,63 @@ describe('a token', () => {
 
   it('is not led astray by names of prototypes', () => {
     for (const name of ['constructor', '__proto__', 'toString']) assert.ok(!passes(token('x', name), {}))
+  })
+})
+
+describe('a signature in the query over a field of the body, as WeCom', () => {
+  // The example of the platform's own page: developer.work.weixin.qq.com/document/path/90968
+  const sealed =
+    'RypEvHKD8QQKFhvQ6QleEB4J58tiPdvo+rtK1I9qca6aM/wvqnLSV5zEPeusUiX5L5X/0lWfrf0QADHHhGd3QczcdCUpj911L3vg3W/sYYvuJTs3TUUkSUXxaccAS0qhxchrRYt66wiSpGLYL42aM6A8dTT+6k4aSknmPj48kzJs8qLjvd4Xgpue06DOdnLxAUHzM6+kDZ+HMZfJYuR+LtwGc2hgf5gsijff0ekUNXZiqATP7PF5mZxZ3Izoun1s4zG4LUMnvw2r+KqCKIw+3IQH03v+BCA9nMELNqbSf6tiWSrXJB3LAVGUcallcrw8V2t9EL4EhzJWrQUax5wLVMNS0+rUPA3k22Ncx4XXZS9o0MBH27Bo6BpNelZpS+/uh9KsNlY6bHCmJU9p8g7m3fVKn28H3KDYA5Pl/T8Z1ptDAVe0lXdQ2YoyyH2uyPIGHBZZIs2pDBS8R07+qN+E7Q=='
+  const query = { msg_signature: '477715d11cdb4164915debcba66cb864d751f3e6', timestamp: '1409659813', nonce: '1372623149' }
+  const verification: WebhookVerification = {
+    kind: 'digest',
+    method: 'POST',
+    algorithm: 'sha1',
+    encoding: 'hex',
+    at: { query: 'msg_signature' },
+    secret: 'QDG6eK',
+    signed: ['secret', { query: 'timestamp' }, { query: 'nonce' }, { field: 'Encrypt' }],
+    sorted: true,
+  }
+  const xml = (inner: string) =>
+    `<xml><ToUserName><![CDATA[wx5823bf96d3bd56c7]]></ToUserName>${inner}<AgentID><![CDATA[218]]></AgentID></xml>`
+  const passes = (text: string, change: object = {}) =>
+    verifyWebhook(verification, { method: 'POST', headers: {}, query, body: Buffer.from(text), ...change }, now)
+
+  it('passes in XML and in JSON, with and without CDATA', () => {
+    assert.ok(passes(xml(`<Encrypt><![CDATA[${sealed}]]></Encrypt>`)))
+    assert.ok(passes(xml(`<Encrypt>${sealed}</Encrypt>`)))
+    assert.ok(passes(JSON.stringify({ a: 1, Encrypt: sealed, text: '"Encrypt":"x"' }, null, 2)))
+  })
+
+  it('is refused for another field, two of them, another query or method', () => {
+    const good = `<Encrypt><![CDATA[${sealed}]]></Encrypt>`
+    assert.ok(!passes(xml(good.replace('RypE', 'RypF'))))
+    assert.ok(!passes(xml(good + good)))
+    assert.ok(!passes(xml(`<Encrypt>other</Encrypt>${good}`)))
+    assert.ok(!passes(xml('')))
+    assert.ok(!passes(xml(good), { method: 'GET' }))
+    for (const name of ['msg_signature', 'timestamp', 'nonce']) {
+      assert.ok(!passes(xml(good), { query: { ...query, [name]: undefined } }))
+      assert.ok(!passes(xml(good), { query: { ...query, [name]: `${query[name as keyof typeof query]}0` } }))
+      assert.ok(!passes(xml(good), { query: { ...query, [name]: [query[name as keyof typeof query]] } }))
+    }
+  })
+})
+
+describe('a secret in a field of the body', () => {
+  const verification: WebhookVerification = { kind: 'field', name: 'token', secret: 'right' }
+  const passes = (text: string) => verifyWebhook(verification, { headers: {}, body: Buffer.from(text) }, now)
+
+  it('passes at any depth, and beside others of that name', () => {
+    assert.ok(passes('{"token":"right"}'))
+    assert.ok(passes('{"header":{"token" : "right"},"event":{"token":"c-123"}}'))
+  })
+
+  it('is refused inside of a text, and when it is another', () => {
+    assert.ok(!passes(JSON.stringify({ text: '"token":"right"' })))
+    for (const text of ['', '{"token":""}', '{"token":"wrong"}', '{"tokens":"right"}', '{"token":["right"]}'])
+      assert.ok(!passes(text), text)
+    assert.ok(!verifyWebhook({ ...verification, secret: '' }, { headers: {}, body: Buffer.from('{"token":""}') }, now))
   })
 })

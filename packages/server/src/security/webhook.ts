@@ -1,23 +1,29 @@
 /** The one check of a platform's proof: over raw bytes, in constant time. Without a secret nothing passes. */
 import { createHash, createHmac, createPublicKey, hash, type KeyObject, timingSafeEqual, verify } from 'node:crypto'
-import type { SignedPart, WebhookVerification } from '@posthouse/contract'
+import type { SignedPart, WebhookVerification, Where } from '@posthouse/contract'
 import type { WebhookCall } from '../ports/guards.ts'
 
-type Signed = Exclude<WebhookVerification, { kind: 'token' }>
-type Headers = WebhookCall['headers']
+type Kind<K extends WebhookVerification['kind']> = Extract<WebhookVerification, { kind: K }>
+type Signed = Kind<'hmac' | 'digest'> | Kind<'ed25519'>
+type Head = Omit<WebhookCall, 'body'>
 
-/** Whether the call may still be the platform's own, as far as its headers tell: to be asked before one byte of the body is read. */
-export function mayBePlatform(verification: WebhookVerification, headers: Headers, now: number): boolean {
-  if (verification.kind === 'token') return isToken(verification, headers)
-  return isInTime(verification, headers, now) && signatureIn(verification, headers) !== undefined
+/** Whether the call may still be the platform's own, as far as all but its body tells: to be asked before one byte of that is read. */
+export function mayBePlatform(verification: WebhookVerification, head: Head, now: number): boolean {
+  if (!isOfMethod(verification, head)) return false
+  if (verification.kind === 'token') return isToken(verification, head)
+  if (verification.kind === 'field') return verification.secret !== ''
+  return isInTime(verification, head, now) && signatureIn(verification, head) !== undefined
 }
 
 /** Whether the call is the platform's own. `now`: epoch milliseconds. */
-export function verifyWebhook(verification: WebhookVerification, { headers, body }: WebhookCall, now: number): boolean {
-  if (verification.kind === 'token') return isToken(verification, headers)
-  const signature = signatureIn(verification, headers)
-  const message = messageOf(verification, headers, body)
-  if (!signature || !message || !isInTime(verification, headers, now)) return false
+export function verifyWebhook(verification: WebhookVerification, call: WebhookCall, now: number): boolean {
+  if (!isOfMethod(verification, call)) return false
+  if (verification.kind === 'token') return isToken(verification, call)
+  // Whoever knows the secret may write it beside other strings of that name; nobody else can.
+  if (verification.kind === 'field') return stringsOf(call.body, verification.name).some((given) => isSecret(given, verification))
+  const signature = signatureIn(verification, call)
+  const message = messageOf(verification, call)
+  if (!signature || !message || !isInTime(verification, call, now)) return false
   if (verification.kind === 'ed25519') {
     const key = keyOf(verification.publicKey)
     return key !== undefined && verify(null, message, key, signature)
@@ -30,12 +36,21 @@ export function verifyWebhook(verification: WebhookVerification, { headers, body
   return wanted.length === signature.length && timingSafeEqual(wanted, signature)
 }
 
+function isOfMethod({ method }: WebhookVerification, head: Head): boolean {
+  return method === undefined || method === head.method
+}
+
 // ---- Tokens -----------------------------------------------------------------------------------------------------------
 
-type Token = Extract<WebhookVerification, { kind: 'token' }>
+type Token = Kind<'token' | 'field'>
 
-function isToken(verification: Token, headers: Headers): boolean {
-  const given = headerOf(headers, verification.header)
+function isToken(verification: Kind<'token'>, head: Head): boolean {
+  const { prefix = '' } = verification
+  const given = valueAt(verification.at, head)
+  return given?.startsWith(prefix) === true && isSecret(given.slice(prefix.length), verification)
+}
+
+function isSecret(given: string | undefined, verification: Token): boolean {
   if (given === undefined || verification.secret === '') return false
   return timingSafeEqual(digest(given), digestOf(verification))
 }
@@ -59,9 +74,9 @@ const LENGTHS = { sha1: 20, sha256: 32, sha512: 64 }
 const ED25519 = 64
 
 /** The bytes of the signature: of the right length, written in the one right way. */
-function signatureIn(verification: Signed, headers: Headers): Buffer | undefined {
-  const { header, encoding, prefix = '' } = verification
-  const given = headerOf(headers, header)
+function signatureIn(verification: Signed, head: Head): Buffer | undefined {
+  const { at, encoding, prefix = '' } = verification
+  const given = valueAt(at, head)
   if (given === undefined || !given.startsWith(prefix)) return undefined
   const text = given.slice(prefix.length)
   const bytes = verification.kind === 'ed25519' ? ED25519 : LENGTHS[verification.algorithm]
@@ -71,34 +86,65 @@ function signatureIn(verification: Signed, headers: Headers): Buffer | undefined
   return signature.length === bytes && (encoding === 'hex' ? written === text.toLowerCase() : written === text) ? signature : undefined
 }
 
-function isInTime({ time }: Signed, headers: Headers, now: number): boolean {
+function isInTime({ time }: Signed, head: Head, now: number): boolean {
   if (!time) return true
-  const given = headerOf(headers, time.header)
+  const given = valueAt(time.at, head)
   if (given === undefined || !/^\d{1,15}$/.test(given)) return false
   return Math.abs(now - Number(given) * (time.unit === 's' ? 1000 : 1)) <= time.window
 }
 
-/** What was signed; undefined when a header of it is missing. */
-function messageOf(verification: Signed, headers: Headers, body: Uint8Array): Buffer | undefined {
+/** What was signed; undefined when a part of it is missing. */
+function messageOf(verification: Signed, call: WebhookCall): Buffer | undefined {
   const parts: Uint8Array[] = []
   for (const part of verification.signed ?? (['body'] satisfies SignedPart[])) {
-    const bytes = partOf(part, verification, headers, body)
+    const bytes = partOf(part, verification, call)
     if (bytes === undefined) return undefined
     parts.push(bytes)
   }
-  return Buffer.concat(parts)
+  return Buffer.concat(verification.sorted ? parts.toSorted(Buffer.compare) : parts)
 }
 
-function partOf(part: SignedPart, verification: Signed, headers: Headers, body: Uint8Array): Uint8Array | undefined {
-  if (part === 'body') return body
+function partOf(part: SignedPart, verification: Signed, call: WebhookCall): Uint8Array | undefined {
+  if (part === 'body') return call.body
   if (part === 'secret') return verification.kind === 'ed25519' ? undefined : Buffer.from(verification.secret, verification.secretEncoding)
-  const text = 'text' in part ? part.text : headerOf(headers, part.header)
+  const text = 'text' in part ? part.text : 'field' in part ? fieldOf(call.body, part.field) : valueAt(part, call)
   return text === undefined ? undefined : Buffer.from(text)
 }
 
-function headerOf(headers: Headers, name: string): string | undefined {
-  const given = Object.hasOwn(headers, name.toLowerCase()) ? headers[name.toLowerCase()] : undefined
+function valueAt(where: Where, { headers, query = {} }: Head): string | undefined {
+  const [from, name] = 'header' in where ? ([headers, where.header.toLowerCase()] as const) : ([query, where.query] as const)
+  const given = Object.hasOwn(from, name) ? from[name] : undefined
   return typeof given === 'string' ? given : undefined
+}
+
+/** The one string of that name; undefined when there are two: which one would be read, nobody knows. */
+function fieldOf(body: Uint8Array, name: string): string | undefined {
+  const [first, second] = stringsOf(body, name)
+  return second === undefined ? first : undefined
+}
+
+/** More strings of one name than any platform writes. */
+const MOST_STRINGS = 8
+
+/** What stands under that name in a body that is not parsed yet: `"name":"..."` or `<name><![CDATA[...]]></name>`, of plain characters. */
+function stringsOf(body: Uint8Array, name: string): string[] {
+  const found = Buffer.from(body).toString('latin1').matchAll(fieldPattern(name)).take(MOST_STRINGS)
+  return [...found].map((match) => match[1] ?? match[2] ?? match[3] ?? '')
+}
+
+const patterns = new Map<string, RegExp>()
+
+/** An escaped quote stands behind a backslash, so nothing inside of a string looks like a field. */
+function fieldPattern(name: string): RegExp {
+  const known = patterns.get(name)
+  if (known) return known
+  const word = name.replace(/[^\w-]/g, '')
+  const made = new RegExp(
+    `"${word}"[ \\t\\r\\n]{0,64}:[ \\t\\r\\n]{0,64}"([\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]*)"|<${word}><!\\[CDATA\\[([^\\]<>]*)\\]\\]></${word}>|<${word}>([^\\]<>&]*)</${word}>`,
+    'g',
+  )
+  patterns.set(name, made)
+  return made
 }
 
 /** RFC 8410: what stands before the 32 bytes of a public key. */

@@ -88,6 +88,14 @@ export function createInbox(
         e.selectFrom('messages').select('id').where('conversation_id', '=', p.conversation).where('replaced_by', '=', p.by),
       ),
   )
+  const withdraw = prepare<{ message: string; at: number }>()((p) =>
+    builder
+      .updateTable('inbox')
+      .set({ state: is('done'), outcome: 'withdrawn', done_at: p.at })
+      .where('message_id', '=', p.message)
+      .where('done_at', 'is', null)
+      .where('state', '=', is('pending')),
+  )
   const recent = prepare<{ conversation: string }>()((p) =>
     builder
       .selectFrom('messages')
@@ -151,13 +159,14 @@ export function createInbox(
     })
     const messageId = newId()
     const at = clock.now()
-    const ended = message.kind === 'edit' ? 'noted' : inbound.refused ? 'refused' : null
+    const changes = message.kind === 'edit' || message.kind === 'delete'
+    const ended = changes ? 'noted' : inbound.refused ? 'refused' : null
     const added = await transaction.run(insert, {
       message: messageId,
       account,
       key: message.key,
       conversation: conversationId,
-      kind: message.kind === 'edit' ? 'edit' : message.command ? 'command' : 'message',
+      kind: changes ? 'edit' : message.command ? 'command' : 'message',
       state: ended ? 'done' : 'pending',
       priority,
       sentAt: message.sentAt,
@@ -166,7 +175,7 @@ export function createInbox(
       outcome: ended,
     })
     if (added === 0) return await repeated(transaction, account, message.key)
-    if (message.kind === 'edit') return await edit(transaction, conversationId, messageId, message)
+    if (changes) return await edit(transaction, conversationId, messageId, message)
     const stored = await messages.insert(transaction, {
       id: messageId,
       conversationId,
@@ -203,12 +212,15 @@ export function createInbox(
     return { status: 'duplicate', messageId: found.message_id, conversationId: found.conversation_id, stored: undefined }
   }
 
-  /** An edit never asks for another answer: it corrects what the model will read. */
+  /** An edit never asks for another answer: it corrects what the model will read. What was taken back is gone, and not answered if it waits. */
   const edit = async (transaction: Transaction, conversationId: string, messageId: string, message: InboundMessage): Promise<Recorded> => {
     for (const row of await transaction.all(recent, { conversation: conversationId })) {
       const found = messages.open(row)
       if (found.body.platformId !== message.id) continue
-      const body = { ...bodyOf(message), parts: merged(found.body.parts, message.parts) }
+      const taken = message.kind === 'delete'
+      // Who takes it back may be an administrator: the author stays who wrote it.
+      const body = taken ? { ...found.body, parts: [] } : { ...bodyOf(message), parts: merged(found.body.parts, message.parts) }
+      if (taken) await transaction.run(withdraw, { message: found.id, at: clock.now() })
       await messages.rewrite(transaction, found.id, body)
       await conversations.revise(transaction, conversationId)
       return { status: 'noted', messageId: found.id, conversationId, stored: { ...found, body } }
@@ -220,7 +232,7 @@ export function createInbox(
     record(inbound) {
       const { account, message } = inbound
       // What changes other messages has the transaction for itself while it does.
-      const lane = message.replaces || message.kind === 'edit' ? undefined : laneOf(account, message.place)
+      const lane = message.replaces || message.kind === 'edit' || message.kind === 'delete' ? undefined : laneOf(account, message.place)
       return database.write((transaction) => admit(transaction, inbound), lane)
     },
     async waitingLanes(limit) {

@@ -323,6 +323,30 @@ const wayBehaviours: readonly Behaviour[] = [
     },
   },
   {
+    name: 'what was taken back is gone, and not answered if it waits',
+    run: async ({ store }) => {
+      const waiting = inbound()
+      const { messageId, conversationId } = await admit(store, waiting)
+      const takenBack = (of: typeof waiting, key: string) => ({ ...of, kind: 'delete' as const, key, parts: [] })
+      const take = (of: typeof waiting, key: string) => store.inbox.record({ account: 'bot', message: takenBack(of, key), priority: 0 })
+      assert.equal((await take(waiting, 'taken-1')).status, 'noted')
+      assert.deepEqual((await store.conversations.message(messageId))?.body.parts, [])
+      assert.deepEqual(await store.inbox.outcome(messageId), { state: 'done', outcome: 'withdrawn' })
+      assert.equal(await store.inbox.depth(), 0)
+      assert.equal(await store.turns.claim(conversationId, 'n', 1), undefined)
+      assert.equal((await take(waiting, 'taken-1')).status, 'duplicate')
+      // One that is being answered keeps its turn; its words are gone all the same.
+      const asked = inbound({ id: 'asked' })
+      const answered = await admit(store, asked)
+      const turn = await store.turns.claim(conversationId, 'n', 1)
+      assert.ok(turn)
+      await take(asked, 'taken-2')
+      assert.deepEqual((await store.conversations.message(answered.messageId))?.body.parts, [])
+      assert.equal((await store.inbox.outcome(answered.messageId))?.outcome, undefined)
+      assert.equal((await take(inbound({ id: 'never seen' }), 'taken-3')).status, 'noted')
+    },
+  },
+  {
     name: 'an edit changes what was said and asks for no other answer',
     async run({ store }) {
       const original = inbound()

@@ -11,12 +11,12 @@ import { emptyGateway, httpOptions } from './routes.ts'
 const secret = 'of the platform'
 const verification: WebhookVerification = {
   kind: 'hmac',
-  header: 'x-signature',
+  at: { header: 'x-signature' },
   secret,
   algorithm: 'sha256',
   encoding: 'hex',
   signed: [{ header: 'x-time' }, 'body'],
-  time: { header: 'x-time', unit: 's', window: 300_000 },
+  time: { at: { header: 'x-time' }, unit: 's', window: 300_000 },
 }
 const handled: string[] = []
 let server: HttpServer
@@ -24,7 +24,7 @@ before(async () => {
   const webhook = (account: string) =>
     account === 'signed'
       ? {
-          verification,
+          verification: [verification],
           handle: async ({ body }: { body: Uint8Array }) => {
             handled.push(Buffer.from(body).toString())
             return { status: 200 }

@@ -4,10 +4,14 @@ import type { AddressInfo } from 'node:net'
 import type {
   Admission,
   ChannelHost,
+  Connect,
   ConnectionState,
   Fetch,
   InboundMessage,
+  Known,
   Logger,
+  PlatformCrypto,
+  Routes,
   WebhookRequest,
   WebhookResponse,
   WebhookVerification,
@@ -29,11 +33,13 @@ export interface FakeHost extends ChannelHost, AsyncDisposable {
 
 export interface FakeHostOptions {
   readonly fetch: Fetch
+  readonly connect?: Connect
+  readonly crypto?: PlatformCrypto
   readonly account?: string
   /** Serves the channel's webhook on loopback, and gives its address as the public one. */
   readonly webhook?: boolean
   /** Checks proofs that are more than a token in a header; the gateway's own check, where there is one. */
-  readonly verify?: (verification: WebhookVerification, call: Pick<WebhookRequest, 'headers' | 'body'>) => boolean
+  readonly verify?: (verification: WebhookVerification, call: WebhookRequest) => boolean
 }
 
 export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost> {
@@ -42,7 +48,8 @@ export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost
   const reports: { state: ConnectionState; problem?: string }[] = []
   const said: string[] = []
   const state = new Map<string, string>()
-  const routes = options.webhook ? await serveWebhook(options.verify ?? hasToken) : undefined
+  const known = () => ({ now: Date.now(), crypto: options.crypto ?? missing })
+  const routes = options.webhook ? await serveWebhook(options.verify ?? hasToken, known) : undefined
   let signs = 0
   const log = (level: string) => (fields: object, message: string) => {
     said.push(`${level} ${message} ${JSON.stringify(fields)}`)
@@ -59,6 +66,8 @@ export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost
     },
     routes: routes ?? { url: undefined, webhook: () => undefined },
     fetch: options.fetch,
+    connect: options.connect ?? (() => Promise.reject(new Error('give createFakeHost a "connect" for sockets'))),
+    crypto: options.crypto ?? missing,
     attempts,
     get inbox() {
       return [...inbox.values()]
@@ -88,38 +97,47 @@ export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost
   return host
 }
 
-type Handle = (request: WebhookRequest) => Promise<WebhookResponse>
+const refuse = (): never => {
+  throw new Error('give createFakeHost a "crypto" for platforms that seal or sign')
+}
+const missing: PlatformCrypto = { decrypt: refuse, encrypt: refuse, hmac: refuse }
 
+type Door = Parameters<Routes['webhook']>[0]
+type Handle = Parameters<Routes['webhook']>[1]
 type Verify = NonNullable<FakeHostOptions['verify']>
 
 /** @throws when the proof is none that can be checked here: nothing passes by mistake. */
 const hasToken: Verify = (verification, { headers }) => {
-  if (verification.kind !== 'token') throw new Error(`give createFakeHost a "verify" for proofs of the kind ${verification.kind}`)
-  return headers[verification.header.toLowerCase()] === verification.secret
+  if (verification.kind !== 'token' || !('header' in verification.at))
+    throw new Error(`give createFakeHost a "verify" for proofs of the kind ${verification.kind}`)
+  return headers[verification.at.header.toLowerCase()] === verification.secret
 }
 
-async function serveWebhook(verify: Verify) {
-  let route: { verification: WebhookVerification; handle: Handle } | undefined
+async function serveWebhook(verify: Verify, known: () => Known) {
+  let route: { door: Door; handle: Handle } | undefined
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = []
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk)
-    const headers = request.headers as Record<string, string | undefined>
     const call = {
       method: request.method === 'GET' ? 'GET' : 'POST',
-      headers,
-      query: {},
+      headers: request.headers as Record<string, string | undefined>,
+      query: Object.fromEntries(new URL(request.url ?? '/', 'http://localhost').searchParams),
       body: new Uint8Array(Buffer.concat(chunks)),
     } as const
-    const verified = route && verify(route.verification, call)
-    const answer = verified ? await route?.handle(call).catch(() => ({ status: 500 })) : { status: route ? 401 : 404 }
-    const { status = 500, headers: more = {}, body = '' } = (answer ?? {}) as Partial<WebhookResponse>
+    const answer = async (): Promise<WebhookResponse> => {
+      if (!route) return { status: 404 }
+      const { door, handle } = route
+      if (door.verification?.some((verification) => verify(verification, call))) return await handle(call).catch(() => ({ status: 500 }))
+      return door.challenge?.(call, known()) ?? { status: 401 }
+    }
+    const { status, headers: more = {}, body = '' } = await answer()
     response.writeHead(status, more).end(body)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/webhook`,
-    webhook: (verification: WebhookVerification, handle: Handle) => {
-      route = { verification, handle }
+    webhook: (door: Door, handle: Handle) => {
+      route = { door, handle }
     },
     close: async () => {
       server.closeAllConnections()

@@ -15,6 +15,7 @@ import {
   type SendOptions,
   type WebhookRequest,
   type WebhookResponse,
+  type WebhookVerification,
 } from '@posthouse/contract'
 import { type Api, ApiError, createApi } from './api.ts'
 import { decode, type Identity, UPDATES } from './receive.ts'
@@ -319,10 +320,12 @@ function serve(account: Account): string {
   const { secret_token: secret } = account.settings
   if (!secret)
     throw new PosthouseError('invalid', 'mode "webhook" needs secret_token: without it anybody could speak in the name of Telegram')
-  account.host.routes.webhook({ kind: 'token', header: 'x-telegram-bot-api-secret-token', secret }, (request) =>
-    account.tracked(handle(account, request)),
-  )
+  account.host.routes.webhook({ verification: verificationOf(secret) }, (request) => account.tracked(handle(account, request)))
   return secret
+}
+
+function verificationOf(secret: string): readonly WebhookVerification[] {
+  return [{ kind: 'token', at: { header: 'x-telegram-bot-api-secret-token' }, secret }]
 }
 
 /** Says where to send, then looks from time to time whether that still holds and whether Telegram reaches us. */

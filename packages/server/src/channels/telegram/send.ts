@@ -12,6 +12,8 @@ import {
   type Receipt,
   type SendOptions,
   splitDocument,
+  type Table,
+  tableColumns,
 } from '@posthouse/contract'
 import { type Api, ApiError } from './api.ts'
 
@@ -216,22 +218,11 @@ function writeList(out: Out, list: Extract<Block, { type: 'list' }>): void {
   })
 }
 
-const NARROW = 40
-
 /** Columns where a phone has the room and no address would be lost; else each row as a list of its cells. */
-function writeTable(out: Out, table: Extract<Block, { type: 'table' }>): void {
-  const cells = [table.header, ...table.rows].map((row) => row.map((cell) => plainInline(cell).replaceAll('\n', ' ')))
-  const widths: number[] = []
-  for (const row of cells) {
-    row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, widthOf(cell))
-    })
-  }
-  const total = widths.reduce((sum, width) => sum + width + 3, -3)
-  if (total <= NARROW && ![table.header, ...table.rows].flat(2).some(hasAddress)) {
-    const line = (row: readonly string[]) => row.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - widthOf(cell))).join(' │ ')
-    const [head = [], ...rows] = cells.map(line)
-    writePre(out, [head, widths.map((width) => '─'.repeat(width)).join('─┼─'), ...rows].join('\n'), '')
+function writeTable(out: Out, table: Table): void {
+  const columns = tableColumns(table)
+  if (columns !== undefined) {
+    writePre(out, columns, '')
     return
   }
   const items = table.rows.length > 0 ? table.rows : [table.header]
@@ -252,22 +243,6 @@ function writeCells(out: Out, header: readonly (readonly Inline[])[], row: reado
     writeInlines(out, cell)
   })
 }
-
-function hasAddress(inline: Inline): boolean {
-  return inline.type === 'link' || inline.type === 'image' || ('children' in inline && inline.children.some(hasAddress))
-}
-
-/** Columns that a text takes in a monospaced font. */
-function widthOf(text: string): number {
-  if (/^[\x20-\x7e]*$/.test(text)) return text.length
-  let width = 0
-  for (const character of text) {
-    if (!/[\p{Mn}\p{Me}\p{Cf}]/u.test(character)) width += WIDE.test(character) ? 2 : 1
-  }
-  return width
-}
-const WIDE =
-  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
 
 const MARKS = { strong: 'b', emphasis: 'i', strike: 's' } as const
 

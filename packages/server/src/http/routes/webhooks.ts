@@ -1,8 +1,8 @@
 /** The platforms' door. What the headers prove before the body is read, the rest before it is parsed, the answer after the commit (P1). */
-import { isPosthouseError, PosthouseError } from '@posthouse/contract'
+import { isPosthouseError, PosthouseError, type WebhookRequest } from '@posthouse/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Gateway } from '../gateway.ts'
+import type { Gateway, Webhook } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const LIMIT = 1024 * 1024
@@ -15,28 +15,34 @@ export function webhookRoutes(routes: Routes, gateway: Gateway): void {
   routes.removeAllContentTypeParsers()
   routes.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: LIMIT }, (_request, body, done) => done(null, body))
 
+  const callOf = (request: FastifyRequest) => ({
+    method: request.method as 'GET' | 'POST',
+    headers: request.headers as Record<string, string | undefined>,
+    query: request.query as Record<string, string | undefined>,
+    body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
+  })
+
   const serve = async (request: FastifyRequest, reply: FastifyReply) => {
     const webhook = gateway.webhook(accountOf(request))
     if (!webhook) throw new PosthouseError('not-found')
-    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-    if (!guards.verifyWebhook(webhook.verification, { headers: request.headers, body }, clock.now()))
-      throw new PosthouseError('unauthorized')
-    const response = await webhook
-      .handle({
-        method: request.method as 'GET' | 'POST',
-        headers: request.headers as Record<string, string | undefined>,
-        query: request.query as Record<string, string | undefined>,
-        body,
-      })
-      .catch((error: unknown) => {
-        // Not committed: the platform must send it again.
-        if (isPosthouseError(error)) throw error
-        throw new PosthouseError('internal', undefined, { cause: error })
-      })
+    const call = callOf(request)
+    const proven = webhook.verification.some((verification) => guards.verifyWebhook(verification, call, clock.now()))
+    const response = proven ? await handle(webhook, call) : webhook.challenge?.(call)
+    if (!response) throw new PosthouseError('unauthorized')
     return await reply
       .code(response.status)
       .headers(response.headers ?? {})
       .send(response.body ?? '')
+  }
+
+  const handle = async (webhook: Webhook, call: WebhookRequest) => {
+    try {
+      return await webhook.handle(call)
+    } catch (error) {
+      // Not committed: the platform must send it again.
+      if (isPosthouseError(error)) throw error
+      throw new PosthouseError('internal', undefined, { cause: error })
+    }
   }
 
   routes.route({
@@ -52,7 +58,9 @@ export function webhookRoutes(routes: Routes, gateway: Gateway): void {
     preParsing: async (request) => {
       const webhook = gateway.webhook(accountOf(request))
       if (!webhook) throw new PosthouseError('not-found')
-      if (!guards.mayBePlatform(webhook.verification, request.headers, clock.now())) throw new PosthouseError('unauthorized')
+      if (webhook.challenge) return
+      const may = webhook.verification.some((verification) => guards.mayBePlatform(verification, callOf(request), clock.now()))
+      if (!may) throw new PosthouseError('unauthorized')
     },
     handler: serve,
   })

@@ -55,10 +55,10 @@ export function openPreview(work: TurnWork): Preview {
   /** Sends or edits the draft; one call at a time. */
   const showDraft = async (open: Connection) => {
     const text = draft.text
-    const growing = withMark(text, '…')
+    const growing = account?.capabilities.draftGrows ? text : withMark(text, '…')
     const [piece] = open.render({ id: turn.id, to: turn.conversation.place, text: growing, document: parseMarkdown(growing) })
     if (!piece || piece.text === shown) return
-    const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT) }
+    const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT), draft: true }
     if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)
     // The answer will stand where its preview does: not before an answer that is still on its way.
     else if (await parts.store.outbox.isSettled(turn.conversation.id)) {
@@ -114,7 +114,7 @@ function repeatTyping(work: TurnWork): Disposable {
   const show = async () => {
     stop ??= new AbortController()
     const { signal } = stop
-    await connectionOf(work)?.typing?.(turn.conversation.place, signal)
+    await connectionOf(work)?.typing?.(turn.conversation.place, signal, turn.messages.at(-1)?.body.platformId)
     if (!signal.aborted) wait(TYPING_EVERY)
   }
   const wait = (ms: number) => {

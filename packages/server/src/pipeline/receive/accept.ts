@@ -64,7 +64,7 @@ export function createAccept(parts: {
       return { status, messageId: recorded?.messageId ?? '', conversationId: recorded?.conversationId ?? '', recorded }
     }
     // Not meant for us: not kept either. Bots are not answered, or two of them would talk for ever.
-    if (!message.addressed || message.author.isBot) return done('ignored', undefined)
+    if (!message.addressed || message.author.isBot || message.kind === 'reaction') return done('ignored', undefined)
     if (depth.total >= limits.waiting) throw new PosthouseError('overloaded', undefined, { retryAfter: RETRY_AFTER })
     const full = depth.of(laneKey(origin.account, message.place)) >= limits.lane
     // A client of ours can be told to come back. A platform cannot be told so for one room alone: it would hold the others.

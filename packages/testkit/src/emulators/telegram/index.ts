@@ -3,7 +3,9 @@
  * written in with verbs. https://core.telegram.org/bots/api
  */
 import type { AddressInfo } from 'node:net'
-import { createFaults, createFloods, type Faults, type FloodLimits } from './faults.ts'
+import { createFaults, type Faults } from '../faults.ts'
+import { createPosts } from '../posts.ts'
+import { createFloods, type FloodLimits } from './floods.ts'
 import type { World } from './methods.ts'
 import { type Control, createHttpServer } from './server.ts'
 import { createStore, type EmulatedUser, type LedgerEntry, type PostedMessage } from './store.ts'
@@ -11,7 +13,7 @@ import { type Confirmation, createUpdateQueue, type Webhook } from './updates.ts
 import { createVerbs, type Saying, type Verbs } from './verbs.ts'
 
 export { type FormattedText, parseHtml as parseTelegramHtml } from './entities.ts'
-export type { Fault, FloodLimits } from './faults.ts'
+export type { FloodLimits } from './floods.ts'
 export type { EmulatedChat, EmulatedFile, EmulatedUser, LedgerEntry, PostedMessage } from './store.ts'
 export type { Confirmation, Webhook } from './updates.ts'
 export type { SaidFile, Saying, Verbs } from './verbs.ts'
@@ -76,7 +78,7 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
   const token = options.token ?? '123456789:AAE-emulated_token_of_the_testkit_0001'
   const me = { id: Number(token.split(':')[0]), is_bot: true, first_name: 'Emulated', username: 'emulated_bot', ...options.bot }
   const store = createStore(me, options.keep ?? 1_000_000)
-  const watchers = new Set<(message: PostedMessage) => void>()
+  const posts = createPosts<PostedMessage>(store.posted, ({ chat, text }) => `${chat}: ${text}`)
   const world: World = {
     store,
     updates: createUpdateQueue(
@@ -88,9 +90,7 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
     ),
     floods: createFloods(options.floods),
     callbacks: new Set(),
-    changed: (message) => {
-      for (const watch of watchers) watch(message)
-    },
+    changed: posts.changed,
   }
   const faults = createFaults()
   const verbs = createVerbs(world, 700_000_001)
@@ -123,11 +123,8 @@ export async function createTelegramEmulator(options: TelegramEmulatorOptions = 
       return world.updates.webhook
     },
     posted,
-    waitForPosted: (is, timeout = 5000) => waitFor(watchers, posted, is, timeout),
-    onPosted: (listener) => {
-      watchers.add(listener)
-      return { [Symbol.dispose]: () => watchers.delete(listener) }
-    },
+    waitForPosted: posts.wait,
+    onPosted: posts.watch,
     redeliver: (id) => world.updates.again(id),
     block: (chat, blocked = true) => {
       room(chat).blocked = blocked
@@ -152,33 +149,6 @@ export function startTelegramEmulator(options: {
   readonly token: string
 }): Promise<TelegramEmulator> {
   return createTelegramEmulator({ ...options, control: true, keep: 100_000 })
-}
-
-function waitFor(
-  watchers: Set<(message: PostedMessage) => void>,
-  posted: () => readonly PostedMessage[],
-  is: (message: PostedMessage) => boolean,
-  timeout: number,
-): Promise<PostedMessage> {
-  const there = posted().find(is)
-  if (there) return Promise.resolve(there)
-  return new Promise((resolve, reject) => {
-    const end = () => {
-      clearTimeout(timer)
-      watchers.delete(watch)
-    }
-    const watch = (message: PostedMessage) => {
-      if (message.deleted || !is(message)) return
-      end()
-      resolve(message)
-    }
-    const timer = setTimeout(() => {
-      end()
-      const seen = posted().map((message) => `${message.chat}: ${message.text.slice(0, 200)}`)
-      reject(new Error(`nothing like it was posted within ${timeout} ms; posted was:\n${seen.slice(-20).join('\n')}`))
-    }, timeout)
-    watchers.add(watch)
-  })
 }
 
 /** `POST say edit press fail drop`, `GET posted ledger`: the verbs for people without code. */

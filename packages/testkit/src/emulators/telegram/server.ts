@@ -1,8 +1,8 @@
 /** The emulator's HTTP side: the Bot API, file downloads and, if wanted, the verbs for people without code. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Faults } from '../faults.ts'
 import { type Call, readBody, readCall } from './body.ts'
 import { Refusal } from './entities.ts'
-import type { Faults } from './faults.ts'
 import { methods, type World } from './methods.ts'
 import type { EmulatedFile } from './store.ts'
 

@@ -1,5 +1,4 @@
-/** Failures on demand, and the platform's own flood limits. */
-import type { Room } from './store.ts'
+/** Failures on demand, for any platform that is called by methods with names. */
 
 export interface Fault {
   /** Error code and HTTP status of the answer. */
@@ -9,7 +8,7 @@ export interface Fault {
   readonly retryAfter?: number
   /** How often; once unless told otherwise. */
   readonly times?: number
-  /** Answers this text instead of the Bot API's JSON, as a proxy would. */
+  /** Answers this text instead of what the platform says, as a proxy would. */
   readonly body?: string
 }
 
@@ -61,36 +60,5 @@ export function createFaults(): Faults {
       return left > 0
     },
     delayOf: (method) => delays.get(method) ?? 0,
-  }
-}
-
-/** At most `amount` messages within `per` milliseconds. */
-interface FloodLimit {
-  readonly amount: number
-  readonly per: number
-}
-
-export interface FloodLimits {
-  readonly global?: FloodLimit
-  readonly chat?: FloodLimit
-  readonly group?: FloodLimit
-}
-
-/** Seconds to wait, or undefined when the message may go. */
-export function createFloods(limits: FloodLimits | undefined): (room: Room) => number | undefined {
-  if (!limits) return () => undefined
-  const sent = new Map<string, number[]>()
-  const tooMany = (name: string, limit: FloodLimit | undefined, now: number) => {
-    if (!limit) return undefined
-    const recent = (sent.get(name) ?? []).filter((at) => at > now - limit.per)
-    sent.set(name, recent)
-    return recent.length < limit.amount ? undefined : Math.max(1, Math.ceil(((recent[0] ?? now) + limit.per - now) / 1000))
-  }
-  return ({ chat }) => {
-    const now = Date.now()
-    const group = chat.type === 'private' ? undefined : limits.group
-    const wait = tooMany('', limits.global, now) ?? tooMany(`c${chat.id}`, limits.chat, now) ?? tooMany(`g${chat.id}`, group, now)
-    if (wait === undefined) for (const name of ['', `c${chat.id}`, `g${chat.id}`]) sent.get(name)?.push(now)
-    return wait
   }
 }

@@ -1,0 +1,399 @@
+/**
+ * Slack over Socket Mode or the Events API: identity, capabilities, and what keeps an account connected.
+ * https://docs.slack.dev/apis/events-api/using-socket-mode
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type Capabilities,
+  type Channel,
+  type ChannelHost,
+  type Connection,
+  DeliveryError,
+  FetchError,
+  type FileRef,
+  type InboundMessage,
+  isPosthouseError,
+  type Known,
+  type Listener,
+  type Place,
+  PosthouseError,
+  type SendOptions,
+  type WebhookRequest,
+  type WebhookResponse,
+} from '@posthouse/contract'
+import { type Api, ApiError, createApi } from './api.ts'
+import { readerOf, type SlackIdentity, type SlackReading } from './receive.ts'
+import { edit, MAX_TEXT, MAX_UPLOAD, reconcile, render, type Sender, send, toDeliveryError } from './send.ts'
+import { type SlackSettings, settings } from './settings.ts'
+import { keepSocket, retryAfter, type SocketParts } from './socket.ts'
+
+export type { SlackSettings } from './settings.ts'
+
+/**
+ * Rates: https://docs.slack.dev/apis/web-api/rate-limits (one message a second and channel, several hundred a minute in all); repeats:
+ * https://docs.slack.dev/apis/events-api#error-handling (at once, after one and after five minutes, each after 3 s without an answer).
+ */
+const capabilities: Capabilities = {
+  maxText: { limit: MAX_TEXT, unit: 'utf16' },
+  upload: { image: MAX_UPLOAD, audio: MAX_UPLOAD, voice: MAX_UPLOAD, video: MAX_UPLOAD, file: MAX_UPLOAD, sticker: MAX_UPLOAD },
+  download: MAX_UPLOAD,
+  ownership: 'spread',
+  proactive: true,
+  idempotentSend: false,
+  ackDeadline: 3000,
+  retryWindow: 400_000,
+  rates: { account: { amount: 300, per: 60_000 }, direct: { amount: 1, per: 1000 }, group: { amount: 1, per: 1000 } },
+  // chat.update may be called 50 times a minute, chat.appendStream 100 times.
+  draftInterval: 1500,
+  draftGrows: true,
+}
+
+/** Time, as tests need it. */
+export interface Clock {
+  now(): number
+  /** Resolves after `ms` or when the signal fires. */
+  wait(ms: number, signal: AbortSignal): Promise<void>
+}
+
+const systemClock: Clock = {
+  now: Date.now,
+  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
+}
+
+export const slack = createSlack()
+
+export function createSlack(clock: Clock = systemClock): Channel<SlackSettings> {
+  return {
+    id: 'slack',
+    settings,
+    capabilities,
+    setbacks: {
+      transient: { remedy: 'Slack is not reachable; it is being tried again' },
+      auth: { remedy: 'a token is refused, or Socket Mode is switched off; look at the settings of the app on api.slack.com/apps' },
+      permission: { remedy: 'the app lacks a permission; add the scope that is named and install it again', least: 30_000 },
+      conflict: { remedy: 'the app has as many connections as Slack allows; stop the other programs that use its app token' },
+      'rate-limited': { remedy: 'Slack asks us to wait' },
+    },
+    reader: readerOf,
+    open: (settings, host, signal) => open(settings, host, signal, clock),
+    async probe({ base_url, bot_token = '', app_token = '', mode }, host, signal) {
+      const api = createApi(base_url, host.fetch)
+      try {
+        const identity = await identify(api, bot_token, signal)
+        // It opens no connection: it only names an address for one.
+        if (mode === 'socket') await api.call(app_token, 'apps.connections.open', {}, { signal })
+        return identity
+      } catch (error) {
+        throw toDeliveryError(error)
+      }
+    },
+  }
+}
+
+/** One open account. */
+interface Account extends Sender {
+  readonly settings: SlackSettings
+  readonly host: ChannelHost
+  readonly clock: Clock
+  readonly reader: ReturnType<typeof readerOf>
+  /** Fires when nothing may be received any more. */
+  readonly stop: AbortSignal
+  readonly shared: Shared
+  /** Remembers work that closing must wait for. */
+  tracked<T>(work: Promise<T>): Promise<T>
+}
+
+/** What is learnt on the way. */
+interface Shared {
+  identity: SlackIdentity | undefined
+  /** By room and thread, the oldest first. */
+  readonly askers: Map<string, { readonly user: string; readonly team: string }>
+  /** Messages that carry our mark. */
+  readonly marked: Set<string>
+  /** Until when no status is shown, as Slack refused one. */
+  noStatusUntil: number
+  /** People whose page of the app was filled. */
+  readonly greeted: Set<string>
+}
+
+const MOST_REMEMBERED = 2000
+/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
+const GRACE = 5000
+
+async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
+  const closing = new AbortController()
+  const calls = new Set<AbortController>()
+  const pending = new Set<Promise<unknown>>()
+  const shared: Shared = {
+    identity: parseJson<SlackIdentity>(await host.state.get('identity')),
+    askers: new Map(),
+    marked: new Set(),
+    noStatusUntil: 0,
+    greeted: new Set(),
+  }
+  const account: Account = {
+    settings,
+    host,
+    clock,
+    reader: readerOf(settings),
+    stop: AbortSignal.any([signal, closing.signal]),
+    shared,
+    api: createApi(settings.base_url, host.fetch),
+    token: settings.bot_token ?? '',
+    now: clock.now,
+    wait: clock.wait,
+    streams: new Map(),
+    streamsRefusedUntil: 0,
+    asker: (to) => shared.askers.get(keyOf(to)),
+    tracked: (work) => {
+      const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
+      pending.add(quiet)
+      return work
+    },
+  }
+  const { tracked } = account
+  if (settings.mode === 'webhook') serve(account)
+  const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {
+    const abort = new AbortController()
+    const leave = () => abort.abort()
+    if (options.signal.aborted) leave()
+    options.signal.addEventListener('abort', leave, { once: true })
+    calls.add(abort)
+    try {
+      return await call({ ...options, signal: abort.signal })
+    } finally {
+      calls.delete(abort)
+      options.signal.removeEventListener('abort', leave)
+    }
+  }
+  return {
+    listen: (listener, until) => {
+      const within = AbortSignal.any([account.stop, until])
+      const work = settings.mode === 'webhook' ? lookAfter(account, listener, within) : connect(account, listener, within)
+      return tracked(work.catch((error) => (within.aborted ? undefined : explain(error))))
+    },
+    render,
+    send: (piece, to, options) => tracked(calling(options, (within) => send(account, piece, to, within))),
+    edit: (receipt, piece, options) => tracked(calling(options, (within) => edit(account, receipt, piece, within))),
+    reconcile: (piece, to, options) => tracked(calling(options, (within) => reconcile(account, piece, to, within))),
+    typing: (to, until, message) => showTyping(account, to, until, message),
+    download: (file, limit, within) => download(account, file, limit, within),
+    [Symbol.asyncDispose]: async () => {
+      closing.abort()
+      const late = setTimeout(() => {
+        for (const call of calls) call.abort()
+      }, GRACE)
+      while (pending.size > 0) await Promise.all(pending)
+      clearTimeout(late)
+    },
+  }
+}
+
+/** What the platform said, or what kept us from it, by its kind; what went wrong on our side as it is. */
+function explain(thrown: unknown): never {
+  throw thrown instanceof ApiError || thrown instanceof FetchError ? toDeliveryError(thrown) : thrown
+}
+
+async function identify(api: Api, token: string, signal: AbortSignal): Promise<SlackIdentity> {
+  const { user_id: id, user, team_id: team } = await api.call(token, 'auth.test', {}, { signal, timeout: 10_000 })
+  if (typeof id !== 'string' || typeof team !== 'string') throw new DeliveryError('transient', 'Slack did not say who we are')
+  return { id, team, name: typeof user === 'string' ? `@${user}` : id, username: id }
+}
+
+async function introduce({ api, token, host, shared, stop }: Account): Promise<SlackIdentity> {
+  const identity = await identify(api, token, stop)
+  if (JSON.stringify(identity) !== JSON.stringify(shared.identity)) await host.state.set('identity', JSON.stringify(identity))
+  shared.identity = identity
+  return identity
+}
+
+// ---- Receiving --------------------------------------------------------------------------------------------------------
+
+const knownOf = ({ host, clock }: Account, us: SlackIdentity): Known => ({ now: clock.now(), us, crypto: host.crypto })
+
+/** Commits what was read, and remembers what sending wants to know. */
+async function admit(account: Account, reading: SlackReading, receive: (message: InboundMessage) => Promise<unknown>): Promise<void> {
+  for (const message of reading.messages) {
+    await receive(message)
+    if (reading.asker && message.addressed && !message.author.isBot) remember(account.shared.askers, keyOf(message.place), reading.asker)
+  }
+  if (reading.home) account.tracked(greet(account, reading.home.user)).catch(() => undefined)
+}
+
+const keyOf = ({ room, thread = '' }: Place) => `${room}:${thread}`
+
+function remember<T>(map: Map<string, T>, key: string, value: T): void {
+  map.delete(key)
+  map.set(key, value)
+  if (map.size > MOST_REMEMBERED) map.delete(map.keys().next().value ?? '')
+}
+
+/** Keeps a socket open. https://docs.slack.dev/apis/events-api/using-socket-mode */
+async function connect(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
+  const { api, host, clock, settings, reader } = account
+  const us = await introduce(account)
+  const parts: SocketParts = {
+    host,
+    clock,
+    address: async (within) => {
+      const { url } = await api.call(settings.app_token ?? '', 'apps.connections.open', {}, { signal: within })
+      if (typeof url !== 'string') throw new DeliveryError('transient', 'Slack named no address for a socket')
+      return url
+    },
+    heard: () => listener.received(),
+    read: (frame) => reader.frame(frame, knownOf(account, us)),
+    admit: (reading) => admit(account, reading, listener.receive),
+  }
+  await keepSocket(parts, signal)
+}
+
+// ---- Events API -------------------------------------------------------------------------------------------------------
+
+function serve(account: Account): void {
+  const { host, reader } = account
+  if (!reader.verification)
+    throw new PosthouseError('invalid', 'mode "webhook" needs signing_secret: without it anybody could speak in the name of Slack')
+  host.routes.webhook(reader, (request) => account.tracked(handle(account, request)))
+}
+
+async function handle(account: Account, request: WebhookRequest): Promise<WebhookResponse> {
+  const { host, reader, stop } = account
+  if (stop.aborted) return { status: 503, headers: { 'retry-after': '5' } }
+  let reading: SlackReading
+  try {
+    // A webhook may come to a node that never had to ask.
+    reading = reader.request(request, knownOf(account, account.shared.identity ?? (await introduce(account))))
+  } catch (error) {
+    if (!isPosthouseError(error)) throw error
+    host.log.warn({ problem: error.message }, 'refused a malformed call')
+    return { status: 400 }
+  }
+  host.received()
+  try {
+    await admit(account, reading, host.receive)
+    return reading.response ?? { status: 200 }
+  } catch (error) {
+    host.log.warn({ problem: String(error) }, 'a message was not taken; Slack repeats it')
+    return { status: 503, headers: { 'retry-after': String(Math.ceil(retryAfter(error) / 1000)) } }
+  }
+}
+
+const CHECK = 300_000
+
+/** Asks from time to time whether our token still holds. Whether Slack reaches us shows only when somebody writes. */
+async function lookAfter(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
+  const { host, clock } = account
+  while (!signal.aborted) {
+    await introduce(account)
+    if (host.routes.url) {
+      listener.received()
+      host.report('connected')
+    } else host.report('degraded', 'server.public_url is not set, so Slack has no address to send to; set it, or use mode: socket')
+    await clock.wait(CHECK, signal)
+  }
+}
+
+// ---- Signs and pages --------------------------------------------------------------------------------------------------
+
+const MARK = 'eyes'
+const NO_STATUS_FOR = 600_000
+
+/**
+ * A status under the thread where Slack shows one (https://docs.slack.dev/reference/methods/assistant.threads.setStatus), else a mark on the
+ * question while it is worked on.
+ */
+async function showTyping(account: Account, to: Place, until: AbortSignal, message: string | undefined): Promise<void> {
+  const { api, token, shared, clock } = account
+  if (until.aborted) return
+  if (to.thread !== undefined && clock.now() >= shared.noStatusUntil) {
+    const place = { channel_id: to.room, thread_ts: to.thread }
+    const shown = await api
+      .call(token, 'assistant.threads.setStatus', { ...place, status: 'is thinking…' }, { signal: until })
+      .catch((error) => {
+        if (error instanceof ApiError && error.fromSlack) shared.noStatusUntil = clock.now() + NO_STATUS_FOR
+        return undefined
+      })
+    if (shown || until.aborted) return
+  }
+  // Slash commands and buttons have no message that could be marked.
+  if (message === undefined || !/^\d+\.\d+$/.test(message)) return
+  const key = `${to.room}:${message}`
+  if (shared.marked.has(key) || shared.marked.size >= MOST_REMEMBERED) return
+  shared.marked.add(key)
+  const mark = { channel: to.room, timestamp: message, name: MARK }
+  // Not cut short by the signal: a mark that came to stand has to be taken away.
+  const set = account.tracked(api.call(token, 'reactions.add', mark)).catch(() => undefined)
+  const remove = async () => {
+    if (await set) await api.call(token, 'reactions.remove', mark).catch(() => undefined)
+    shared.marked.delete(key)
+  }
+  if (until.aborted) await remove()
+  else until.addEventListener('abort', () => void account.tracked(remove()), { once: true })
+  await set
+}
+
+/** Fills the page of our app with a greeting, once for each person. https://docs.slack.dev/reference/methods/views.publish */
+async function greet({ api, token, shared, host }: Account, user: string): Promise<void> {
+  if (shared.greeted.has(user)) return
+  if (shared.greeted.size >= MOST_REMEMBERED) shared.greeted.clear()
+  shared.greeted.add(user)
+  const section = (text: string) => ({ type: 'section', text: { type: 'mrkdwn', text } })
+  const name = shared.identity ? `<@${shared.identity.id}>` : '…'
+  const blocks = [
+    section(`Hello! Write to me under *Messages*, or mention ${name} in a channel that I am a member of. I answer in the thread.`),
+    section(`你好！在 *消息* 标签页直接给我写信，或在我加入的频道里提及 ${name}。我会在消息列中回复。`),
+  ]
+  await api.call(token, 'views.publish', { user_id: user, view: { type: 'home', blocks } }).catch((error: Error) => {
+    shared.greeted.delete(user)
+    host.log.debug({ problem: error.message }, 'the page of the app was not filled')
+  })
+}
+
+// ---- Files ------------------------------------------------------------------------------------------------------------
+
+async function download({ api, token }: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  const ref = parseJson<{ id?: string; url?: string }>(file.ref) ?? {}
+  // Files of shared channels come without an address. https://docs.slack.dev/reference/objects/file-object#slack_connect_files
+  const url = ref.url ?? (await addressOf(api, token, ref.id ?? '', signal))
+  if (!api.isSlack(url)) throw new DeliveryError('permission', 'the file does not lie with Slack; our token is shown nowhere else')
+  if ((file.size ?? 0) > limit) throw new PosthouseError('too-large', `${file.size} bytes, allowed are ${limit}`)
+  const response = await api.download(token, url, { signal }).catch(refuse)
+  const isLogin = response.headers['content-type']?.startsWith('text/html') && file.mime !== 'text/html'
+  if (response.status !== 200 || isLogin) {
+    for await (const _ of response.body) break
+    // Who may not read it is sent to a page where people sign in.
+    if (response.status === 200 || (response.status >= 300 && response.status < 400) || response.status === 403)
+      throw new DeliveryError('permission', 'Slack did not hand out the file: the app needs the scope files:read')
+    throw new DeliveryError(response.status >= 500 ? 'transient' : 'not-found', `the download answered ${response.status}`)
+  }
+  return limited(response.body, limit)
+}
+
+async function addressOf(api: Api, token: string, file: string, signal: AbortSignal): Promise<string> {
+  const { file: told } = await api.call(token, 'files.info', { file }, { signal }).catch(refuse)
+  const { url_private_download: url, url_private: other } = (told ?? {}) as { url_private_download?: unknown; url_private?: unknown }
+  const found = url ?? other
+  if (typeof found !== 'string') throw new DeliveryError('not-found', 'the file is not there any more')
+  return found
+}
+
+function refuse(error: unknown): never {
+  throw toDeliveryError(error)
+}
+
+async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
+    yield chunk
+  }
+}
+
+function parseJson<T>(text: string | undefined): T | undefined {
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as T)
+  } catch {
+    return undefined
+  }
+}

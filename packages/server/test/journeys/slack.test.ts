@@ -306,6 +306,37 @@ describe('Slack', () => {
     })
   })
 
+  it('an app that several workspaces install: a link, a restart, a token that ends', async () => {
+    const port = await freePort()
+    const server = { port, public_url: `http://127.0.0.1:${port}` }
+    const account = { bot_token: undefined, ...app }
+    // Once at each start Slack is asked, with a code that is none, whether it knows the app.
+    const refusals = ['oauth.v2.access: invalid_code', 'oauth.v2.access: invalid_code', 'chat.postMessage: token_expired']
+    await inScene({ server, account, refusals }, async ({ story, slack, posthouse, cli }) => {
+      slack.oauth.workspace = 'T0OTHER'
+      slack.redirectUrl = `${server.public_url}/api/webhook/slack`
+      const asked = await fetch(`${slack.redirectUrl}?install`, { redirect: 'manual' })
+      const agreed = await fetch(asked.headers.get('location') ?? '', { redirect: 'manual' })
+      const back = agreed.headers.get('location') ?? ''
+      assert.equal((await fetch(back)).status, 401, 'another browser')
+      const cookie = asked.headers.get('set-cookie')?.split(';')[0] ?? ''
+      const installed = await fetch(back, { headers: { cookie } })
+      assert.match(await installed.text(), /Installed in Workspace T0OTHER\./)
+      slack.know({ id: 'D0ANN', type: 'im', user: 'U0ANN', team: 'T0OTHER' })
+      const ann = story.user('ann')
+      ann.says('hi')
+      await ann.hears('You said: hi')
+      await posthouse.stop()
+      slack.oauth.expire()
+      await posthouse.start()
+      ann.says('and after twelve hours?')
+      await ann.hears('You said: and after twelve hours?')
+      await cli('send', 'slack', `T0OTHER:${ann.room}`, 'By the id of the workspace and the channel.')
+      await ann.hears('By the id of the workspace and the channel.')
+      await ann.hearsNothingMore()
+    })
+  })
+
   it('posthouse send', () =>
     inScene({ refusals: ['chat.postMessage: channel_not_found'] }, async ({ story, slack, cli }) => {
       const ann = story.user('ann')
@@ -324,6 +355,9 @@ describe('Slack', () => {
       )
     }))
 })
+
+/** What the emulated Slack knows the app by. */
+const app = { client_id: '100000000000.200000000000', client_secret: 'fedcba9876543210fedcba9876543210' }
 
 /** A port that is free now: a webhook's address must be known before the start. */
 async function freePort(): Promise<number> {

@@ -25,7 +25,9 @@ import { verifyWebhook } from '../../security/webhook.ts'
 import { type Clock, createSlack, type SlackSettings, slack } from './index.ts'
 
 const PERSON = 'U0PERSON'
-const place: Place = { room: 'D0PERSON', type: 'direct' }
+const PLACE: Place = { room: 'D0PERSON', type: 'direct' }
+const OTHER = 'T0OTHER'
+const credentials = ({ oauth }: SlackEmulator) => ({ client_id: oauth.clientId, client_secret: oauth.clientSecret })
 const options = (more: object = {}) => ({ idempotencyKey: 'k', signal: new AbortController().signal, ...more })
 
 /** No back-off lasts: what would be waited for is kept for looking at. */
@@ -46,30 +48,33 @@ interface World extends ChannelWorld {
   open(settings?: Partial<SlackSettings>): Promise<Connection>
 }
 
-async function start(mode: 'socket' | 'webhook' = 'socket', more: SlackEmulatorOptions = {}): Promise<World> {
+/** `many`: the app is installed in several workspaces, this person's among them. */
+async function start(mode: 'socket' | 'webhook' | 'many' = 'socket', more: SlackEmulatorOptions = {}): Promise<World> {
   const client = createFetch()
   const emulator = await createSlackEmulator({ retryDelay: 2, maxRetryDelay: 10, ackDeadline: 5000, ...more })
   const host = await createFakeHost({
     fetch: client.fetch,
     connect,
     crypto: platformCrypto,
-    webhook: mode === 'webhook',
+    webhook: mode !== 'socket',
     verify: (verification, call) => verifyWebhook(verification, call, Date.now()),
   })
   const settings: SlackSettings = {
-    mode,
-    bot_token: emulator.botToken,
-    ...(mode === 'socket' ? { app_token: emulator.appToken } : { signing_secret: emulator.signingSecret }),
+    mode: mode === 'webhook' ? 'webhook' : 'socket',
+    ...(mode === 'many' ? credentials(emulator) : { bot_token: emulator.botToken }),
+    ...(mode === 'webhook' ? { signing_secret: emulator.signingSecret } : { app_token: emulator.appToken }),
     base_url: emulator.url,
   }
+  const place: Place = mode === 'many' ? { ...PLACE, room: `${OTHER}:${PLACE.room}` } : PLACE
   const waits: number[] = []
   let last: SlackSaid | undefined
-  emulator.direct(PERSON)
+  emulator.know({ id: PLACE.room, type: 'im', user: PERSON, ...(mode === 'many' ? { team: OTHER } : {}) })
   const refusal = (description: string) => () => emulator.failNext('chat.postMessage', { status: 200, description })
   const failures: Partial<Record<DeliveryFailure, () => void>> = {
     transient: refusal('service_unavailable'),
     'rate-limited': () => emulator.failNext('chat.postMessage', { status: 429, retryAfter: 3 }),
-    auth: refusal('token_revoked'),
+    // Another token might be had where one was revoked; not so here.
+    auth: refusal('account_inactive'),
     permission: refusal('not_in_channel'),
     'not-found': refusal('channel_not_found'),
     invalid: refusal('invalid_blocks'),
@@ -80,10 +85,12 @@ async function start(mode: 'socket' | 'webhook' = 'socket', more: SlackEmulatorO
     host,
     waits,
     place,
-    secrets: [emulator.botToken, emulator.appToken, emulator.signingSecret],
+    secrets: [emulator.botToken, emulator.appToken, emulator.signingSecret, emulator.oauth.clientSecret, 'xoxe'],
     async open(changed) {
       const connection = await openListening(createSlack(quickClock(waits)), { ...settings, ...changed }, host)
       if (mode === 'webhook' && host.routes.url) await emulator.callAt(host.routes.url)
+      if (mode === 'many' && (await host.state.get(`team:${OTHER}`)) === undefined)
+        assert.equal((await install({ emulator, host }, OTHER)).status, 200)
       return connection
     },
     probe: () => createSlack().probe(settings, host, new AbortController().signal),
@@ -95,10 +102,10 @@ async function start(mode: 'socket' | 'webhook' = 'socket', more: SlackEmulatorO
         for (const delivery of last?.deliveries ?? []) emulator.redeliver(delivery)
       },
       unacknowledged: () => emulator.pending,
-      posted: () => emulator.posted(place.room).map((message) => message.text),
+      posted: () => emulator.posted(PLACE.room).map((message) => message.text),
       fail: (kind) => failures[kind]?.(),
       sayAsOurselves: (text) => {
-        emulator.say({ text, bot: 'us', channel: place.room })
+        emulator.say({ text, bot: 'us', channel: PLACE.room })
       },
       sayFile: (bytes) => {
         emulator.say({ text: '', file: { bytes, name: '../../evil"\r\n.txt' } })
@@ -113,7 +120,26 @@ async function start(mode: 'socket' | 'webhook' = 'socket', more: SlackEmulatorO
   }
 }
 
-const harnessOf = (mode: 'socket' | 'webhook', more: SlackEmulatorOptions = {}): ChannelHarness => ({
+/** A person's browser goes through an installation. `bring`: what it brings back, changed. */
+async function install(
+  { emulator, host }: Pick<World, 'emulator' | 'host'>,
+  team: string,
+  bring: (back: { url: URL; cookie: string }) => { url: URL; cookie: string } = (back) => back,
+): Promise<Response> {
+  emulator.oauth.workspace = team
+  emulator.redirectUrl = host.routes.url
+  const asked = await fetch(`${host.routes.url}?install`, { redirect: 'manual' })
+  assert.equal(asked.status, 302)
+  const agreed = await fetch(asked.headers.get('location') ?? '', { redirect: 'manual' })
+  assert.equal(agreed.status, 302)
+  const { url, cookie } = bring({
+    url: new URL(agreed.headers.get('location') ?? ''),
+    cookie: `other=1; ${asked.headers.get('set-cookie')?.split(';')[0]}`,
+  })
+  return await fetch(url, { headers: { cookie } })
+}
+
+const harnessOf = (mode: 'socket' | 'webhook' | 'many', more: SlackEmulatorOptions = {}): ChannelHarness => ({
   capabilities: slack.capabilities,
   cannot: { takeOver: 'the connections of an app share what comes, and none is told of the others' },
   // Only a socket above the tenth is one; see below.
@@ -124,6 +150,7 @@ const harnessOf = (mode: 'socket' | 'webhook', more: SlackEmulatorOptions = {}):
 const harnesses: Readonly<Record<string, ChannelHarness>> = {
   socket: harnessOf('socket'),
   webhook: harnessOf('webhook'),
+  'several workspaces': harnessOf('many'),
   'without streams, statuses and scopes to read': harnessOf('socket', { streams: false, statuses: false, history: false }),
 }
 
@@ -361,7 +388,7 @@ test('webhook mode without a public address, and settings that are missing, say 
   await using _connection = await world.open({ mode: 'webhook', signing_secret: world.emulator.signingSecret })
   await until(() => world.host.reports.some(({ state, problem }) => state === 'degraded' && problem?.includes('public_url')), 'the report')
   await assert.rejects(world.open({ mode: 'webhook', signing_secret: '' }), /signing_secret/)
-  const fields = (settings: object) => slack.settings.check?.(settings as SlackSettings).map(({ field }) => field)
+  const fields = (given: object) => slack.settings.check?.({ bot_token: 'xoxb-1', ...given } as SlackSettings).map(({ field }) => field)
   assert.deepEqual([fields({ mode: 'socket' }), fields({ mode: 'webhook' })], [['app_token'], ['signing_secret']])
 })
 
@@ -464,7 +491,7 @@ test('in a direct place without a thread, and where nobody asked, there is no st
   await using connection = await world.open()
   world.emulator.know({ id: 'C9' })
   const said = world.emulator.say({ text: 'x', channel: 'C9', bot: 'other' })
-  for (const to of [place, { room: 'C9', type: 'group', thread: said.ts } as const]) {
+  for (const to of [PLACE, { room: 'C9', type: 'group', thread: said.ts } as const]) {
     const [piece] = piecesOf(connection, 'One', to)
     assert.ok(piece)
     await connection.send(piece, to, options({ draft: true }))
@@ -478,7 +505,7 @@ test('a lost answer is looked for by our own mark, also in a long thread', async
   await using connection = await world.open()
   const { said, to } = await asked(world)
   for (let index = 0; index < 450; index++) emulator.say({ text: `${index}`, channel: 'C1', thread: said.ts, bot: 'other' })
-  for (const where of [place, to]) {
+  for (const where of [PLACE, to]) {
     const [piece] = piecesOf(connection, 'maybe', where)
     assert.ok(piece)
     const since = Date.now() - 1000
@@ -578,7 +605,131 @@ test('work is shown by a status in a thread, else by a mark on the question that
 test('an edit of what is gone is not found', async () => {
   await using world = await start()
   await using connection = await world.open()
-  const [piece] = piecesOf(connection, 'x', place)
+  const [piece] = piecesOf(connection, 'x', PLACE)
   assert.ok(piece && connection.edit)
-  await assert.rejects(connection.edit({ id: '1.000001', room: place.room }, piece, options()), refused('not-found'))
+  await assert.rejects(connection.edit({ id: '1.000001', room: PLACE.room }, piece, options()), refused('not-found'))
+})
+
+// ---- Several workspaces -----------------------------------------------------------------------------------------------
+
+test('each workspace has its own token, rooms and keys', async () => {
+  await using world = await start('many')
+  const { emulator, host } = world
+  await using connection = await world.open()
+  emulator.know({ id: 'C1', team: OTHER })
+  emulator.know({ id: 'C2', team: 'T0THIRD' })
+  const mrkdwn = `<@${emulator.me.user}> hello`
+  emulator.say({ mrkdwn, channel: 'C1' })
+  // Not installed there: nobody could be answered.
+  emulator.say({ mrkdwn, channel: 'C2' })
+  await until(() => emulator.pending === 0, 'both are acknowledged')
+  assert.deepEqual(
+    host.inbox.map(({ place, key }) => [place.room, key.startsWith(`${OTHER}:message:`)]),
+    [[`${OTHER}:C1`, true]],
+  )
+  assert.equal((await install(world, 'T0THIRD')).status, 200)
+  const said = emulator.say({ mrkdwn, channel: 'C2', file: { bytes: Buffer.from('bytes') } })
+  await until(() => host.inbox.length === 2, 'the third workspace')
+  const to = host.inbox[1]?.place ?? PLACE
+  const [piece] = piecesOf(connection, 'answer', to)
+  assert.ok(piece)
+  const receipt = await connection.send(piece, to, options({ draft: true }))
+  assert.equal(receipt.room, 'T0THIRD:C2')
+  await connection.edit?.(receipt, piece, options())
+  assert.deepEqual(
+    emulator.posted('C2').map(({ text, streaming, thread_ts }) => [text, streaming, thread_ts]),
+    [['answer', 'completed', said.ts]],
+  )
+  const part = host.inbox[1]?.parts.find(({ type }) => type === 'file')
+  assert.ok(part?.type === 'file' && connection.download)
+  for await (const chunk of await connection.download(part.file, 10, new AbortController().signal))
+    assert.equal(Buffer.from(chunk).toString(), 'bytes')
+  // The token of one opens nothing in another.
+  await assert.rejects(connection.send(piece, { ...to, room: `${OTHER}:C2` }, options()), refused('not-found'))
+  await assert.rejects(connection.send(piece, { ...to, room: 'T0NOWHERE:C2' }, options()), refused('permission'))
+  emulator.send({ type: 'app_uninstalled', channel: 'C2' })
+  await until(() => emulator.pending === 0, 'the farewell')
+  await assert.rejects(connection.send(piece, to, options()), refused('permission'))
+})
+
+test('a token that ended is renewed once, by one of many calls and of several nodes', async () => {
+  await using world = await start('many')
+  const { emulator, host } = world
+  await using connection = await world.open()
+  const to: Place = { room: `${OTHER}:${PLACE.room}`, type: 'direct' }
+  const [piece] = piecesOf(connection, 'x', to)
+  assert.ok(piece)
+  await using client = createFetch()
+  const settings: SlackSettings = { mode: 'socket', ...credentials(emulator), app_token: emulator.appToken, base_url: emulator.url }
+  const another = { ...host, fetch: client.fetch }
+  await using other = await createSlack(quickClock()).open(settings, another, new AbortController().signal)
+  await other.send(piece, to, options())
+  emulator.oauth.expire()
+  const renewals = () =>
+    emulator.ledger.filter(({ method, params }) => method === 'oauth.v2.access' && (params as { grant_type?: string }).grant_type).length
+  await Promise.all(Array.from({ length: 5 }, () => connection.send(piece, to, options())))
+  assert.equal(renewals(), 1)
+  await other.send(piece, to, options())
+  assert.equal(renewals(), 1)
+  assert.equal(emulator.posted(PLACE.room).length, 7)
+  // Before it ends it is renewed without a refusal.
+  const before = emulator.refusals.length
+  let now = Date.now()
+  await using later = await createSlack({ ...quickClock(), now: () => now }).open(settings, another, new AbortController().signal)
+  now += 12 * 3_600_000 - 60_000
+  await later.send(piece, to, options())
+  assert.deepEqual([renewals(), emulator.refusals.length], [2, before])
+})
+
+test('an installation that another browser began, that is forged, late, refused or not permitted comes to nothing', async () => {
+  await using world = await start('many')
+  const { emulator, host } = world
+  await using _connection = await world.open({ allowed_teams: [OTHER] })
+  const status = async (bring: Parameters<typeof install>[2], team = OTHER) => (await install(world, team, bring)).status
+  const exchanged = () =>
+    emulator.ledger.filter(({ method, params }) => method === 'oauth.v2.access' && 'code' in (params as object)).length
+  const before = exchanged()
+  assert.equal(await status(({ url }) => ({ url, cookie: '' })), 401)
+  assert.equal(await status(({ url, cookie }) => ({ url, cookie: cookie.replace(/=(\d+)$/, (_, at) => `=${Number(at) + 1}`) })), 401)
+  assert.equal(await status(({ url, cookie }) => ({ url, cookie: `${cookie}; ${cookie.split('; ')[1]}` })), 401)
+  assert.equal(
+    await status(({ url, cookie }) => {
+      url.searchParams.set('state', '0'.repeat(64))
+      return { url, cookie }
+    }),
+    401,
+  )
+  // Eleven minutes ago, and signed so.
+  const at = String(Date.now() - 660_000)
+  const state = createHmac('sha256', emulator.oauth.clientSecret).update(`install:${at}`).digest('hex')
+  assert.equal((await fetch(`${host.routes.url}?code=1&state=${state}`, { headers: { cookie: `posthouse_install=${at}` } })).status, 401)
+  assert.equal(exchanged(), before)
+  assert.equal(
+    await status(({ url, cookie }) => {
+      url.searchParams.set('code', 'guessed')
+      return { url, cookie }
+    }),
+    400,
+  )
+  assert.equal(
+    await status(({ url, cookie }) => {
+      url.searchParams.delete('code')
+      return { url, cookie }
+    }),
+    200,
+  )
+  assert.equal(await status(undefined, 'T0STRANGER'), 403)
+  assert.equal(await host.state.get('team:T0STRANGER'), undefined)
+  const asked = await fetch(`${host.routes.url}?install`, { redirect: 'manual' })
+  assert.match(asked.headers.get('set-cookie') ?? '', /HttpOnly; Secure; SameSite=Lax/)
+  assert.ok(!asked.headers.get('location')?.includes(emulator.oauth.clientSecret))
+})
+
+test('one workspace or several: the settings say which', () => {
+  const fields = (settings: object) =>
+    slack.settings.check?.({ mode: 'socket', app_token: 'xapp-1', ...settings } as SlackSettings).map(({ field }) => field)
+  assert.deepEqual(fields({}), ['bot_token'])
+  assert.deepEqual(fields({ client_id: '1' }), ['client_secret'])
+  assert.deepEqual(fields({ client_id: '1', client_secret: '2', bot_token: 'xoxb-1' }), ['client_id'])
+  assert.deepEqual(fields({ client_id: '1', client_secret: '2' }), [])
 })

@@ -13,17 +13,19 @@ import {
   type FileRef,
   type InboundMessage,
   isPosthouseError,
+  type KeyValue,
   type Known,
   type Listener,
   type Place,
   PosthouseError,
+  type Receipt,
   type SendOptions,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
-import { type Api, ApiError, createApi } from './api.ts'
-import { readerOf, type SlackIdentity, type SlackReading } from './receive.ts'
-import { edit, MAX_TEXT, MAX_UPLOAD, reconcile, render, type Sender, send, toDeliveryError } from './send.ts'
+import { type Api, ApiError, bind, createApi, createInstallations, type Installations, type WorkspaceApi } from './api.ts'
+import { readerOf, type SlackIdentity, type SlackReader, type SlackReading, splitRoom } from './receive.ts'
+import { edit, MAX_TEXT, MAX_UPLOAD, reconcile, render, type Sender, type Streams, send, toDeliveryError } from './send.ts'
 import { type SlackSettings, settings } from './settings.ts'
 import { keepSocket, retryAfter, type SocketParts } from './socket.ts'
 
@@ -76,10 +78,11 @@ export function createSlack(clock: Clock = systemClock): Channel<SlackSettings> 
     },
     reader: readerOf,
     open: (settings, host, signal) => open(settings, host, signal, clock),
-    async probe({ base_url, bot_token = '', app_token = '', mode }, host, signal) {
+    async probe(settings, host, signal) {
+      const { base_url, app_token = '', mode } = settings
       const api = createApi(base_url, host.fetch)
       try {
-        const identity = await identify(api, bot_token, signal)
+        const identity = await introduceTo(api, settings, signal)
         // It opens no connection: it only names an address for one.
         if (mode === 'socket') await api.call(app_token, 'apps.connections.open', {}, { signal })
         return identity
@@ -91,11 +94,14 @@ export function createSlack(clock: Clock = systemClock): Channel<SlackSettings> 
 }
 
 /** One open account. */
-interface Account extends Sender {
+interface Account {
+  readonly api: Api
+  /** Where several workspaces may install the app. */
+  readonly installations: Installations | undefined
   readonly settings: SlackSettings
   readonly host: ChannelHost
   readonly clock: Clock
-  readonly reader: ReturnType<typeof readerOf>
+  readonly reader: SlackReader
   /** Fires when nothing may be received any more. */
   readonly stop: AbortSignal
   readonly shared: Shared
@@ -105,6 +111,7 @@ interface Account extends Sender {
 
 /** What is learnt on the way. */
 interface Shared {
+  readonly streams: Streams
   identity: SlackIdentity | undefined
   /** By room and thread, the oldest first. */
   readonly askers: Map<string, { readonly user: string; readonly team: string }>
@@ -126,11 +133,13 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
   const pending = new Set<Promise<unknown>>()
   const shared: Shared = {
     identity: parseJson<SlackIdentity>(await host.state.get('identity')),
+    streams: { written: new Map(), refusedUntil: 0 },
     askers: new Map(),
     marked: new Set(),
     noStatusUntil: 0,
     greeted: new Set(),
   }
+  const api = createApi(settings.base_url, host.fetch)
   const account: Account = {
     settings,
     host,
@@ -138,13 +147,8 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
     reader: readerOf(settings),
     stop: AbortSignal.any([signal, closing.signal]),
     shared,
-    api: createApi(settings.base_url, host.fetch),
-    token: settings.bot_token ?? '',
-    now: clock.now,
-    wait: clock.wait,
-    streams: new Map(),
-    streamsRefusedUntil: 0,
-    asker: (to) => shared.askers.get(keyOf(to)),
+    api,
+    installations: settings.bot_token === undefined ? createInstallations(api, settings, host.state, clock.now) : undefined,
     tracked: (work) => {
       const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
       pending.add(quiet)
@@ -152,7 +156,8 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
     },
   }
   const { tracked } = account
-  if (settings.mode === 'webhook') serve(account)
+  // Over sockets, too, a browser comes back from an installation by the door.
+  if (settings.mode === 'webhook' || account.installations) serve(account)
   const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {
     const abort = new AbortController()
     const leave = () => abort.abort()
@@ -173,9 +178,18 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
       return tracked(work.catch((error) => (within.aborted ? undefined : explain(error))))
     },
     render,
-    send: (piece, to, options) => tracked(calling(options, (within) => send(account, piece, to, within))),
-    edit: (receipt, piece, options) => tracked(calling(options, (within) => edit(account, receipt, piece, within))),
-    reconcile: (piece, to, options) => tracked(calling(options, (within) => reconcile(account, piece, to, within))),
+    send: (piece, to, options) => {
+      const { sender, place, named } = senderOf(account, to)
+      return tracked(calling(options, async (within) => named(await send(sender, piece, place, within))))
+    },
+    edit: (receipt, piece, options) => {
+      const { sender, place, named } = senderOf(account, receipt)
+      return tracked(calling(options, async (within) => named(await edit(sender, { ...receipt, room: place.room }, piece, within))))
+    },
+    reconcile: (piece, to, options) => {
+      const { sender, place } = senderOf(account, to)
+      return tracked(calling(options, (within) => reconcile(sender, piece, place, within)))
+    },
     typing: (to, until, message) => showTyping(account, to, until, message),
     download: (file, limit, within) => download(account, file, limit, within),
     [Symbol.asyncDispose]: async () => {
@@ -189,6 +203,27 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
   }
 }
 
+/** The Web API for a room's workspace. */
+function workspaceOf({ api, installations, settings }: Account, team: string | undefined): WorkspaceApi {
+  if (!installations) return bind(api, { current: async () => settings.bot_token ?? '' })
+  return bind(api, installations.of(team ?? ''))
+}
+
+/** What sends into a room: in its workspace, by the channel's own id. `named` gives a receipt the room's name again. */
+function senderOf<R extends { readonly room: string }>(account: Account, to: R) {
+  const { team, channel, prefix } = account.installations ? splitRoom(to.room) : { team: undefined, channel: to.room, prefix: '' }
+  const { clock, shared } = account
+  const sender: Sender = {
+    api: workspaceOf(account, team),
+    now: clock.now,
+    wait: clock.wait,
+    streams: shared.streams,
+    asker: (place) => shared.askers.get(keyOf({ ...place, room: `${prefix}${place.room}` })),
+  }
+  const named = (receipt: Receipt): Receipt => ({ ...receipt, room: `${prefix}${receipt.room}` })
+  return { sender, place: { ...to, room: channel }, named }
+}
+
 /** What the platform said, or what kept us from it, by its kind; what went wrong on our side as it is. */
 function explain(thrown: unknown): never {
   throw thrown instanceof ApiError || thrown instanceof FetchError ? toDeliveryError(thrown) : thrown
@@ -200,8 +235,17 @@ async function identify(api: Api, token: string, signal: AbortSignal): Promise<S
   return { id, team, name: typeof user === 'string' ? `@${user}` : id, username: id }
 }
 
-async function introduce({ api, token, host, shared, stop }: Account): Promise<SlackIdentity> {
-  const identity = await identify(api, token, stop)
+/** Of an app in several workspaces there is no one user of ours: each call names that of its workspace. */
+async function introduceTo(api: Api, settings: SlackSettings, signal: AbortSignal): Promise<SlackIdentity> {
+  if (settings.bot_token !== undefined) return await identify(api, settings.bot_token, signal)
+  await createInstallations(api, settings, NO_STATE, Date.now).check({ signal, timeout: 10_000 })
+  return { id: settings.client_id ?? '', name: `app ${settings.client_id}`, team: '' }
+}
+
+const NO_STATE: KeyValue = { get: async () => undefined, set: async () => undefined }
+
+async function introduce({ api, settings, host, shared, stop }: Account): Promise<SlackIdentity> {
+  const identity = await introduceTo(api, settings, stop)
   if (JSON.stringify(identity) !== JSON.stringify(shared.identity)) await host.state.set('identity', JSON.stringify(identity))
   shared.identity = identity
   return identity
@@ -213,11 +257,15 @@ const knownOf = ({ host, clock }: Account, us: SlackIdentity): Known => ({ now: 
 
 /** Commits what was read, and remembers what sending wants to know. */
 async function admit(account: Account, reading: SlackReading, receive: (message: InboundMessage) => Promise<unknown>): Promise<void> {
+  const { installations } = account
+  if (reading.team !== undefined && reading.uninstalled) await installations?.remove(reading.team)
+  // Without a token there nobody could be answered.
+  if (reading.team !== undefined && reading.messages.length > 0 && !(await installations?.has(reading.team))) return
   for (const message of reading.messages) {
     await receive(message)
     if (reading.asker && message.addressed && !message.author.isBot) remember(account.shared.askers, keyOf(message.place), reading.asker)
   }
-  if (reading.home) account.tracked(greet(account, reading.home.user)).catch(() => undefined)
+  if (reading.home) account.tracked(greet(account, reading.home.user, reading.team)).catch(() => undefined)
 }
 
 const keyOf = ({ room, thread = '' }: Place) => `${room}:${thread}`
@@ -250,10 +298,10 @@ async function connect(account: Account, listener: Listener, signal: AbortSignal
 // ---- Events API -------------------------------------------------------------------------------------------------------
 
 function serve(account: Account): void {
-  const { host, reader } = account
-  if (!reader.verification)
+  const { host, reader, settings } = account
+  if (settings.mode === 'webhook' && !settings.signing_secret)
     throw new PosthouseError('invalid', 'mode "webhook" needs signing_secret: without it anybody could speak in the name of Slack')
-  host.routes.webhook(reader, (request) => account.tracked(handle(account, request)))
+  if (reader.verification) host.routes.webhook(reader, (request) => account.tracked(handle(account, request)))
 }
 
 async function handle(account: Account, request: WebhookRequest): Promise<WebhookResponse> {
@@ -269,12 +317,34 @@ async function handle(account: Account, request: WebhookRequest): Promise<Webhoo
     return { status: 400 }
   }
   host.received()
+  if (reading.installed) return await install(account, reading.installed.code)
   try {
     await admit(account, reading, host.receive)
     return reading.response ?? { status: 200 }
   } catch (error) {
     host.log.warn({ problem: String(error) }, 'a message was not taken; Slack repeats it')
     return { status: 503, headers: { 'retry-after': String(Math.ceil(retryAfter(error) / 1000)) } }
+  }
+}
+
+/** Ends an installation; what the browser is told. */
+async function install({ installations, host }: Account, code: string | undefined): Promise<WebhookResponse> {
+  const page = (status: number, en: string, zh: string) => ({
+    status,
+    headers: { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' },
+    body: `${en}\n\n${zh}\n`,
+  })
+  if (code === undefined || !installations) return page(200, 'Nothing was installed.', '未安装。')
+  try {
+    const { team, name } = await installations.add(code)
+    host.log.info({ team }, 'the app was installed in a workspace')
+    return page(200, `Installed in ${name}. You may close this page.`, `已安装到 ${name}。可以关闭此页面。`)
+  } catch (error) {
+    const { kind, message } = toDeliveryError(error)
+    host.log.warn({ problem: message }, 'an installation did not come about')
+    return kind === 'permission'
+      ? page(403, 'This workspace may not install the app. Ask who runs it.', '该工作区不能安装此应用。请联系其管理者。')
+      : page(400, 'The installation did not come about. Begin it anew.', '安装未完成。请重新开始。')
   }
 }
 
@@ -303,16 +373,16 @@ const NO_STATUS_FOR = 600_000
  * question while it is worked on.
  */
 async function showTyping(account: Account, to: Place, until: AbortSignal, message: string | undefined): Promise<void> {
-  const { api, token, shared, clock } = account
+  const { shared, clock } = account
+  const { sender, place: room } = senderOf(account, to)
+  const { api } = sender
   if (until.aborted) return
   if (to.thread !== undefined && clock.now() >= shared.noStatusUntil) {
-    const place = { channel_id: to.room, thread_ts: to.thread }
-    const shown = await api
-      .call(token, 'assistant.threads.setStatus', { ...place, status: 'is thinking…' }, { signal: until })
-      .catch((error) => {
-        if (error instanceof ApiError && error.fromSlack) shared.noStatusUntil = clock.now() + NO_STATUS_FOR
-        return undefined
-      })
+    const place = { channel_id: room.room, thread_ts: to.thread }
+    const shown = await api.call('assistant.threads.setStatus', { ...place, status: 'is thinking…' }, { signal: until }).catch((error) => {
+      if (error instanceof ApiError && error.fromSlack) shared.noStatusUntil = clock.now() + NO_STATUS_FOR
+      return undefined
+    })
     if (shown || until.aborted) return
   }
   // Slash commands and buttons have no message that could be marked.
@@ -320,11 +390,11 @@ async function showTyping(account: Account, to: Place, until: AbortSignal, messa
   const key = `${to.room}:${message}`
   if (shared.marked.has(key) || shared.marked.size >= MOST_REMEMBERED) return
   shared.marked.add(key)
-  const mark = { channel: to.room, timestamp: message, name: MARK }
+  const mark = { channel: room.room, timestamp: message, name: MARK }
   // Not cut short by the signal: a mark that came to stand has to be taken away.
-  const set = account.tracked(api.call(token, 'reactions.add', mark)).catch(() => undefined)
+  const set = account.tracked(api.call('reactions.add', mark)).catch(() => undefined)
   const remove = async () => {
-    if (await set) await api.call(token, 'reactions.remove', mark).catch(() => undefined)
+    if (await set) await api.call('reactions.remove', mark).catch(() => undefined)
     shared.marked.delete(key)
   }
   if (until.aborted) await remove()
@@ -333,7 +403,8 @@ async function showTyping(account: Account, to: Place, until: AbortSignal, messa
 }
 
 /** Fills the page of our app with a greeting, once for each person. https://docs.slack.dev/reference/methods/views.publish */
-async function greet({ api, token, shared, host }: Account, user: string): Promise<void> {
+async function greet(account: Account, user: string, team: string | undefined): Promise<void> {
+  const { shared, host } = account
   if (shared.greeted.has(user)) return
   if (shared.greeted.size >= MOST_REMEMBERED) shared.greeted.clear()
   shared.greeted.add(user)
@@ -343,21 +414,24 @@ async function greet({ api, token, shared, host }: Account, user: string): Promi
     section(`Hello! Write to me under *Messages*, or mention ${name} in a channel that I am a member of. I answer in the thread.`),
     section(`你好！在 *消息* 标签页直接给我写信，或在我加入的频道里提及 ${name}。我会在消息列中回复。`),
   ]
-  await api.call(token, 'views.publish', { user_id: user, view: { type: 'home', blocks } }).catch((error: Error) => {
-    shared.greeted.delete(user)
-    host.log.debug({ problem: error.message }, 'the page of the app was not filled')
-  })
+  await workspaceOf(account, team)
+    .call('views.publish', { user_id: user, view: { type: 'home', blocks } })
+    .catch((error: Error) => {
+      shared.greeted.delete(user)
+      host.log.debug({ problem: error.message }, 'the page of the app was not filled')
+    })
 }
 
 // ---- Files ------------------------------------------------------------------------------------------------------------
 
-async function download({ api, token }: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-  const ref = parseJson<{ id?: string; url?: string }>(file.ref) ?? {}
+async function download(account: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  const ref = parseJson<{ id?: string; url?: string; team?: string }>(file.ref) ?? {}
+  const api = workspaceOf(account, ref.team)
   // Files of shared channels come without an address. https://docs.slack.dev/reference/objects/file-object#slack_connect_files
-  const url = ref.url ?? (await addressOf(api, token, ref.id ?? '', signal))
+  const url = ref.url ?? (await addressOf(api, ref.id ?? '', signal))
   if (!api.isSlack(url)) throw new DeliveryError('permission', 'the file does not lie with Slack; our token is shown nowhere else')
   if ((file.size ?? 0) > limit) throw new PosthouseError('too-large', `${file.size} bytes, allowed are ${limit}`)
-  const response = await api.download(token, url, { signal }).catch(refuse)
+  const response = await api.download(url, { signal }).catch(refuse)
   const isLogin = response.headers['content-type']?.startsWith('text/html') && file.mime !== 'text/html'
   if (response.status !== 200 || isLogin) {
     for await (const _ of response.body) break
@@ -369,8 +443,8 @@ async function download({ api, token }: Account, file: FileRef, limit: number, s
   return limited(response.body, limit)
 }
 
-async function addressOf(api: Api, token: string, file: string, signal: AbortSignal): Promise<string> {
-  const { file: told } = await api.call(token, 'files.info', { file }, { signal }).catch(refuse)
+async function addressOf(api: WorkspaceApi, file: string, signal: AbortSignal): Promise<string> {
+  const { file: told } = await api.call('files.info', { file }, { signal }).catch(refuse)
   const { url_private_download: url, url_private: other } = (told ?? {}) as { url_private_download?: unknown; url_private?: unknown }
   const found = url ?? other
   if (typeof found !== 'string') throw new DeliveryError('not-found', 'the file is not there any more')

@@ -15,6 +15,7 @@ import {
   type Reader,
   type Reading,
   type WebhookRequest,
+  type WebhookResponse,
   type WebhookVerification,
 } from '@posthouse/contract'
 import type { SlackSettings } from './settings.ts'
@@ -29,6 +30,12 @@ export interface SlackIdentity extends Identity {
 export interface SlackReading extends Reading {
   /** Somebody opened the page of our app. */
   readonly home?: { readonly user: string }
+  /** The workspace that it is of. */
+  readonly team?: string
+  /** A browser came back from Slack: with a code for an installation, or without one. */
+  readonly installed?: { readonly code: string | undefined }
+  /** The app was taken out of its workspace. */
+  readonly uninstalled?: true
   /** Who asked, for a stream that is written to them in a channel. */
   readonly asker?: { readonly user: string; readonly team: string }
 }
@@ -38,18 +45,35 @@ type Fields = Readonly<Record<string, unknown>>
 /** https://docs.slack.dev/authentication/verifying-requests-from-slack: five minutes, and the time is signed. */
 const WINDOW = 300_000
 
-/** How an account reads. */
-export function readerOf({ signing_secret: secret, app_token }: Pick<SlackSettings, 'signing_secret' | 'app_token'>): Reader & {
+export type SlackReader = Reader & {
   request(request: WebhookRequest, known: Known): SlackReading
   frame(frame: unknown, known: Known): SlackReading
-} {
-  // xapp-1-A0123ABCD-...: the app's id stands in its token.
-  const app = /^xapp-\d+-(A[A-Z0-9]+)-/.exec(app_token ?? '')?.[1]
-  return {
-    ...(secret ? { verification: [verificationOf(secret)] } : {}),
-    request: (request, known) => readRequest(request, known, app),
-    frame: (frame, known) => readFrame(frame, known, app),
+}
+
+/** What of the settings reading depends on. */
+type Read = Pick<SlackSettings, 'signing_secret' | 'app_token' | 'bot_token' | 'client_id' | 'client_secret' | 'base_url'>
+
+/** How an account reads. */
+export function readerOf(settings: Read): SlackReader {
+  const { signing_secret: signing, app_token, bot_token, client_id: client, client_secret: secret } = settings
+  const reading: Account = {
+    // xapp-1-A0123ABCD-...: the app's id stands in its token.
+    app: /^xapp-\d+-(A[A-Z0-9]+)-/.exec(app_token ?? '')?.[1],
+    many: bot_token === undefined,
   }
+  const verification = [...(signing ? [verificationOf(signing)] : []), ...(client && secret ? [installationOf(secret)] : [])]
+  return {
+    ...(verification.length > 0 ? { verification } : {}),
+    ...(client && secret ? { challenge: (request, known) => sendToSlack(request, known, settings) } : {}),
+    request: (request, known) => (request.method === 'GET' ? readReturn(request) : readRequest(request, known, reading)),
+    frame: (frame, known) => readFrame(frame, known, reading),
+  }
+}
+
+interface Account {
+  readonly app: string | undefined
+  /** Installed in several workspaces: the workspace is a part of each room. */
+  readonly many: boolean
 }
 
 function verificationOf(secret: string): WebhookVerification {
@@ -67,26 +91,26 @@ function verificationOf(secret: string): WebhookVerification {
   }
 }
 
-function readRequest({ body }: WebhookRequest, known: Known, app: string | undefined): SlackReading {
+function readRequest({ body }: WebhookRequest, known: Known, account: Account): SlackReading {
   const text = decodeUtf8(body)
-  if (text.startsWith('{')) return readPayload(parseObject(text), known, app)
+  if (text.startsWith('{')) return readPayload(parseObject(text), known, account)
   const form = new URLSearchParams(text)
   const payload = form.get('payload')
-  if (payload !== null) return readPayload(parseObject(payload), known, app)
-  if (form.has('command')) return readPayload(Object.fromEntries(form), known, app)
+  if (payload !== null) return readPayload(parseObject(payload), known, account)
+  if (form.has('command')) return readPayload(Object.fromEntries(form), known, account)
   if (form.has('ssl_check')) return nothing('a check of our certificate')
   throw invalid('neither JSON nor a form of Slack')
 }
 
-function readFrame(frame: unknown, known: Known, app: string | undefined): SlackReading {
+function readFrame(frame: unknown, known: Known, account: Account): SlackReading {
   const envelope = fields(typeof frame === 'string' ? parseObject(frame) : frame)
   const type = textOf(envelope.type)
   if (type === 'hello' || type === 'disconnect') return nothing(`"${type}" of the connection itself`)
   if (type !== 'events_api' && type !== 'slash_commands' && type !== 'interactive') return nothing(`an unknown kind of frame, "${type}"`)
-  return readPayload(fields(envelope.payload), known, app)
+  return readPayload(fields(envelope.payload), known, account)
 }
 
-function readPayload(payload: Fields, known: Known, app: string | undefined): SlackReading {
+function readPayload(payload: Fields, known: Known, account: Account): SlackReading {
   const type = textOf(payload.type)
   if (type === 'url_verification') {
     const headers = { 'content-type': 'text/plain; charset=utf-8' }
@@ -98,15 +122,90 @@ function readPayload(payload: Fields, known: Known, app: string | undefined): Sl
   const us = textOf(authorization.user_id) || known.us?.id
   const home = (known.us as SlackIdentity | undefined)?.team
   const given = textOf(payload.api_app_id)
-  if (app !== undefined && given !== '' && given !== app) return nothing('meant for another app')
+  if (account.app !== undefined && given !== '' && given !== account.app) return nothing('meant for another app')
   const installed = textOf(authorization.team_id) || team
-  if (home !== undefined && installed !== '' && installed !== home) return nothing('of a workspace that this account is not installed in')
+  if (!account.many && home !== undefined && installed !== '' && installed !== home)
+    return nothing('of a workspace that this account is not installed in')
   const context: Context = { us, now: known.now, team }
+  const reading = readKind(payload, type, context)
+  return account.many ? withWorkspace(reading, required(installed, 'team_id')) : reading
+}
+
+function readKind(payload: Fields, type: string, context: Context): SlackReading {
   if (textOf(payload.command) !== '') return readSlashCommand(payload, context)
   if (type === 'event_callback') return readEvent(fields(payload.event), context)
   if (type === 'block_actions') return readAction(payload, context)
   if (type === '') throw invalid('type is missing')
   return nothing(`nothing comes of "${type}"`)
+}
+
+/** Between the workspace and the channel in a room of an account that has several workspaces. Ids of channels are unique in one only. */
+const BETWEEN = ':'
+
+function withWorkspace(reading: SlackReading, team: string): SlackReading {
+  const messages = reading.messages.map((message) => ({
+    ...message,
+    key: `${team}${BETWEEN}${message.key}`,
+    place: { ...message.place, room: `${team}${BETWEEN}${message.place.room}` },
+    parts: message.parts.map((part) =>
+      part.type === 'file' ? { ...part, file: { ...part.file, ref: refIn(team, part.file.ref) } } : part,
+    ),
+  }))
+  return { ...reading, messages, team }
+}
+
+/** A file is asked for in the name of its workspace. */
+const refIn = (team: string, ref = '{}') => JSON.stringify({ ...fields(JSON.parse(ref)), team })
+
+/** The workspace (undefined in an account that has one only) and the channel of a room. */
+export function splitRoom(room: string): { readonly team: string | undefined; readonly channel: string; readonly prefix: string } {
+  const at = room.indexOf(BETWEEN)
+  return at < 0
+    ? { team: undefined, channel: room, prefix: '' }
+    : { team: room.slice(0, at), channel: room.slice(at + BETWEEN.length), prefix: room.slice(0, at + BETWEEN.length) }
+}
+
+// ---- Installing -------------------------------------------------------------------------------------------------------
+
+/** The same as in the manifest of docs/guides/slack.md. */
+const SCOPES =
+  'app_mentions:read,assistant:write,chat:write,commands,files:read,files:write,reactions:write,im:history,mpim:history,channels:history,groups:history'
+
+const STARTED_AT = 'posthouse_install'
+/** How long somebody may look at the question of what is permitted. */
+const INSTALL_WITHIN = 600_000
+
+/**
+ * Sends the browser that asks for `?install` to Slack. What it brings back is bound to it by a cookie and to us by our secret, so that nobody
+ * can be made to end an installation that another one began. https://docs.slack.dev/authentication/installing-with-oauth
+ */
+function sendToSlack({ method, query }: WebhookRequest, { now, crypto }: Known, settings: Read): WebhookResponse | undefined {
+  if (method !== 'GET' || !Object.hasOwn(query, 'install')) return undefined
+  const at = String(now)
+  const state = Buffer.from(crypto.hmac('sha256', settings.client_secret ?? '', `install:${at}`)).toString('hex')
+  const to = new URL(`${settings.base_url.replace(/\/api\/?$/, '')}/oauth/v2/authorize`)
+  to.search = new URLSearchParams({ client_id: settings.client_id ?? '', scope: SCOPES, state }).toString()
+  const rules = `Max-Age=${INSTALL_WITHIN / 1000}; Path=/api/webhook; HttpOnly; Secure; SameSite=Lax`
+  return { status: 302, headers: { location: to.href, 'cache-control': 'no-store', 'set-cookie': `${STARTED_AT}=${at}; ${rules}` } }
+}
+
+function installationOf(secret: string): WebhookVerification {
+  const at = { cookie: STARTED_AT }
+  return {
+    kind: 'hmac',
+    method: 'GET',
+    algorithm: 'sha256',
+    secret,
+    at: { query: 'state' },
+    encoding: 'hex',
+    signed: [{ text: 'install:' }, at],
+    time: { at, unit: 'ms', window: INSTALL_WITHIN },
+  }
+}
+
+/** A browser that comes back, proven by its state. */
+function readReturn({ query }: WebhookRequest): SlackReading {
+  return { ...nothing('an installation'), installed: { code: query.code } }
 }
 
 interface Context {
@@ -129,6 +228,7 @@ function readEvent(event: Fields, context: Context): SlackReading {
     const user = textOf(event.user)
     return { ...nothing('the page of the app was opened'), ...(event.tab === 'home' && user !== '' ? { home: { user } } : {}) }
   }
+  if (type === 'app_uninstalled') return { ...nothing('the app was taken out of a workspace'), uninstalled: true }
   return nothing(`nothing comes of "${type}"`)
 }
 

@@ -12,7 +12,7 @@ import {
   type SendOptions,
   splitDocument,
 } from '@posthouse/contract'
-import { type Answer, type Api, ApiError } from './api.ts'
+import { type Answer, ApiError, type WorkspaceApi } from './api.ts'
 import { escapeMrkdwn, plainRichText, type RichElement, toRichText } from './text.ts'
 
 /**
@@ -84,16 +84,19 @@ function filePiece(file: OutboundFile): Piece {
 
 /** What the calls of an account share. */
 export interface Sender {
-  readonly api: Api
-  readonly token: string
+  readonly api: WorkspaceApi
   readonly now: () => number
   readonly wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** Who asked last in a thread: a stream in a channel is written to somebody. */
   asker(to: Place): { readonly user: string; readonly team: string } | undefined
-  /** Streams that this process opened, by room and message: what was written so far. */
-  readonly streams: Map<string, string>
-  /** Until when no stream is tried, as Slack refused one. */
-  streamsRefusedUntil: number
+  readonly streams: Streams
+}
+
+export interface Streams {
+  /** Those that this process opened, by room and message: what was written so far. */
+  readonly written: Map<string, string>
+  /** Until when none is tried, as Slack refused one. */
+  refusedUntil: number
 }
 
 /** Names our own message among others: https://docs.slack.dev/messaging/message-metadata */
@@ -115,7 +118,7 @@ export async function send(sender: Sender, piece: Piece, to: Place, options: Sen
   }
 }
 
-async function post({ api, token }: Sender, piece: Piece, to: Place, { idempotencyKey, signal }: SendOptions): Promise<Receipt> {
+async function post({ api }: Sender, piece: Piece, to: Place, { idempotencyKey, signal }: SendOptions): Promise<Receipt> {
   const args = {
     channel: to.room,
     ...contentOf(piece),
@@ -124,7 +127,7 @@ async function post({ api, token }: Sender, piece: Piece, to: Place, { idempoten
     unfurl_links: false,
     unfurl_media: false,
   }
-  return receiptOf(await api.call(token, 'chat.postMessage', args, { signal }), to)
+  return receiptOf(await api.call('chat.postMessage', args, { signal }), to)
 }
 
 function contentOf({ payload }: Piece): Readonly<Record<string, unknown>> {
@@ -142,14 +145,14 @@ function receiptOf({ ts, channel }: Answer, to: Place): Receipt {
 export async function edit(sender: Sender, receipt: Receipt, piece: Piece, options: SendOptions): Promise<Receipt> {
   if (piece.file) throw new DeliveryError('invalid', 'a file cannot take the place of a message')
   demandTime(options)
-  const { api, token } = sender
+  const { api } = sender
   const { room } = receipt
   const isStream = receipt.id.endsWith(STREAM)
   const ts = isStream ? receipt.id.slice(0, -STREAM.length) : receipt.id
   try {
     if (isStream && options.draft && (await appendStream(sender, room, ts, piece, options))) return receipt
     if (isStream) await stopStream(sender, room, ts, options)
-    await api.call(token, 'chat.update', { channel: room, ts, ...contentOf(piece) }, { signal: options.signal })
+    await api.call('chat.update', { channel: room, ts, ...contentOf(piece) }, { signal: options.signal })
     return { id: ts, room }
   } catch (error) {
     throw toDeliveryError(error)
@@ -167,24 +170,24 @@ function demandTime({ signal }: SendOptions): void {
  * and in channels written to somebody.
  */
 async function startStream(sender: Sender, piece: Piece, to: Place, { signal }: SendOptions): Promise<Receipt | undefined> {
-  const { api, token, streams } = sender
+  const { api, streams } = sender
   const text = piece.payload.markdown_text
   const asker = sender.asker(to)
-  if (typeof text !== 'string' || to.thread === undefined || sender.now() < sender.streamsRefusedUntil) return undefined
+  if (typeof text !== 'string' || to.thread === undefined || sender.now() < streams.refusedUntil) return undefined
   if (to.type === 'group' && !asker) return undefined
   const recipient = to.type === 'group' && asker ? { recipient_user_id: asker.user, recipient_team_id: asker.team } : {}
   const args = { channel: to.room, thread_ts: to.thread, markdown_text: text, ...recipient }
   let receipt: Receipt
   try {
-    receipt = receiptOf(await api.call(token, 'chat.startStream', args, { signal }), to)
+    receipt = receiptOf(await api.call('chat.startStream', args, { signal }), to)
   } catch (error) {
     if (!(error instanceof ApiError && isRefusalOf(error))) throw error
-    sender.streamsRefusedUntil = sender.now() + NO_STREAMS_FOR
+    streams.refusedUntil = sender.now() + NO_STREAMS_FOR
     return undefined
   }
   // Of a stream that nobody ends here any more, only the preview suffers.
-  if (streams.size >= MOST_STREAMS) streams.delete(streams.keys().next().value ?? '')
-  streams.set(`${receipt.room}:${receipt.id}`, text)
+  if (streams.written.size >= MOST_STREAMS) streams.written.delete(streams.written.keys().next().value ?? '')
+  streams.written.set(`${receipt.room}:${receipt.id}`, text)
   return { ...receipt, id: `${receipt.id}${STREAM}` }
 }
 
@@ -196,37 +199,37 @@ function isRefusalOf(error: ApiError): boolean {
 
 /** Adds what the text grew by. False when it did not grow at its end, or the stream is none of this process or none any more. */
 async function appendStream(sender: Sender, room: string, ts: string, piece: Piece, { signal }: SendOptions): Promise<boolean> {
-  const { api, token, streams } = sender
+  const { api, streams } = sender
   const key = `${room}:${ts}`
-  const written = streams.get(key)
+  const written = streams.written.get(key)
   const text = piece.payload.markdown_text
   // Too long for one message by now: its end shows the rest.
   if (written !== undefined && text === undefined) return true
   if (written === undefined || typeof text !== 'string' || !text.startsWith(written)) return false
   if (text === written) return true
   try {
-    await api.call(token, 'chat.appendStream', { channel: room, ts, markdown_text: text.slice(written.length) }, { signal })
-    streams.set(key, text)
+    await api.call('chat.appendStream', { channel: room, ts, markdown_text: text.slice(written.length) }, { signal })
+    streams.written.set(key, text)
     return true
   } catch (error) {
     // Whether it was written nobody knows: nothing may be added any more.
-    if (error instanceof FetchError) streams.delete(key)
+    if (error instanceof FetchError) streams.written.delete(key)
     if (error instanceof ApiError && (error.code === 'message_not_in_streaming_state' || error.code === 'stopped_by_user')) return false
     throw error
   }
 }
 
-async function stopStream({ api, token, streams }: Sender, room: string, ts: string, { signal }: SendOptions): Promise<void> {
-  await api.call(token, 'chat.stopStream', { channel: room, ts }, { signal }).catch((error: unknown) => {
+async function stopStream({ api, streams }: Sender, room: string, ts: string, { signal }: SendOptions): Promise<void> {
+  await api.call('chat.stopStream', { channel: room, ts }, { signal }).catch((error: unknown) => {
     if (!(error instanceof ApiError && (error.code === 'message_not_in_streaming_state' || error.code === 'stopped_by_user'))) throw error
   })
-  streams.delete(`${room}:${ts}`)
+  streams.written.delete(`${room}:${ts}`)
 }
 
 // ---- Files ------------------------------------------------------------------------------------------------------------
 
 /** https://docs.slack.dev/messaging/working-with-files#upload: nothing is seen before the third step. */
-async function upload({ api, token }: Sender, file: OutboundFile, to: Place, { signal }: SendOptions): Promise<Receipt> {
+async function upload({ api }: Sender, file: OutboundFile, to: Place, { signal }: SendOptions): Promise<Receipt> {
   if (file.size > MAX_UPLOAD) throw new DeliveryError('invalid', `${file.size} bytes are more than the 1 GB that Slack takes`)
   const filename =
     file.name
@@ -235,7 +238,7 @@ async function upload({ api, token }: Sender, file: OutboundFile, to: Place, { s
       .slice(-200) || 'file'
   let id: string
   try {
-    const place = await api.call(token, 'files.getUploadURLExternal', { filename, length: file.size }, { signal })
+    const place = await api.call('files.getUploadURLExternal', { filename, length: file.size }, { signal })
     if (typeof place.upload_url !== 'string' || typeof place.file_id !== 'string')
       throw new DeliveryError('transient', 'Slack named no address for a file')
     await api.upload(place.upload_url, file, { signal })
@@ -244,7 +247,7 @@ async function upload({ api, token }: Sender, file: OutboundFile, to: Place, { s
     throw error instanceof FetchError ? new DeliveryError('transient', error.message) : error
   }
   const args = { files: [{ id, title: filename }], channel_id: to.room, thread_ts: to.thread }
-  await api.call(token, 'files.completeUploadExternal', args, { signal })
+  await api.call('files.completeUploadExternal', args, { signal })
   return { id, room: to.room }
 }
 
@@ -259,7 +262,7 @@ const MOST_PAGES = 5
 
 /** Looks for our own message by its metadata, in all that was written since. @throws DeliveryError */
 export async function reconcile(
-  { api, token, wait }: Sender,
+  { api, wait }: Sender,
   piece: Piece,
   to: Place,
   options: SendOptions,
@@ -275,7 +278,7 @@ export async function reconcile(
       const where = to.thread === undefined ? {} : { ts: to.thread }
       const args = { channel: to.room, ...where, oldest, limit: PAGE, include_all_metadata: true, cursor }
       const method = to.thread === undefined ? 'conversations.history' : 'conversations.replies'
-      const answer = await api.call(token, method, args, { signal })
+      const answer = await api.call(method, args, { signal })
       if (Array.isArray(answer.messages) && answer.messages.some((message) => keyOf(message) === idempotencyKey)) return 'sent'
       const next = (answer.response_metadata as { next_cursor?: unknown } | undefined)?.next_cursor
       if (typeof next !== 'string' || next === '') return 'not-sent'

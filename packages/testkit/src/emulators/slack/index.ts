@@ -8,6 +8,7 @@ import { type PlatformAnswer, type PlatformCall, type PlatformEntry, type Platfo
 import { createPosts, type Posts } from '../posts.ts'
 import { createDeliveries, type Deliveries } from './deliveries.ts'
 import { methods, type SlackWorld } from './methods.ts'
+import { createOAuth, type OAuth } from './oauth.ts'
 import { Refusal } from './refusal.ts'
 import { createStore, type SlackChannel, type SlackPost, type SlackStore } from './store.ts'
 import { createVerbs, echoOf, type SlackSaying, type SlackVerbs } from './verbs.ts'
@@ -37,6 +38,8 @@ export interface SlackEmulatorOptions extends PlatformOptions {
   readonly history?: boolean
   /** Whether the app is told of its own messages, as where it listens to `message` events. Default true. */
   readonly echoes?: boolean
+  /** Whether the tokens of installations end, and have to be renewed. Default true. */
+  readonly rotates?: boolean
   /** Serves the verbs below `/control/` too. */
   readonly control?: boolean
 }
@@ -81,6 +84,9 @@ export interface SlackEmulator extends SlackVerbs, Pick<Faults, 'failNext' | 'he
   /** Refuses a token from now on. */
   revoke(which?: 'bot' | 'app' | 'both'): void
   readonly has: SlackWorld['has']
+  readonly oauth: OAuth
+  /** Where browsers are sent back to after an installation. */
+  redirectUrl: string | undefined
 }
 
 /** Starts an emulator; disposing it closes every connection. */
@@ -103,8 +109,15 @@ export async function createSlackEmulator(options: SlackEmulatorOptions = {}): P
     app: store.app,
   })
   let url = ''
+  const oauth = createOAuth({
+    app: store.app,
+    bot: store.me.user,
+    redirectUrl: () => emulator.redirectUrl,
+    rotates: options.rotates ?? true,
+  })
   const world: SlackWorld = {
     store,
+    oauth,
     url: () => url,
     has: { streams: options.streams ?? true, statuses: options.statuses ?? true, history: options.history ?? true },
     ticket() {
@@ -118,22 +131,27 @@ export async function createSlackEmulator(options: SlackEmulatorOptions = {}): P
   const verbs = createVerbs(world, deliveries)
   const posted = (channel?: string) => store.posts.filter((post) => !post.deleted && (channel === undefined || post.channel === channel))
 
-  const authorize = (given: string | undefined, wanted: 'bot' | 'app') => {
+  /** The workspace in whose name is asked. */
+  const authorize = (given: string | undefined, wanted: 'bot' | 'app' | 'none'): string => {
+    if (wanted === 'none') return store.team
     if (!given) throw new Refusal('not_authed')
     if (revoked.has(given)) throw new Refusal('token_revoked')
-    if (given === tokens[wanted]) return
+    if (given === tokens[wanted]) return store.team
+    const team = oauth.teamOf(given)
+    if (team !== undefined && wanted === 'bot') return team
     throw new Refusal(given === tokens.bot || given === tokens.app ? 'not_allowed_token_type' : 'invalid_auth')
   }
 
   const answer = (call: PlatformCall, method: string, params: unknown): PlatformAnswer => {
     try {
+      if (method === 'authorize') return oauth.authorize(call)
       if (method === 'upload') return takeUpload(store, call)
       if (method === 'download') return giveFile(store, call, () => authorize(tokenOf(call, {}), 'bot'))
       const known = methods[method]
       const given = params as Readonly<Record<string, unknown>>
       if (!known) throw new Refusal('unknown_method')
-      authorize(tokenOf(call, given), known.app ? 'app' : 'bot')
-      return { body: { ok: true, ...known.run(world, given) } }
+      const caller = authorize(tokenOf(call, given), known.token ?? 'bot')
+      return { body: { ok: true, ...known.run(world, { ...given, caller }) } }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       store.refusals.push({ method, error: error.message })
@@ -197,6 +215,8 @@ export async function createSlackEmulator(options: SlackEmulatorOptions = {}): P
       if (which !== 'bot') deliveries.disconnect('link_disabled')
     },
     has: world.has,
+    oauth,
+    redirectUrl: undefined,
     async [Symbol.asyncDispose]() {
       await deliveries[Symbol.asyncDispose]()
       await platform[Symbol.asyncDispose]()
@@ -211,6 +231,7 @@ export function startSlackEmulator(options: { readonly host: string; readonly po
 }
 
 function readCall({ path, headers, body, query }: PlatformCall) {
+  if (path === '/oauth/v2/authorize') return { method: 'authorize', params: Object.fromEntries(query) }
   if (path.startsWith('/upload/')) return { method: 'upload', params: { bytes: body.length } }
   if (path.startsWith('/files-pri/')) return { method: 'download', params: {} }
   const method = path.replace(/^\/api\//, '')
@@ -256,7 +277,7 @@ function takeUpload(store: SlackStore, { path, body, headers }: PlatformCall): P
 }
 
 /** Who may not read it is shown a page where people sign in. */
-function giveFile(store: SlackStore, { path }: PlatformCall, authorized: () => void): PlatformAnswer {
+function giveFile(store: SlackStore, { path }: PlatformCall, authorized: () => unknown): PlatformAnswer {
   const file = store.files.get(path.split('/')[2] ?? '')
   if (!file) return { status: 404, body: 'no such file' }
   try {

@@ -1,5 +1,6 @@
 /** The methods of the Web API, as strict as their pages. https://docs.slack.dev/reference/methods */
 import { readBlocks } from './blocks.ts'
+import type { OAuth } from './oauth.ts'
 import { Refusal } from './refusal.ts'
 import { isPost, type SlackChannel, type SlackMessage, type SlackPost, type SlackStore } from './store.ts'
 
@@ -8,6 +9,7 @@ export interface SlackWorld {
   readonly url: () => string
   /** Features that a workspace may lack. */
   readonly has: { streams: boolean; statuses: boolean; history: boolean }
+  readonly oauth: OAuth
   /** The address of a socket that may be opened once. */
   ticket(): string
   changed(post: SlackPost): void
@@ -15,27 +17,29 @@ export interface SlackWorld {
   echo(post: SlackPost): void
 }
 
-type Params = Readonly<Record<string, unknown>>
+/** `caller`: the workspace of the token. */
+type Params = Readonly<Record<string, unknown>> & { readonly caller?: string }
 type Method = (world: SlackWorld, params: Params) => object
 
 const MOST_FALLBACK = 40_000
 const MOST_MARKDOWN = 12_000
 const MOST_METADATA = 16_000
 
-/** `app`: takes the app-level token. All others take the bot's. */
-export const methods: Readonly<Record<string, { readonly run: Method; readonly app?: true }>> = {
+/** Which token a method takes; the bot's unless told. */
+export const methods: Readonly<Record<string, { readonly run: Method; readonly token?: 'app' | 'none' }>> = {
   'auth.test': {
-    run: ({ store: { team, me } }) => ({
+    run: ({ store: { team, me } }, { caller = team }) => ({
       url: 'https://emulated.slack.com/',
       team: 'Emulated',
       user: me.name,
-      team_id: team,
+      team_id: caller,
       user_id: me.user,
       bot_id: me.bot,
       is_enterprise_install: false,
     }),
   },
-  'apps.connections.open': { app: true, run: (world) => ({ url: world.ticket() }) },
+  'apps.connections.open': { token: 'app', run: (world) => ({ url: world.ticket() }) },
+  'oauth.v2.access': { token: 'none', run: (world, params) => world.oauth.access(params) },
   'chat.postMessage': { run: postMessage },
   'chat.update': { run: update },
   'chat.delete': { run: remove },
@@ -56,7 +60,7 @@ export const methods: Readonly<Record<string, { readonly run: Method; readonly a
 // ---- Messages ---------------------------------------------------------------------------------------------------------
 
 function postMessage(world: SlackWorld, params: Params) {
-  const channel = findChannel(world, params.channel)
+  const channel = findChannel(world, params.channel, params)
   const content = readContent(params)
   const metadata = readMetadata(params.metadata)
   const post = keep(world, channel, params, 'chat.postMessage', { ...content, ...(metadata ? { metadata } : {}) })
@@ -123,16 +127,16 @@ function readMetadata(value: unknown): Params | undefined {
   return value as Params
 }
 
-function findChannel({ store }: SlackWorld, id: unknown): SlackChannel {
+function findChannel({ store }: SlackWorld, id: unknown, { caller }: Params): SlackChannel {
   const channel = typeof id === 'string' ? store.find(id) : undefined
-  if (!channel) throw new Refusal('channel_not_found')
+  if (!channel || (caller !== undefined && channel.team !== caller)) throw new Refusal('channel_not_found')
   if (channel.archived) throw new Refusal('is_archived')
   if (!channel.member) throw new Refusal('not_in_channel')
   return channel
 }
 
 function findPost(world: SlackWorld, params: Params): SlackPost {
-  const channel = findChannel(world, params.channel)
+  const channel = findChannel(world, params.channel, params)
   const message = channel.messages.find(({ ts }) => ts === params.ts)
   if (!message || (isPost(message) && message.deleted)) throw new Refusal('message_not_found')
   if (!isPost(message)) throw new Refusal('cant_update_message')
@@ -209,7 +213,7 @@ function streamed({ markdown_text: markdown, chunks }: Params): string {
 
 function startStream(world: SlackWorld, params: Params) {
   if (!world.has.streams) throw new Refusal('unknown_method')
-  const channel = findChannel(world, params.channel)
+  const channel = findChannel(world, params.channel, params)
   if (typeof params.thread_ts !== 'string') throw new Refusal('invalid_arguments')
   if (channel.type !== 'im') {
     if (typeof params.recipient_team_id !== 'string') throw new Refusal('missing_recipient_team_id')
@@ -255,13 +259,13 @@ function grow(world: SlackWorld, post: SlackPost, more: string): void {
 
 function history(world: SlackWorld, params: Params) {
   if (!world.has.history) throw new Refusal('missing_scope', { needed: 'channels:history', provided: 'chat:write' })
-  const { messages } = findChannel(world, params.channel)
+  const { messages } = findChannel(world, params.channel, params)
   return page(world, messages.filter(({ ts, thread_ts }) => thread_ts === undefined || thread_ts === ts).toReversed(), params)
 }
 
 function replies(world: SlackWorld, params: Params) {
   if (!world.has.history) throw new Refusal('missing_scope', { needed: 'channels:history', provided: 'chat:write' })
-  const { messages } = findChannel(world, params.channel)
+  const { messages } = findChannel(world, params.channel, params)
   const thread = messages.filter(({ ts, thread_ts }) => ts === params.ts || thread_ts === params.ts)
   if (thread.length === 0) throw new Refusal('thread_not_found')
   return page(world, thread, params)
@@ -290,7 +294,7 @@ const integer = (value: unknown, fallback: number): number => {
 // ---- Signs ------------------------------------------------------------------------------------------------------------
 
 function mark(world: SlackWorld, params: Params, add: boolean) {
-  const channel = findChannel(world, params.channel)
+  const channel = findChannel(world, params.channel, params)
   if (typeof params.name !== 'string' || !/^[a-z0-9_+-]+$/.test(params.name)) throw new Refusal('invalid_name')
   if (!channel.messages.some(({ ts }) => ts === params.timestamp)) throw new Refusal('message_not_found')
   const key = `${channel.id}:${params.timestamp}`
@@ -304,7 +308,7 @@ function mark(world: SlackWorld, params: Params, add: boolean) {
 
 function setStatus(world: SlackWorld, params: Params) {
   if (!world.has.statuses) throw new Refusal('missing_scope', { needed: 'assistant:write', provided: 'chat:write' })
-  const channel = findChannel(world, params.channel_id)
+  const channel = findChannel(world, params.channel_id, params)
   const { thread_ts: thread, status } = params
   if (typeof thread !== 'string' || !channel.messages.some(({ ts }) => ts === thread)) throw new Refusal('invalid_thread_ts')
   if (typeof status !== 'string') throw new Refusal('invalid_arguments')
@@ -345,7 +349,7 @@ function completeUpload(world: SlackWorld, params: Params) {
       bytes: uploaded.bytes,
     }
   })
-  const channel = params.channel_id === undefined ? undefined : findChannel(world, params.channel_id)
+  const channel = params.channel_id === undefined ? undefined : findChannel(world, params.channel_id, params)
   for (const file of files) {
     store.files.set(file.id, file)
     store.uploads.delete(file.id)

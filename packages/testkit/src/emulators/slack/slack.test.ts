@@ -105,6 +105,34 @@ test('the official Web API client posts, edits, streams and uploads', async () =
   assert.ok(!JSON.stringify(emulator.ledger).includes(emulator.botToken), 'a token stands in the ledger')
 })
 
+test('workspaces install the app, each with a token that ends, as the official client has it', async () => {
+  await using emulator = await createSlackEmulator({ echoes: false })
+  const { oauth } = emulator
+  emulator.redirectUrl = 'https://gateway.example/back'
+  oauth.workspace = 'T0OTHER'
+  const page = new URL(`${emulator.url.replace(/api$/, '')}oauth/v2/authorize`)
+  page.search = new URLSearchParams({ client_id: oauth.clientId, scope: 'chat:write', state: 's' }).toString()
+  const agreed = new URL((await fetch(page, { redirect: 'manual' })).headers.get('location') ?? '')
+  assert.deepEqual([agreed.origin, agreed.searchParams.get('state')], ['https://gateway.example', 's'])
+  const nobody = web(emulator, '')
+  const app = { client_id: oauth.clientId, client_secret: oauth.clientSecret }
+  const code = agreed.searchParams.get('code') ?? ''
+  await assert.rejects(nobody.oauth.v2.access({ ...app, client_secret: 'wrong', code }), refused('bad_client_secret'))
+  const installed = await nobody.oauth.v2.access({ ...app, code })
+  assert.equal(installed.team?.id, 'T0OTHER')
+  await assert.rejects(nobody.oauth.v2.access({ ...app, code }), refused('invalid_code'))
+  const theirs = web(emulator, installed.access_token)
+  assert.equal((await theirs.auth.test()).team_id, 'T0OTHER')
+  await assert.rejects(theirs.chat.postMessage({ channel: emulator.know({ id: 'C0OURS' }).id, text: 'x' }), refused('channel_not_found'))
+  await theirs.chat.postMessage({ channel: emulator.know({ id: 'C0THEIRS', team: 'T0OTHER' }).id, text: 'x' })
+  oauth.expire()
+  await assert.rejects(theirs.auth.test(), refused('token_expired'))
+  const renewed = await nobody.oauth.v2.access({ ...app, grant_type: 'refresh_token', refresh_token: installed.refresh_token ?? '' })
+  assert.equal((await web(emulator, renewed.access_token).auth.test()).team_id, 'T0OTHER')
+  const again = nobody.oauth.v2.access({ ...app, grant_type: 'refresh_token', refresh_token: installed.refresh_token ?? '' })
+  await assert.rejects(again, refused('invalid_refresh_token'))
+})
+
 test('refuses what Slack refuses, in its words', async () => {
   await using emulator = await createSlackEmulator({ echoes: false })
   const client = web(emulator)

@@ -37,6 +37,8 @@ export interface SlackPost extends SlackMessage {
 
 export interface SlackChannel {
   readonly id: string
+  /** Its workspace. */
+  readonly team: string
   readonly type: 'im' | 'mpim' | 'channel'
   readonly name: string
   /** Of a direct one: with whom. */
@@ -70,10 +72,18 @@ export interface SlackStore {
   nextId(prefix: string): string
   /** The channel of that id; of a person, the direct one. */
   find(id: string): SlackChannel | undefined
-  know(channel: { readonly id: string; readonly type?: SlackChannel['type']; readonly name?: string; readonly user?: string }): SlackChannel
+  know(channel: {
+    readonly id: string
+    readonly type?: SlackChannel['type']
+    readonly name?: string
+    readonly user?: string
+    readonly team?: string
+  }): SlackChannel
   direct(user: string): SlackChannel
   keep(post: SlackPost): void
 }
+
+const TEAM = 'T0EMULATE'
 
 export function createStore(most: number): SlackStore {
   const channels = new Map<string, SlackChannel>()
@@ -81,11 +91,12 @@ export function createStore(most: number): SlackStore {
   let second = 0
   let within = 0
   let ids = 0
-  const know: SlackStore['know'] = ({ id, type, name, user }) => {
+  const know: SlackStore['know'] = ({ id, type, name, user, team = TEAM }) => {
     const there = channels.get(id)
     if (there) return there
     const made: SlackChannel = {
       id,
+      team,
       type: type ?? (id.startsWith('D') ? 'im' : id.startsWith('G') ? 'mpim' : 'channel'),
       name: name ?? id.toLowerCase(),
       ...(user === undefined ? {} : { user }),
@@ -98,7 +109,7 @@ export function createStore(most: number): SlackStore {
   }
   const direct = (user: string) => know({ id: `D${user.slice(1)}`, type: 'im', user })
   return {
-    team: 'T0EMULATE',
+    team: TEAM,
     app: 'A0EMULATE',
     me: { user: 'U0EMULATED', bot: 'B0EMULATED', name: 'emulated_bot' },
     channels,

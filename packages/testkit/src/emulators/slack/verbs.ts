@@ -60,6 +60,9 @@ export function createVerbs(world: SlackWorld, deliveries: Deliveries): SlackVer
   const { team, app, me } = store
   let repeats = 0
 
+  /** Of the channel that it happened in. */
+  const teamOf = (event: unknown) => store.channels.get(String((event as { channel?: unknown } | null)?.channel))?.team ?? team
+
   const deliver = (type: SlackDelivery['type'], payload: object, room: string): SlackDelivery => {
     const delivery = { id: store.nextId('Ev'), type, payload, room }
     deliveries.deliver(delivery)
@@ -69,13 +72,13 @@ export function createVerbs(world: SlackWorld, deliveries: Deliveries): SlackVer
   const send: SlackVerbs['send'] = (event, envelope = {}) => {
     const payload = {
       token: 'emulated',
-      team_id: team,
+      team_id: teamOf(event),
       api_app_id: app,
       event,
       type: 'event_callback',
       event_id: store.nextId('Ev'),
       event_time: Math.floor(Date.now() / 1000),
-      authorizations: [{ enterprise_id: null, team_id: team, user_id: me.user, is_bot: true, is_enterprise_install: false }],
+      authorizations: [{ enterprise_id: null, team_id: teamOf(event), user_id: me.user, is_bot: true, is_enterprise_install: false }],
       is_ext_shared_channel: false,
       ...envelope,
     }

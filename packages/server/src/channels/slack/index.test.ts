@@ -151,7 +151,7 @@ const harnesses: Readonly<Record<string, ChannelHarness>> = {
   socket: harnessOf('socket'),
   webhook: harnessOf('webhook'),
   'several workspaces': harnessOf('many'),
-  'without streams, statuses and scopes to read': harnessOf('socket', { streams: false, statuses: false, history: false }),
+  'without streams, statuses and scopes to read': harnessOf('socket', { streams: false, statuses: false, history: false, users: false }),
 }
 
 for (const [mode, harness] of Object.entries(harnesses)) {
@@ -314,6 +314,33 @@ test('an edit and a recall; a preview of a link and a mark change nothing', asyn
       ['delete', true],
     ],
   )
+})
+
+test('who writes is asked for once, and where that may not be, or takes long, it is left out', async () => {
+  await using world = await start()
+  const { emulator, host } = world
+  await using _connection = await world.open()
+  emulator.people.set('U0LI', { name: '李雷', locale: 'zh-CN' })
+  for (const text of ['one', 'two']) emulator.say({ text, from: 'U0LI' })
+  await until(() => emulator.pending === 0, 'both')
+  emulator.delay('users.info', 3000)
+  emulator.say({ text: 'three', from: 'U0SLOW' })
+  await until(() => emulator.pending === 0, 'the third')
+  emulator.has.users = false
+  emulator.delay('users.info', 0)
+  for (const text of ['four', 'five']) emulator.say({ text, from: 'U0ANN' })
+  await until(() => emulator.pending === 0, 'all')
+  assert.deepEqual(
+    host.inbox.map(({ author: { name, language } }) => [name, language]),
+    [
+      ['李雷', 'zh-CN'],
+      ['李雷', 'zh-CN'],
+      [undefined, undefined],
+      [undefined, undefined],
+      [undefined, undefined],
+    ],
+  )
+  assert.equal(emulator.ledger.filter(({ method }) => method === 'users.info').length, 3)
 })
 
 test('the page of the app greets each person once', async () => {

@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  type Author,
   type Capabilities,
   type Channel,
   type ChannelHost,
   type Connection,
   DeliveryError,
   FetchError,
-  type FileRef,
   type InboundMessage,
   isPosthouseError,
   type KeyValue,
@@ -23,9 +23,21 @@ import {
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
-import { type Api, ApiError, bind, createApi, createInstallations, type Installations, type WorkspaceApi } from './api.ts'
+import { type Answer, type Api, ApiError, bind, createApi, createInstallations, type Installations, type WorkspaceApi } from './api.ts'
 import { readerOf, type SlackIdentity, type SlackReader, type SlackReading, splitRoom } from './receive.ts'
-import { edit, MAX_TEXT, MAX_UPLOAD, reconcile, render, type Sender, type Streams, send, toDeliveryError } from './send.ts'
+import {
+  download,
+  edit,
+  type FileHandle,
+  MAX_TEXT,
+  MAX_UPLOAD,
+  reconcile,
+  render,
+  type Sender,
+  type Streams,
+  send,
+  toDeliveryError,
+} from './send.ts'
 import { type SlackSettings, settings } from './settings.ts'
 import { keepSocket, retryAfter, type SocketParts } from './socket.ts'
 
@@ -117,8 +129,10 @@ interface Shared {
   readonly askers: Map<string, { readonly user: string; readonly team: string }>
   /** Messages that carry our mark. */
   readonly marked: Set<string>
-  /** Until when no status is shown, as Slack refused one. */
-  noStatusUntil: number
+  /** Until when no status is shown in places of that type, as Slack refused one. */
+  readonly noStatusUntil: Record<Place['type'], number>
+  /** What people are called, and in which language they read. */
+  readonly people: Map<string, Pick<Author, 'name' | 'language'>>
   /** People whose page of the app was filled. */
   readonly greeted: Set<string>
 }
@@ -136,7 +150,8 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
     streams: { written: new Map(), refusedUntil: 0 },
     askers: new Map(),
     marked: new Set(),
-    noStatusUntil: 0,
+    noStatusUntil: { direct: 0, group: 0 },
+    people: new Map(),
     greeted: new Set(),
   }
   const api = createApi(settings.base_url, host.fetch)
@@ -191,7 +206,10 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
       return tracked(calling(options, (within) => reconcile(sender, piece, place, within)))
     },
     typing: (to, until, message) => showTyping(account, to, until, message),
-    download: (file, limit, within) => download(account, file, limit, within),
+    download: (file, limit, within) => {
+      const ref = parseJson<FileHandle>(file.ref) ?? {}
+      return download(workspaceOf(account, ref.team), { ...file, ...ref }, limit, within)
+    },
     [Symbol.asyncDispose]: async () => {
       closing.abort()
       const late = setTimeout(() => {
@@ -262,10 +280,38 @@ async function admit(account: Account, reading: SlackReading, receive: (message:
   // Without a token there nobody could be answered.
   if (reading.team !== undefined && reading.messages.length > 0 && !(await installations?.has(reading.team))) return
   for (const message of reading.messages) {
-    await receive(message)
+    await receive(message.addressed ? await withAuthor(account, message, reading.team) : message)
     if (reading.asker && message.addressed && !message.author.isBot) remember(account.shared.askers, keyOf(message.place), reading.asker)
   }
   if (reading.home) account.tracked(greet(account, reading.home.user, reading.team)).catch(() => undefined)
+}
+
+const ASKING_FOR_NAME = 1000
+
+/** Messages come without the name and the language of who wrote them. Best effort, and not for long: the acknowledgement waits. */
+async function withAuthor(account: Account, message: InboundMessage, team: string | undefined): Promise<InboundMessage> {
+  const { shared, stop } = account
+  const { author } = message
+  const key = `${team ?? ''}:${author.id}`
+  if (!shared.people.has(key)) {
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(ASKING_FOR_NAME)])
+    // Who may not be asked for is not asked for again.
+    const told = await workspaceOf(account, team)
+      .call('users.info', { user: author.id, include_locale: true }, { signal })
+      .catch((error: unknown) => (error instanceof ApiError && error.fromSlack ? {} : undefined))
+    if (told) remember(shared.people, key, personOf(told))
+  }
+  return { ...message, author: { ...shared.people.get(key), ...author } }
+}
+
+function personOf({ user }: Answer): Pick<Author, 'name' | 'language'> {
+  const {
+    real_name: real,
+    locale,
+    profile,
+  } = (user ?? {}) as { real_name?: unknown; locale?: unknown; profile?: { display_name?: unknown } }
+  const name = profile?.display_name || real
+  return { ...(typeof name === 'string' && name !== '' ? { name } : {}), ...(typeof locale === 'string' ? { language: locale } : {}) }
 }
 
 const keyOf = ({ room, thread = '' }: Place) => `${room}:${thread}`
@@ -377,10 +423,10 @@ async function showTyping(account: Account, to: Place, until: AbortSignal, messa
   const { sender, place: room } = senderOf(account, to)
   const { api } = sender
   if (until.aborted) return
-  if (to.thread !== undefined && clock.now() >= shared.noStatusUntil) {
+  if (to.thread !== undefined && clock.now() >= shared.noStatusUntil[to.type]) {
     const place = { channel_id: room.room, thread_ts: to.thread }
     const shown = await api.call('assistant.threads.setStatus', { ...place, status: 'is thinking…' }, { signal: until }).catch((error) => {
-      if (error instanceof ApiError && error.fromSlack) shared.noStatusUntil = clock.now() + NO_STATUS_FOR
+      if (error instanceof ApiError && error.fromSlack) shared.noStatusUntil[to.type] = clock.now() + NO_STATUS_FOR
       return undefined
     })
     if (shown || until.aborted) return
@@ -420,48 +466,6 @@ async function greet(account: Account, user: string, team: string | undefined): 
       shared.greeted.delete(user)
       host.log.debug({ problem: error.message }, 'the page of the app was not filled')
     })
-}
-
-// ---- Files ------------------------------------------------------------------------------------------------------------
-
-async function download(account: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-  const ref = parseJson<{ id?: string; url?: string; team?: string }>(file.ref) ?? {}
-  const api = workspaceOf(account, ref.team)
-  // Files of shared channels come without an address. https://docs.slack.dev/reference/objects/file-object#slack_connect_files
-  const url = ref.url ?? (await addressOf(api, ref.id ?? '', signal))
-  if (!api.isSlack(url)) throw new DeliveryError('permission', 'the file does not lie with Slack; our token is shown nowhere else')
-  if ((file.size ?? 0) > limit) throw new PosthouseError('too-large', `${file.size} bytes, allowed are ${limit}`)
-  const response = await api.download(url, { signal }).catch(refuse)
-  const isLogin = response.headers['content-type']?.startsWith('text/html') && file.mime !== 'text/html'
-  if (response.status !== 200 || isLogin) {
-    for await (const _ of response.body) break
-    // Who may not read it is sent to a page where people sign in.
-    if (response.status === 200 || (response.status >= 300 && response.status < 400) || response.status === 403)
-      throw new DeliveryError('permission', 'Slack did not hand out the file: the app needs the scope files:read')
-    throw new DeliveryError(response.status >= 500 ? 'transient' : 'not-found', `the download answered ${response.status}`)
-  }
-  return limited(response.body, limit)
-}
-
-async function addressOf(api: WorkspaceApi, file: string, signal: AbortSignal): Promise<string> {
-  const { file: told } = await api.call('files.info', { file }, { signal }).catch(refuse)
-  const { url_private_download: url, url_private: other } = (told ?? {}) as { url_private_download?: unknown; url_private?: unknown }
-  const found = url ?? other
-  if (typeof found !== 'string') throw new DeliveryError('not-found', 'the file is not there any more')
-  return found
-}
-
-function refuse(error: unknown): never {
-  throw toDeliveryError(error)
-}
-
-async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-    yield chunk
-  }
 }
 
 function parseJson<T>(text: string | undefined): T | undefined {

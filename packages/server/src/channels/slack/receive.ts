@@ -169,7 +169,7 @@ export function splitRoom(room: string): { readonly team: string | undefined; re
 
 /** The same as in the manifest of docs/guides/slack.md. */
 const SCOPES =
-  'app_mentions:read,assistant:write,chat:write,commands,files:read,files:write,reactions:write,im:history,mpim:history,channels:history,groups:history'
+  'app_mentions:read,assistant:write,chat:write,commands,files:read,files:write,reactions:write,im:history,mpim:history,channels:history,groups:history,users:read'
 
 const STARTED_AT = 'posthouse_install'
 /** How long somebody may look at the question of what is permitted. */

@@ -1,13 +1,15 @@
-/** Out: messages as rich text, pieces that fit, files, streams, and what a refusal means. */
+/** Out: messages as rich text, pieces that fit, streams, files (in both directions), and what a refusal means. */
 import {
   type Block,
   DeliveryError,
   type DeliveryFailure,
   FetchError,
+  type FileRef,
   type OutboundFile,
   type OutboundMessage,
   type Piece,
   type Place,
+  PosthouseError,
   type Receipt,
   type SendOptions,
   splitDocument,
@@ -249,6 +251,57 @@ async function upload({ api }: Sender, file: OutboundFile, to: Place, { signal }
   const args = { files: [{ id, title: filename }], channel_id: to.room, thread_ts: to.thread }
   await api.call('files.completeUploadExternal', args, { signal })
   return { id, room: to.room }
+}
+
+/** What a received file is known by, beside what everybody knows of it; no name in it is trusted. */
+export interface FileHandle {
+  readonly id?: string
+  readonly url?: string
+  readonly team?: string
+}
+
+/** Bytes of a received file. @throws DeliveryError @throws PosthouseError `too-large` */
+export async function download(
+  api: WorkspaceApi,
+  file: FileHandle & Pick<FileRef, 'mime' | 'size'>,
+  limit: number,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
+  // Files of shared channels come without an address. https://docs.slack.dev/reference/objects/file-object#slack_connect_files
+  const url = file.url ?? (await addressOf(api, file.id ?? '', signal))
+  if (!api.isSlack(url)) throw new DeliveryError('permission', 'the file does not lie with Slack; our token is shown nowhere else')
+  if ((file.size ?? 0) > limit) throw new PosthouseError('too-large', `${file.size} bytes, allowed are ${limit}`)
+  const response = await api.download(url, { signal }).catch(refuse)
+  const isLogin = response.headers['content-type']?.startsWith('text/html') && file.mime !== 'text/html'
+  if (response.status !== 200 || isLogin) {
+    for await (const _ of response.body) break
+    // Who may not read it is sent to a page where people sign in.
+    if (response.status === 200 || (response.status >= 300 && response.status < 400) || response.status === 403)
+      throw new DeliveryError('permission', 'Slack did not hand out the file: the app needs the scope files:read')
+    throw new DeliveryError(response.status >= 500 ? 'transient' : 'not-found', `the download answered ${response.status}`)
+  }
+  return limited(response.body, limit)
+}
+
+async function addressOf(api: WorkspaceApi, file: string, signal: AbortSignal): Promise<string> {
+  const { file: told } = await api.call('files.info', { file }, { signal }).catch(refuse)
+  const { url_private_download: url, url_private: other } = (told ?? {}) as { url_private_download?: unknown; url_private?: unknown }
+  const found = url ?? other
+  if (typeof found !== 'string') throw new DeliveryError('not-found', 'the file is not there any more')
+  return found
+}
+
+function refuse(error: unknown): never {
+  throw toDeliveryError(error)
+}
+
+async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
+    yield chunk
+  }
 }
 
 // ---- Afterwards -------------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ export interface SlackEmulatorOptions extends PlatformOptions {
   readonly statuses?: boolean
   /** Whether the app may read channels. Default true. */
   readonly history?: boolean
+  /** Whether the app may ask who people are. Default true. */
+  readonly users?: boolean
   /** Whether the app is told of its own messages, as where it listens to `message` events. Default true. */
   readonly echoes?: boolean
   /** Whether the tokens of installations end, and have to be renewed. Default true. */
@@ -57,6 +59,7 @@ export interface SlackEmulator extends SlackVerbs, Pick<Faults, 'failNext' | 'he
   readonly ledger: readonly PlatformEntry[]
   readonly refusals: SlackStore['refusals']
   readonly statuses: SlackStore['statuses']
+  readonly people: SlackStore['people']
   /** The page of the app as a person sees it. */
   home(user: string): unknown
   /** The app's marks on a message. */
@@ -119,7 +122,12 @@ export async function createSlackEmulator(options: SlackEmulatorOptions = {}): P
     store,
     oauth,
     url: () => url,
-    has: { streams: options.streams ?? true, statuses: options.statuses ?? true, history: options.history ?? true },
+    has: {
+      streams: options.streams ?? true,
+      statuses: options.statuses ?? true,
+      history: options.history ?? true,
+      users: options.users ?? true,
+    },
     ticket() {
       const ticket = randomUUID()
       tickets.add(ticket)
@@ -191,6 +199,7 @@ export async function createSlackEmulator(options: SlackEmulatorOptions = {}): P
     ledger: platform.ledger,
     refusals: store.refusals,
     statuses: store.statuses,
+    people: store.people,
     home: (user) => store.homes.get(user),
     marks: (channel, ts) => [...(store.marks.get(`${channel}:${ts}`) ?? [])],
     get pending() {

@@ -8,7 +8,7 @@ export interface SlackWorld {
   readonly store: SlackStore
   readonly url: () => string
   /** Features that a workspace may lack. */
-  readonly has: { streams: boolean; statuses: boolean; history: boolean }
+  readonly has: { streams: boolean; statuses: boolean; history: boolean; users: boolean }
   readonly oauth: OAuth
   /** The address of a socket that may be opened once. */
   ticket(): string
@@ -54,6 +54,7 @@ export const methods: Readonly<Record<string, { readonly run: Method; readonly t
   'files.getUploadURLExternal': { run: getUploadUrl },
   'files.completeUploadExternal': { run: completeUpload },
   'files.info': { run: fileInfo },
+  'users.info': { run: userInfo },
   'views.publish': { run: publish },
 }
 
@@ -314,6 +315,14 @@ function setStatus(world: SlackWorld, params: Params) {
   if (typeof status !== 'string') throw new Refusal('invalid_arguments')
   world.store.statuses.push({ channel: channel.id, thread_ts: thread, status })
   return {}
+}
+
+function userInfo({ store, has }: SlackWorld, { user: id, include_locale: wantsLocale }: Params) {
+  if (!has.users) throw new Refusal('missing_scope', { needed: 'users:read', provided: 'chat:write' })
+  if (typeof id !== 'string' || !/^[UW]/.test(id)) throw new Refusal('user_not_found')
+  const { name, locale } = store.people.get(id) ?? { name: id.slice(2).toLowerCase(), locale: 'en-US' }
+  const profile = { real_name: name, display_name: name }
+  return { user: { id, name, real_name: name, profile, ...(wantsLocale === 'true' || wantsLocale === true ? { locale } : {}) } }
 }
 
 function publish({ store }: SlackWorld, { user_id: user, view }: Params) {

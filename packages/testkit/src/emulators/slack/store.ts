@@ -56,6 +56,8 @@ export interface SlackStore {
   /** The app's user and bot. */
   readonly me: { readonly user: string; readonly bot: string; readonly name: string }
   readonly channels: Map<string, SlackChannel>
+  /** Those whose name and language are not plain. */
+  readonly people: Map<string, { readonly name: string; readonly locale: string }>
   readonly posts: SlackPost[]
   readonly files: Map<string, SlackFile>
   /** Ids that were given out for an upload, with the length that was promised. */
@@ -113,6 +115,7 @@ export function createStore(most: number): SlackStore {
     app: 'A0EMULATE',
     me: { user: 'U0EMULATED', bot: 'B0EMULATED', name: 'emulated_bot' },
     channels,
+    people: new Map(),
     posts,
     files: new Map(),
     uploads: new Map(),

@@ -59,7 +59,7 @@ export const powers: readonly Power[] = [
     modules: { process: ['env', 'default'] },
     globals: ['process.env'],
     // The command line hands it to the secret resolver (config/document.ts).
-    homes: ['cli/program.ts', 'cli/start.ts', 'cli/local.ts', 'cli/init.ts', 'cli/terminal.ts'],
+    homes: ['cli/program.ts', 'cli/start.ts', 'cli/local.ts', 'cli/lone.ts', 'cli/init.ts', 'cli/terminal.ts'],
   },
   {
     name: 'network',

@@ -120,6 +120,40 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./channel.ts')).testChannel,
   },
   {
+    name: 'channel decode',
+    args: '<type>',
+    description: w('show what webhook calls, frames or mails are understood as', '显示 webhook 请求、帧或邮件会被解析成什么'),
+    options: [
+      [
+        '--settings <file>',
+        w('settings of the account (YAML or JSON), as below channels.NAME', '账号设置（YAML 或 JSON），与 channels.名称 下相同'),
+      ],
+      [
+        '--requests <file>',
+        w(
+          'JSON lines: {method, query?, headers, raw | raw_base64}, {frame} or {raw}',
+          '每行一个 JSON：{method, query?, headers, raw | raw_base64}、{frame} 或 {raw}',
+        ),
+      ],
+      ['--now <seconds>', w('the time to judge by, in seconds since 1970', '判断所用的时间（1970 年以来的秒数）')],
+      ['--bot <json>', w('who we are on the platform: {"id", "username"}', '我们在平台上的身份：{"id", "username"}')],
+    ],
+    load: async () => (await import('./decode.ts')).decodeUnits,
+  },
+  {
+    name: 'channel render',
+    args: '<type>',
+    description: w('show the platform messages that a text becomes', '显示一段文本会变成哪些平台消息'),
+    options: [
+      [
+        '--settings <file>',
+        w('settings of the account (YAML or JSON), as below channels.NAME', '账号设置（YAML 或 JSON），与 channels.名称 下相同'),
+      ],
+      ['--markdown <file>', w('the text', '文本文件')],
+    ],
+    load: async () => (await import('./render.ts')).renderMarkdown,
+  },
+  {
     name: 'channel pause',
     args: '[account...]',
     description: w('receive and send nothing until it is resumed', '暂停收发，直到恢复'),

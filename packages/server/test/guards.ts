@@ -44,7 +44,7 @@ export const powers: readonly Power[] = [
     name: 'signatures',
     modules: { crypto: CRYPTO.signatures },
     // Passwords are compared in constant time, too.
-    homes: ['security/webhook.ts', 'security/passwords.ts', 'security/pseudonyms.ts', 'security/platform-crypto.ts'],
+    homes: ['security/webhook.ts', 'security/passwords.ts', 'security/pseudonyms.ts', 'security/platform-crypto.ts', 'security/links.ts'],
   },
   { name: 'passwords', modules: { crypto: CRYPTO.passwords }, homes: ['security/passwords.ts'] },
   {

@@ -56,6 +56,13 @@ export const commandTable: readonly CommandSpec[] = [
     options: [
       ['--thread <id>', w('thread within the room', '会话内的话题')],
       ['--group', w('the room is a group', '该会话是群组')],
+      [
+        '--file <path>',
+        w(
+          'a file to go with it; where it is too large for the platform, as a link that is good for a week (needs server.public_url)',
+          '随消息发送的文件；超过平台上限时改为一周内有效的链接（需要 server.public_url）',
+        ),
+      ],
     ],
     load: async () => (await import('./send.ts')).send,
   },

@@ -46,14 +46,19 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   imapflow: /^channels\/email\//,
   nodemailer: /^channels\/email\//,
   'postal-mime': /^channels\/email\//,
+  '@marcbachmann/cel-js': /^channels\/webhook\//,
+  liquidjs: /^channels\/webhook\//,
   commander: /^cli\//,
   '@clack/prompts': /^cli\//,
   '@posthouse/contract': /./,
   '@posthouse/testkit': /^cli\//,
 }
 
-/** The four names of a channel's files, and two for what outgrows them: a long table of settings, and finding the words in a mail. */
-const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts']
+/**
+ * The four names of a channel's files, and those of what outgrows them: a long table of settings, finding the words in a mail, the languages and the
+ * samples of connectors.
+ */
+const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'expressions.ts', 'samples.ts']
 
 /** The frame around the tools; every other file of the part is one that is built in. */
 const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']

@@ -14,7 +14,7 @@ import { createApi } from './api.ts'
 import { loadExpressions } from './expressions.ts'
 import { createReader } from './receive.ts'
 import { playSamples } from './samples.ts'
-import { createPlanner, render } from './send.ts'
+import { createPlanner, createPlanners, EVENT, render } from './send.ts'
 import { type ConnectorSettings, settings } from './settings.ts'
 
 const DOWNLOAD = 50 * 1024 * 1024
@@ -68,9 +68,8 @@ async function open(given: ConnectorSettings, host: ChannelHost): Promise<Connec
   const expressions = await loadExpressions()
   const { send, values, base_url: base } = given
   const reader = createReader(given, expressions)
-  const [message, edit, typing, file] = [send.message, send.edit, send.typing, { ...send.file, path: '' }].map((each) =>
-    createPlanner(each, send, expressions),
-  )
+  const planners = createPlanners(given, expressions)
+  const [edit, typing, file] = [send.edit, send.typing, { ...send.file, path: '' }].map((each) => createPlanner(each, send, expressions))
   const api = base === undefined ? undefined : createApi(base, host.fetch)
   const closing = new AbortController()
   const pending = new Set<Promise<unknown>>()
@@ -94,13 +93,14 @@ async function open(given: ConnectorSettings, host: ChannelHost): Promise<Connec
   }
 
   return {
-    render: (outbound) => render(outbound, given, message),
+    render: (outbound) => render(outbound, given, planners),
     async send(piece, to, { signal }): Promise<Receipt> {
       if (signal.aborted) throw new DeliveryError('cancelled', 'stopped before it was sent')
       if (piece.file)
         throw new DeliveryError('invalid', 'this platform takes no files, and without server.public_url there is no link to one')
-      if (!api || !message) throw new DeliveryError('invalid', 'this connector has no send.message and base_url')
-      const { id } = await tracked(api.call(message, piece.payload as never, { values, room: to.room, thread: to.thread }, signal))
+      const planner = piece.format.startsWith(EVENT) ? planners.events.get(piece.format.slice(EVENT.length)) : planners.message
+      if (!api || !planner) throw new DeliveryError('invalid', 'this connector has no send.message and base_url')
+      const { id } = await tracked(api.call(planner, piece.payload as never, { values, room: to.room, thread: to.thread }, signal))
       return { id, room: to.room }
     },
     ...(edit && api

@@ -3,7 +3,7 @@ import { type OutboundMessage, PosthouseError, showMessage, type WebhookRequest 
 import type { Expressions } from './expressions.ts'
 import { toJson } from './expressions.ts'
 import { createReader } from './receive.ts'
-import { createPlanner, render } from './send.ts'
+import { createPlanners, render } from './send.ts'
 import type { ConnectorSettings } from './settings.ts'
 
 interface Sample {
@@ -22,6 +22,7 @@ interface Sample {
     readonly thread?: string
     readonly reply_to?: string
     readonly is_group?: boolean
+    readonly event?: NonNullable<OutboundMessage['event']>
   }
   readonly expect?: {
     readonly status?: number
@@ -36,7 +37,7 @@ const NOW = Date.UTC(2026, 0, 1)
 /** Plays all of them; answers how many there were. @throws PosthouseError `invalid` that names the first that does not hold, and how */
 export async function playSamples(settings: ConnectorSettings, expressions: Expressions): Promise<number> {
   const reader = createReader(settings, expressions)
-  const planner = createPlanner(settings.send.message, settings.send, expressions)
+  const planners = createPlanners(settings, expressions)
   const samples = (Array.isArray(settings.samples) ? settings.samples : []) as readonly Sample[]
   for (const [index, sample] of samples.entries()) {
     const name = sample.name ?? String(index + 1)
@@ -55,7 +56,7 @@ export async function playSamples(settings: ConnectorSettings, expressions: Expr
       demand(
         'requests',
         expect.requests,
-        render(outbound(sample.send), settings, planner).map(({ payload }) => payload),
+        render(outbound(sample.send), settings, planners).map(({ payload }) => payload),
       )
   }
   return samples.length
@@ -87,6 +88,7 @@ function outbound({
   thread,
   reply_to: replyTo,
   is_group: isGroup,
+  event,
 }: NonNullable<Sample['send']>): OutboundMessage {
   return {
     id: 'sample',
@@ -94,6 +96,7 @@ function outbound({
     text,
     document: [{ type: 'paragraph', children: [{ type: 'text', text }] }],
     ...(replyTo === undefined ? {} : { replyTo }),
+    ...(event === undefined ? {} : { event }),
   }
 }
 

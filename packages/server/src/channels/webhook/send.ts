@@ -109,8 +109,32 @@ const markdown: Dialect = {
   rule: '---',
 }
 
-/** The pieces of a message: its text in as many as it takes. Files go as links. */
-export function render(message: OutboundMessage, { send, values }: ConnectorSettings, planner: Planner | undefined): readonly Piece[] {
+/** Stands before the type in the format of a piece. */
+export const EVENT = 'event '
+
+/** What a connector writes with: for messages, and for the events that it knows. */
+export interface Planners {
+  readonly message: Planner | undefined
+  readonly events: ReadonlyMap<string, Planner>
+}
+
+/** @throws PosthouseError `invalid` when a template is malformed */
+export function createPlanners({ send, events }: ConnectorSettings, expressions: Expressions): Planners {
+  const known = Object.entries(typeof events === 'object' && events !== null ? events : {}).flatMap(([type, request]) => {
+    const planner = createPlanner({ ...request, method: request.method ?? 'POST' }, send, expressions)
+    return planner ? [[type, planner] as const] : []
+  })
+  return { message: createPlanner(send.message, send, expressions), events: new Map(known) }
+}
+
+/** The pieces of a message: its text in as many as it takes, or its event where the connector knows that. Files go as links. */
+export function render(message: OutboundMessage, { send, values }: ConnectorSettings, planners: Planners): readonly Piece[] {
+  const { event } = message
+  const events = event && planners.events.get(event.event_type)
+  if (event && events) {
+    const request = events.plan({ ...event, text: message.text, values, ...placeOf(message), key: `${message.id}:0` })
+    return [{ text: message.text, format: EVENT + event.event_type, payload: { ...request } }]
+  }
   const { document, files = [] } = withLinks(message, () => false)
   const write = (blocks: readonly Block[]) => (send.markup === 'plain' ? plainText(blocks) : writeMarkup(blocks, markdown))
   const fits = (blocks: readonly Block[]) => measure(write(blocks), send.unit) <= send.max_text
@@ -122,18 +146,18 @@ export function render(message: OutboundMessage, { send, values }: ConnectorSett
     const scope = {
       text: written,
       values,
-      room: message.to.room,
-      thread: message.to.thread,
-      is_group: message.to.type === 'group',
+      ...placeOf(message),
       reply_to: index === 0 ? message.replyTo : undefined,
       key: `${message.id}:${index}`,
     }
-    const request = planner?.plan(scope)
+    const request = planners.message?.plan(scope)
     pieces.push({ text: written, format: send.markup, payload: request ? { ...request } : { text: written } })
   }
   for (const file of files) pieces.push({ text: file.name, format: 'file', payload: {}, file })
   return pieces
 }
+
+const placeOf = ({ to: { room, thread, type } }: OutboundMessage) => ({ room, thread, is_group: type === 'group' })
 
 // ---- Answers ----------------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ export interface ConnectorSettings {
   readonly allowed_users?: readonly string[]
   readonly receive: Receive
   readonly send: Send
-  readonly events?: unknown
+  readonly events?: Readonly<Record<string, RequestTemplate>>
   readonly retry_window: number
   readonly ack_deadline: number
   readonly samples?: unknown

@@ -5,8 +5,10 @@ import { telegram } from './channels/telegram/index.ts'
 import { webhook } from './channels/webhook/index.ts'
 import type { Catalog } from './config/index.ts'
 import { providers } from './models/index.ts'
+import { loadPlugin } from './plugins/index.ts'
 
 export const catalog: Catalog = {
   channels: { telegram: telegram as unknown as Channel, email: email as unknown as Channel, webhook: webhook as unknown as Channel },
   providers,
+  plugin: loadPlugin,
 }

@@ -308,3 +308,18 @@ describe('a secret in a field of the body', () => {
     assert.ok(!verifyWebhook({ ...verification, secret: '' }, { headers: {}, body: Buffer.from('{"token":""}') }, now))
   })
 })
+
+describe('a caller on this machine', () => {
+  const passes = (peer: string | undefined, headers: object = {}) =>
+    verifyWebhook({ kind: 'loopback' }, { headers: { ...headers }, peer, body }, now) &&
+    mayBePlatform({ kind: 'loopback' }, { headers: { ...headers }, peer }, now)
+
+  it('passes by its address', () => {
+    for (const peer of ['127.0.0.1', '127.1.2.3', '::1', '::ffff:127.0.0.1']) assert.ok(passes(peer), peer)
+  })
+
+  it('is refused from elsewhere, and when a proxy passed it on', () => {
+    for (const peer of [undefined, '', '10.0.0.1', '1127.0.0.1', '127.0.0.1.evil', '::2', '::ffff:10.0.0.1']) assert.ok(!passes(peer), peer)
+    for (const name of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via']) assert.ok(!passes('127.0.0.1', { [name]: '127.0.0.1' }), name)
+  })
+})

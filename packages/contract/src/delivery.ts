@@ -1,6 +1,6 @@
 /** The outbox's side of a message: what is sent, what came of it. */
 import type { Block } from './document.ts'
-import type { FileRef, Place } from './message.ts'
+import type { FileRef, Part, Place } from './message.ts'
 
 /** A message on its way out, as the channel receives it for rendering. */
 export interface OutboundMessage {
@@ -14,6 +14,8 @@ export interface OutboundMessage {
   /** The same text, parsed once for all channels. */
   readonly document: readonly Block[]
   readonly files?: readonly OutboundFile[]
+  /** The same as data, for platforms that take events as such; the text says it to all others. */
+  readonly event?: Pick<Extract<Part, { type: 'event' }>, 'event_type' | 'content'>
 }
 
 /** A file to send. `open` may be called once per attempt. */
@@ -22,6 +24,30 @@ export interface OutboundFile extends FileRef {
   /** A signed address under which anybody who has it may fetch the file for some days: for what is larger than the platform takes. */
   readonly link?: string
   open(): AsyncIterable<Uint8Array>
+}
+
+/**
+ * The message with what the platform does not take (`fits` is false for it) told as links behind its text. A file without a link stays: its
+ * send says what is wrong.
+ */
+export function withLinks(message: OutboundMessage, fits: (file: OutboundFile) => boolean): OutboundMessage {
+  const linked = (message.files ?? []).filter((file) => file.link !== undefined && !fits(file))
+  if (linked.length === 0) return message
+  const lines = linked.map(
+    ({ name, link = '' }): Block => ({
+      type: 'paragraph',
+      children: [
+        { type: 'text', text: '📎 ' },
+        { type: 'link', href: link, children: [{ type: 'text', text: name }] },
+      ],
+    }),
+  )
+  return {
+    ...message,
+    text: [message.text, ...linked.map(({ name, link = '' }) => `📎 ${name}: ${link}`)].filter((line) => line !== '').join('\n\n'),
+    document: [...message.document, ...lines],
+    files: (message.files ?? []).filter((file) => !linked.includes(file)),
+  }
 }
 
 /**

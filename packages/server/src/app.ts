@@ -97,6 +97,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const metrics = createMetrics()
   const { observer } = metrics
   const pseudonym = security.createPseudonyms(key)
+  const links = security.createLinks(key)
   const rabbit = config.broker.url
     ? await openRabbitBroker({
         url: config.broker.url,
@@ -141,7 +142,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       .catch(() => {})
       .then(() =>
         accounts.update([
-          ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
+          ...['web', 'api'].map((id) => ({
+            id,
+            channel: web,
+            settings: {},
+            capabilities: web.capabilities,
+            allowedUsers: undefined,
+            freshness: undefined,
+            rates: {},
+          })),
           ...config.accounts.map((account) => ({ ...account, paused: pauses.since(account.id) !== undefined })),
         ]),
       )
@@ -169,6 +178,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     cache,
     broker,
     rates: redis?.rates ?? createLocalRates(clock),
+    linkTo: (id, expires) => config.server.publicUrl && config.server.publicUrl + links.make(id, expires),
     observer,
     clock,
     newId,
@@ -215,6 +225,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       scopesOf: security.scopesOf,
       newSecret: security.newSecret,
       hashSecret: security.hashSecret,
+      checkLink: (id, expires, signature) => links.check(id, expires, signature, clock.now()),
       pseudonym,
     },
     receive: (sent) => receiveSent(sent),

@@ -3,14 +3,18 @@ import type { Channel } from '@posthouse/contract'
 import { email } from './channels/email/index.ts'
 import { slack } from './channels/slack/index.ts'
 import { telegram } from './channels/telegram/index.ts'
+import { webhook } from './channels/webhook/index.ts'
 import type { Catalog } from './config/index.ts'
 import { providers } from './models/index.ts'
+import { loadPlugin } from './plugins/index.ts'
 
 export const catalog: Catalog = {
   channels: {
     telegram: telegram as unknown as Channel,
     email: email as unknown as Channel,
+    webhook: webhook as unknown as Channel,
     slack: slack as unknown as Channel,
   },
   providers,
+  plugin: loadPlugin,
 }

@@ -46,14 +46,19 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   imapflow: /^channels\/email\//,
   nodemailer: /^channels\/email\//,
   'postal-mime': /^channels\/email\//,
+  '@marcbachmann/cel-js': /^channels\/webhook\//,
+  liquidjs: /^channels\/webhook\//,
   commander: /^cli\//,
   '@clack/prompts': /^cli\//,
   '@posthouse/contract': /./,
   '@posthouse/testkit': /^cli\//,
 }
 
-/** The four names of a channel's files, and three for what outgrows them: a long table of settings, a platform's own way to write, and keeping a socket. */
-const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'socket.ts']
+/**
+ * The four names of a channel's files, and those of what outgrows them: a long table of settings, finding the words in a mail, the languages and the
+ * samples of connectors, keeping a platform's sockets.
+ */
+const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'expressions.ts', 'samples.ts', 'socket.ts']
 
 /** The frame around the tools; every other file of the part is one that is built in. */
 const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']

@@ -51,11 +51,26 @@ export const commandTable: readonly CommandSpec[] = [
   { name: 'status', description: w('how everything does', '查看运行状况'), load: async () => (await import('./status.ts')).status },
   {
     name: 'send',
-    args: '<account> <room> <text>',
+    args: '<account> <room> [text]',
     description: w('write to a room as the assistant', '以助手身份向会话发送消息'),
     options: [
       ['--thread <id>', w('thread within the room', '会话内的话题')],
       ['--group', w('the room is a group', '该会话是群组')],
+      [
+        '--event <type>',
+        w(
+          'an event, such as task_update: as data where the connector knows it, else in words',
+          '事件，例如 task_update：连接器支持时以数据发送，否则以文字发送',
+        ),
+      ],
+      ['--content <json>', w('what belongs to the event', '事件的内容')],
+      [
+        '--file <path>',
+        w(
+          'a file to go with it; where it is too large for the platform, as a link that is good for a week (needs server.public_url)',
+          '随消息发送的文件；超过平台上限时改为一周内有效的链接（需要 server.public_url）',
+        ),
+      ],
     ],
     load: async () => (await import('./send.ts')).send,
   },
@@ -120,6 +135,40 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./channel.ts')).testChannel,
   },
   {
+    name: 'channel decode',
+    args: '<type>',
+    description: w('show what webhook calls, frames or mails are understood as', '显示 webhook 请求、帧或邮件会被解析成什么'),
+    options: [
+      [
+        '--settings <file>',
+        w('settings of the account (YAML or JSON), as below channels.NAME', '账号设置（YAML 或 JSON），与 channels.名称 下相同'),
+      ],
+      [
+        '--requests <file>',
+        w(
+          'JSON lines: {method, query?, headers, raw | raw_base64}, {frame} or {raw}',
+          '每行一个 JSON：{method, query?, headers, raw | raw_base64}、{frame} 或 {raw}',
+        ),
+      ],
+      ['--now <seconds>', w('the time to judge by, in seconds since 1970', '判断所用的时间（1970 年以来的秒数）')],
+      ['--bot <json>', w('who we are on the platform: {"id", "username"}', '我们在平台上的身份：{"id", "username"}')],
+    ],
+    load: async () => (await import('./decode.ts')).decodeUnits,
+  },
+  {
+    name: 'channel render',
+    args: '<type>',
+    description: w('show the platform messages that a text becomes', '显示一段文本会变成哪些平台消息'),
+    options: [
+      [
+        '--settings <file>',
+        w('settings of the account (YAML or JSON), as below channels.NAME', '账号设置（YAML 或 JSON），与 channels.名称 下相同'),
+      ],
+      ['--markdown <file>', w('the text', '文本文件')],
+    ],
+    load: async () => (await import('./render.ts')).renderMarkdown,
+  },
+  {
     name: 'channel pause',
     args: '[account...]',
     description: w('receive and send nothing until it is resumed', '暂停收发，直到恢复'),
@@ -132,6 +181,18 @@ export const commandTable: readonly CommandSpec[] = [
     description: w('receive and send again, also after a restore', '恢复收发（包括从备份恢复之后）'),
     options: [['--all', w('every account', '全部账号')]],
     load: async () => (await import('./channel.ts')).resumeChannel,
+  },
+  {
+    name: 'plugin new',
+    args: '<name> [folder]',
+    description: w('make a plugin of your own from a template that works', '从可运行的模板创建自己的插件'),
+    options: [['--channel', w('one that adds a channel', '添加渠道的插件')]],
+    load: async () => (await import('./plugin.ts')).newPlugin,
+  },
+  {
+    name: 'plugin list',
+    description: w('plugins that are used', '列出正在使用的插件'),
+    load: async () => (await import('./plugin.ts')).listPlugins,
   },
   {
     name: 'model list',
@@ -238,6 +299,7 @@ export const commandGroups: Readonly<Record<string, Words>> = {
   user: w('people who sign in', '登录的用户'),
   config: w('the configuration', '配置'),
   channel: w('chat tools', '聊天工具'),
+  plugin: w('what others add', '插件'),
   model: w('models', '模型'),
   dead: w('dead letters', '死信'),
   database: w('the database', '数据库'),

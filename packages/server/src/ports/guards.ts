@@ -32,6 +32,8 @@ export type GuardedFetch = (
 /** A webhook as it came: names of headers in lower case, the body's raw bytes. */
 export interface WebhookCall {
   readonly method?: string
+  /** Address at the other end of the line. */
+  readonly peer?: string | undefined
   readonly query?: Readonly<Record<string, string | string[] | undefined>>
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: Uint8Array
@@ -56,6 +58,8 @@ export interface Guards {
   scopesOf(role: Principal['role']): readonly Scope[]
   newSecret(): { readonly secret: string; readonly hash: string }
   hashSecret(secret: string): string
+  /** Whether a signed address of a file is ours and still good. */
+  checkLink(fileId: string, expires: number, signature: string): boolean
   /** What stands for a name that a caller chose, wherever it would stand in plain. */
   pseudonym(name: string): string
 }

@@ -306,7 +306,7 @@ test('an edit and a recall; a preview of a link and a mark change nothing', asyn
   emulator.recall(said)
   await until(() => emulator.pending === 0, 'all are acknowledged')
   assert.deepEqual(
-    host.inbox.map(({ kind, id }) => [kind, id === said.ts]),
+    host.attempts.map(({ kind, id }) => [kind, id === said.ts]),
     [
       ['message', true],
       ['edit', true],

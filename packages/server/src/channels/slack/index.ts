@@ -280,7 +280,7 @@ async function admit(account: Account, reading: SlackReading, receive: (message:
   // Without a token there nobody could be answered.
   if (reading.team !== undefined && reading.messages.length > 0 && !(await installations?.has(reading.team))) return
   for (const message of reading.messages) {
-    await receive(message.addressed ? await withAuthor(account, message, reading.team) : message)
+    await receive(message.addressed && !message.author.isBot ? await withAuthor(account, message, reading.team) : message)
     if (reading.asker && message.addressed && !message.author.isBot) remember(account.shared.askers, keyOf(message.place), reading.asker)
   }
   if (reading.home) account.tracked(greet(account, reading.home.user, reading.team)).catch(() => undefined)

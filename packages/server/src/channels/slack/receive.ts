@@ -288,18 +288,16 @@ function messageOf(message: Fields, event: Fields, context: Context): InboundMes
   const { text, mentionsUs, mentionsAll } = readMrkdwn(textOf(message.text), context.us)
   const command = parseCommand(text)
   const answersUs = context.us !== undefined && message.parent_user_id === context.us
-  const author = authorOf(message, context)
   return {
     kind: 'message',
     // By its own id and not by `event_id`: that one is another for `message` and for `app_mention`.
     key: `message:${room}:${id}`,
     id,
     place,
-    author,
+    author: authorOf(message, context),
     parts: partsOf(message, text),
     sentAt: timeOf(id),
-    // What bots write is meant for nobody, or two of them would talk for ever.
-    addressed: !author.isBot && (place.type === 'direct' || mentionsUs || answersUs || command !== undefined),
+    addressed: place.type === 'direct' || mentionsUs || answersUs || command !== undefined,
     mentionsUs,
     mentionsAll,
     answersUs,

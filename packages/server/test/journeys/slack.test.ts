@@ -315,7 +315,7 @@ describe('Slack', () => {
     const server = { port, public_url: `http://127.0.0.1:${port}` }
     const account = { bot_token: undefined, ...app }
     // Once at each start Slack is asked, with a code that is none, whether it knows the app.
-    const refusals = ['oauth.v2.access: invalid_code', 'oauth.v2.access: invalid_code', 'chat.postMessage: token_expired']
+    const refusals = ['oauth.v2.access: invalid_code', 'oauth.v2.access: invalid_code', 'users.info: token_expired']
     await inScene({ server, account, refusals }, async ({ story, slack, posthouse, cli }) => {
       slack.oauth.workspace = 'T0OTHER'
       slack.redirectUrl = `${server.public_url}/api/webhook/slack`

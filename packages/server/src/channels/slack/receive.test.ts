@@ -8,7 +8,7 @@ import { readMrkdwn } from './text.ts'
 const us: SlackIdentity = { id: 'U0BOT', team: 'T1', name: '@bot' }
 const known: Known = { now: 99, us, crypto: platformCrypto }
 const base_url = 'https://slack.com/api'
-const reader = readerOf({ signing_secret: 'a-signing-secret-of-slack', bot_token: 'xoxb-1', app_token: 'xapp-1-A1-2-x', base_url })
+const reader = readerOf({ signing_secret: 'a-signing-secret-of-slack', app_token: 'xapp-1-A1-2-x', base_url })
 
 const TS = '1700000000.000100'
 const envelope = (event: unknown, more: object = {}) => ({

@@ -51,15 +51,15 @@ export type SlackReader = Reader & {
 }
 
 /** What of the settings reading depends on. */
-type Read = Pick<SlackSettings, 'signing_secret' | 'app_token' | 'bot_token' | 'client_id' | 'client_secret' | 'base_url'>
+type Read = Pick<SlackSettings, 'signing_secret' | 'app_token' | 'client_id' | 'client_secret' | 'base_url'>
 
 /** How an account reads. */
 export function readerOf(settings: Read): SlackReader {
-  const { signing_secret: signing, app_token, bot_token, client_id: client, client_secret: secret } = settings
+  const { signing_secret: signing, app_token, client_id: client, client_secret: secret } = settings
   const reading: Account = {
     // xapp-1-A0123ABCD-...: the app's id stands in its token.
     app: /^xapp-\d+-(A[A-Z0-9]+)-/.exec(app_token ?? '')?.[1],
-    many: bot_token === undefined,
+    many: client !== undefined,
   }
   const verification = [...(signing ? [verificationOf(signing)] : []), ...(client && secret ? [installationOf(secret)] : [])]
   return {

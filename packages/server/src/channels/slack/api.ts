@@ -171,17 +171,21 @@ export interface Installations {
 
 /** A token lives for twelve hours. https://docs.slack.dev/authentication/using-token-rotation */
 const RENEW_BEFORE = 30 * 60_000
+const LOOKS = 3
+const BETWEEN_LOOKS = 500
+const NEVER = new AbortController().signal
 
 /** Tokens are kept in the account's own state, which is sealed; nodes read what another one renewed. */
 export function createInstallations(
   api: Api,
   settings: Pick<SlackSettings, 'client_id' | 'client_secret' | 'allowed_teams'>,
   state: KeyValue,
-  now: () => number,
+  clock: { now(): number; wait(ms: number, signal: AbortSignal): Promise<void> },
 ): Installations {
   const known = new Map<string, Installation>()
   const renewing = new Map<string, Promise<Installation>>()
   const { client_id, client_secret, allowed_teams } = settings
+  const { now } = clock
   const keyOf = (team: string) => `team:${team}`
 
   const load = async (team: string): Promise<Installation | undefined> => {
@@ -207,9 +211,13 @@ export function createInstallations(
     api.call('', 'oauth.v2.access', { client_id, client_secret, grant_type: 'refresh_token', refresh_token: refresh }).then(
       (answer) => keep(team, answer),
       async (error: unknown) => {
-        // A refresh token holds once: another node may have used it.
-        const other = await load(team)
-        if (other && other.refresh !== refresh) return other
+        // A refresh token holds once: another node may have used it, and be about to write what came of it.
+        for (let look = 0; look < LOOKS; look++) {
+          const other = await load(team)
+          if (other && other.refresh !== refresh) return other
+          if (!(error instanceof ApiError && error.code === 'invalid_refresh_token')) break
+          await clock.wait(BETWEEN_LOOKS, NEVER)
+        }
         throw error
       },
     )

@@ -163,7 +163,7 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
     stop: AbortSignal.any([signal, closing.signal]),
     shared,
     api,
-    installations: settings.client_id === undefined ? undefined : createInstallations(api, settings, host.state, clock.now),
+    installations: settings.client_id === undefined ? undefined : createInstallations(api, settings, host.state, clock),
     tracked: (work) => {
       const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
       pending.add(quiet)
@@ -256,7 +256,7 @@ async function identify(api: Api, token: string, signal: AbortSignal): Promise<S
 /** Of an app in several workspaces there is no one user of ours: each call names that of its workspace. */
 async function introduceTo(api: Api, settings: SlackSettings, signal: AbortSignal): Promise<SlackIdentity> {
   if (settings.client_id === undefined) return await identify(api, settings.bot_token ?? '', signal)
-  await createInstallations(api, settings, NO_STATE, Date.now).check({ signal, timeout: 10_000 })
+  await createInstallations(api, settings, NO_STATE, systemClock).check({ signal, timeout: 10_000 })
   return { id: settings.client_id ?? '', name: `app ${settings.client_id}`, team: '' }
 }
 

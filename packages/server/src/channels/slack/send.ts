@@ -355,7 +355,7 @@ const KINDS: readonly (readonly [DeliveryFailure, RegExp])[] = [
   ['rate-limited', /^(rate_?limited|message_limit_exceeded)$/],
   [
     'auth',
-    /^(invalid_auth|not_authed|token_revoked|token_expired|account_inactive|not_allowed_token_type|user_removed_from_team|team_disabled|org_login_required)$/,
+    /^(invalid_auth|not_authed|token_revoked|token_expired|account_inactive|not_allowed_token_type|user_removed_from_team|team_disabled|org_login_required|invalid_refresh_token|invalid_client_id|bad_client_secret)$/,
   ],
   [
     'not-found',

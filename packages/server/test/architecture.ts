@@ -52,8 +52,11 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@posthouse/testkit': /^cli\//,
 }
 
-/** The four names of a channel's files, and two for what outgrows them: a long table of settings, and finding the words in a mail. */
-const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts']
+/**
+ * The four names of a channel's files, and three for what outgrows them: a long table of settings, finding the words in a message, and a
+ * protocol of the platform's own on a socket (frames, heartbeat, acknowledgements).
+ */
+const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'socket.ts']
 
 /** The frame around the tools; every other file of the part is one that is built in. */
 const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']

@@ -74,9 +74,12 @@ function checkMarkdown(content: unknown, images: ReadonlySet<string>): number {
   return [...prose.matchAll(/^[ >]*\|?[ ]*:?-+:?[ ]*(\|[ ]*:?-+:?[ ]*)+\|?$/gm)].length
 }
 
-const FENCE = /^([ >]*)(`{3,})([^`\n]*)\n([\s\S]*?)^[ >]*\2`*[ ]*$/gm
+/** Behind the marks of quotes and items, too. */
+const FENCE = /^([ >]*(?:(?:- |\d+\. )[ >]*)*)(`{3,})([^`\n]*)\n([\s\S]*?)^[ >]*\2`*[ ]*$/gm
+/** From a run of marks to the next that is as long. */
+const SPAN = /(?<!`)(`+)(?!`)([\s\S]*?[^`])\1(?!`)/g
 
-const withoutCode = (content: string) => content.replace(FENCE, '').replace(/(`+)[^`][\s\S]*?\1/g, '')
+const withoutCode = (content: string) => content.replace(FENCE, '').replace(SPAN, '')
 
 /** What people read of a card: formatting left out. */
 export function textOfCard({ elements }: Card): string {
@@ -92,7 +95,8 @@ export function textOfMarkdown(content: string): string {
   for (const fence of content.matchAll(FENCE)) {
     text += textOfProse(content.slice(from, fence.index))
     const body = fence[4] ?? ''
-    text += body.replace(new RegExp(`^${fence[1]}`, 'gm'), '').replace(/\n$/, '')
+    // What the fence is moved in by, its lines are, too.
+    text += body.replace(new RegExp(`^ {0,${fence[1]?.length ?? 0}}`, 'gm'), '').replace(/\n$/, '')
     from = fence.index + fence[0].length
   }
   return text + textOfProse(content.slice(from))
@@ -101,10 +105,13 @@ export function textOfMarkdown(content: string): string {
 const NAMED: Readonly<Record<string, string>> = { lt: '<', gt: '>', amp: '&', quot: '"', nbsp: '\u00a0' }
 
 function textOfProse(markdown: string): string {
-  return markdown
-    .split(/(`+[^`][\s\S]*?`+)/)
-    .map((part, index) => (index % 2 === 1 ? part.replace(/^`+ ?| ?`+$/g, '') : textOfInlines(part)))
-    .join('')
+  let text = ''
+  let from = 0
+  for (const span of markdown.matchAll(SPAN)) {
+    text += textOfInlines(markdown.slice(from, span.index)) + (span[2] ?? '').replace(/^ ([\s\S]*) $/, '$1')
+    from = span.index + span[0].length
+  }
+  return text + textOfInlines(markdown.slice(from))
 }
 
 function textOfInlines(markdown: string): string {

@@ -21,9 +21,11 @@ export const emptyGateway = {
     verifyWebhook: security.verifyWebhook,
     verifyToken: async () => undefined,
     passwordRule: security.passwordRule,
+    checkLink: () => false,
     hashSecret: (secret: string) => createHash('sha256').update(secret).digest('hex'),
   },
   webhook: () => undefined,
+  live: { deaf: false },
 } as unknown as Gateway
 
 export const httpOptions: HttpOptions = {

@@ -24,17 +24,17 @@ type Secrets = Pick<FeishuSettings, 'app_id' | 'encrypt_key' | 'verification_tok
 
 export function createReader(settings: Secrets): Reader {
   const { encrypt_key } = settings
-  const open = (body: Uint8Array, known: Known) => {
-    const outer = fieldsOf(parse(body))
-    if (!encrypt_key) return outer
-    if (typeof outer.encrypt !== 'string') throw new PosthouseError('invalid', 'what comes must be sealed with the Encrypt Key')
-    return fieldsOf(parse(unseal(outer.encrypt, encrypt_key, known)))
+  /** `undefined` for what is not sealed. */
+  const unsealed = (body: Uint8Array, known: Known) => {
+    const { encrypt } = fieldsOf(parse(body))
+    return encrypt_key && typeof encrypt === 'string' ? fieldsOf(parse(unseal(encrypt, encrypt_key, known))) : undefined
   }
   return {
     verification: verificationOf(settings),
     // Only what is sealed is asked without a proof; without an Encrypt Key the token stands in the question.
-    ...(encrypt_key ? { challenge: (request, known) => answerQuestion(() => open(request.body, known), settings) } : {}),
-    request: (request: WebhookRequest, known) => read(open(request.body, known), settings, known),
+    ...(encrypt_key ? { challenge: (request, known) => answerQuestion(() => unsealed(request.body, known), settings) } : {}),
+    // What is not sealed was signed with the same key, or carried the token.
+    request: (request: WebhookRequest, known) => read(unsealed(request.body, known) ?? fieldsOf(parse(request.body)), settings, known),
     frame: (frame, known) => read(eventIn(frame), settings, known),
   }
 }
@@ -64,9 +64,9 @@ function unseal(sealed: string, key: string, { crypto }: Known): Uint8Array {
   return crypto.decrypt(bytes.subarray(16), { key: hash('sha256', key, 'buffer'), iv: bytes.subarray(0, 16) })
 }
 
-function answerQuestion(open: () => Fields, settings: Secrets) {
+function answerQuestion(unsealed: () => Fields | undefined, settings: Secrets) {
   try {
-    return read(open(), settings, undefined).response
+    return read(unsealed() ?? {}, settings, undefined).response
   } catch {
     return undefined
   }
@@ -81,11 +81,15 @@ function parse(bytes: Uint8Array | string): unknown {
   }
 }
 
-/** A frame as it came over the line, its payload, or that as an object. */
+/** A frame as it came over the line (or that in Base64), its payload, or that as an object. */
 function eventIn(frame: unknown): Fields {
-  if (frame instanceof Uint8Array && frame[0] === 0x08) return fieldsOf(parse(decodeFrame(frame).payload))
+  if (frame instanceof Uint8Array && frame[0] === FIRST_TAG) return fieldsOf(parse(decodeFrame(frame).payload))
+  if (typeof frame === 'string' && /^CA[A-Za-z0-9+/=]*$/.test(frame)) return eventIn(new Uint8Array(Buffer.from(frame, 'base64')))
   return fieldsOf(frame instanceof Uint8Array || typeof frame === 'string' ? parse(frame) : frame)
 }
+
+/** What every frame begins with: field 1, a number. */
+const FIRST_TAG = 0x08
 
 // ---- Events -----------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import {
   type Receipt,
   type SendOptions,
   splitDocument,
+  withLinks,
   writeMarkup,
 } from '@posthouse/contract'
 import { type Api, ApiError, BAD_TOKEN } from './api.ts'
@@ -27,28 +28,22 @@ const MAX_IMAGE = 10 * 1024 * 1024
 const ELEMENT = 'answer'
 
 /** The cards that show this message, then each file. Blank text is no piece. */
-export function render(message: OutboundMessage): readonly Piece[] {
+export function render(outbound: OutboundMessage): readonly Piece[] {
+  const message = withLinks(outbound, ({ size }) => size <= MAX_FILE)
+  const { replyTo, to } = message
   const pieces: Piece[] = []
-  /** The message to answer: in a topic each piece must have one. */
-  const where = () =>
-    message.replyTo !== undefined && (pieces.length === 0 || message.to.thread !== undefined) ? { reply_to: message.replyTo } : {}
-  const put = (document: readonly Block[]) => {
-    for (const part of splitDocument(document, (blocks) => sizeOf(cardOf(toMarkdown(blocks), plainText(blocks))) <= MAX_CARD)) {
-      const text = plainText(part)
-      const markdown = toMarkdown(part)
-      if (isBlank(text) || isBlank(markdown)) continue
-      pieces.push({ text, format: 'card', payload: { msg_type: 'interactive', card: cardOf(markdown, text), ...where() } })
-    }
+  /** The first piece names the question; in a topic each one must name something. */
+  const where = () => (replyTo !== undefined && (pieces.length === 0 || to.thread !== undefined) ? { reply_to: replyTo } : {})
+  const fits = (blocks: readonly Block[]) => sizeOf(cardOf(toMarkdown(blocks), plainText(blocks))) <= MAX_CARD
+  for (const part of splitDocument(message.document, fits)) {
+    const text = plainText(part)
+    const markdown = toMarkdown(part)
+    if (isBlank(text) || isBlank(markdown)) continue
+    pieces.push({ text, format: 'card', payload: { msg_type: 'interactive', card: cardOf(markdown, text), ...where() } })
   }
-  put(message.document)
-  for (const file of message.files ?? []) {
-    if (file.size > MAX_FILE && file.link !== undefined) put([{ type: 'paragraph', children: [linkTo(file.name, file.link)] }])
-    else pieces.push({ text: file.name, format: 'file', payload: where(), file })
-  }
+  for (const file of message.files ?? []) pieces.push({ text: file.name, format: 'file', payload: where(), file })
   return pieces
 }
-
-const linkTo = (name: string, href: string) => ({ type: 'link', href, children: [{ type: 'text', text: name }] }) as const
 
 function isBlank(text: string): boolean {
   return /^(?:[\s\p{Cc}\p{Cf}\u2800\ufffc])*$/u.test(text)

@@ -43,7 +43,7 @@ export function readContent(type: string, content: Fields, message: string): Con
     case 'post':
       return readPost(content, message)
     case 'image':
-      return file('image', content.image_key, 'image.jpg')
+      return file('image', content.image_key, 'image')
     case 'file':
       return file('file', content.file_key, name || 'file')
     case 'folder':
@@ -111,7 +111,7 @@ function readElement(element: Fields, message: string, parts: Part[]): string {
     case 'at':
       return textIn(element.user_id).startsWith('@_') ? textIn(element.user_id) : `@${textIn(element.user_name) || textIn(element.user_id)}`
     case 'img':
-      if (key) parts.push({ type: 'file', file: refOf('image', key, 'image.jpg', message) })
+      if (key) parts.push({ type: 'file', file: refOf('image', key, 'image', message) })
       return ''
     case 'media':
       if (key) parts.push({ type: 'file', file: refOf('video', textIn(element.file_key), 'video.mp4', message, 'video/mp4') })

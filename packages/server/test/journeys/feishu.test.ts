@@ -235,7 +235,7 @@ describe('Feishu', () => {
       assert.equal((await cli<{ maybeDuplicates: number }>('status')).maybeDuplicates, 0)
     }))
 
-  it('a cut line and too many connections: told, and healed', () =>
+  it('a cut line and too many connections are told', () =>
     inScene({ refusals: [1000040350] }, async ({ feishu, posthouse }) => {
       await until(() => feishu.connections === 1, 'it is connected')
       feishu.failNext('ws.endpoint', { status: 1000040350, description: 'the number of connections exceeded the limit' })

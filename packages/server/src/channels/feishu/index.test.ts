@@ -395,6 +395,23 @@ test('a preview whose sending got no answer is not sent twice, and shows the rig
   )
 })
 
+test('a preview that another process began unheard does not swallow the answer', async () => {
+  await using world = await start()
+  const { emulator } = world
+  const send = (connection: Connection) => connection.send(first(connection, 'one'), place, options({ draft: true }))
+  {
+    await using connection = await world.open()
+    emulator.dropReplyOf('im.message.create')
+    await assert.rejects(send(connection), refusal('unknown'))
+  }
+  await using connection = await world.open()
+  await connection.edit?.(await send(connection), first(connection, 'the end'), options())
+  assert.deepEqual(
+    emulator.posted(CHAT).map(({ text }) => text),
+    ['one', 'the end'],
+  )
+})
+
 test('an answer to what was taken back stands by itself', async () => {
   await using world = await start()
   const { emulator } = world

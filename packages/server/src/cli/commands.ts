@@ -51,11 +51,19 @@ export const commandTable: readonly CommandSpec[] = [
   { name: 'status', description: w('how everything does', '查看运行状况'), load: async () => (await import('./status.ts')).status },
   {
     name: 'send',
-    args: '<account> <room> <text>',
+    args: '<account> <room> [text]',
     description: w('write to a room as the assistant', '以助手身份向会话发送消息'),
     options: [
       ['--thread <id>', w('thread within the room', '会话内的话题')],
       ['--group', w('the room is a group', '该会话是群组')],
+      [
+        '--event <type>',
+        w(
+          'an event, such as task_update: as data where the connector knows it, else in words',
+          '事件，例如 task_update：连接器支持时以数据发送，否则以文字发送',
+        ),
+      ],
+      ['--content <json>', w('what belongs to the event', '事件的内容')],
       [
         '--file <path>',
         w(

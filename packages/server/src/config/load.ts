@@ -2,7 +2,8 @@
 import { existsSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
-import type { Bilingual, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import type { Bilingual, Capabilities, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import { withConnectors } from './connectors.ts'
 import { type DatabaseConfig, databaseOf, secretsInUrl } from './database.ts'
 import { type ConfigDocument, readDocument, readText } from './document.ts'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
@@ -20,6 +21,7 @@ export interface AccountConfig {
   readonly id: string
   readonly channel: Channel
   readonly settings: Record<string, unknown>
+  readonly capabilities: Capabilities
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
@@ -152,7 +154,7 @@ function readFileOrTell(path: string): ReturnType<typeof readText> {
 
 /** The same for a text. */
 export function parseConfig(text: string, path: string | undefined, catalog: Catalog, env: NodeJS.ProcessEnv, folder: string): Loaded {
-  const document = readDocument(text, path ?? `${folder}/posthouse.yaml`, env)
+  const document = withConnectors(readDocument(text, path ?? `${folder}/posthouse.yaml`, env), path ?? `${folder}/posthouse.yaml`, env)
   const problems: Problem[] = []
   if (!isSection(document.value)) problems.push({ path: [], message: expected('a section with keys', '一组键', document.value) })
   const forms = mapForms(isSection(document.value) ? document.value : {})
@@ -238,14 +240,14 @@ const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.is
 
 /** Gives a problem its place, and takes out of it what came from a secret. */
 function placer(path: string | undefined, document: ConfigDocument, forms: Mapped) {
-  const file = path ? basename(path) : 'posthouse.yaml'
+  const main = path ? basename(path) : 'posthouse.yaml'
   const mask = (text: string) => {
     let masked = text
     for (const secret of document.secrets) if (secret.length >= LEAST_SECRET) masked = masked.replaceAll(secret, '***')
     return masked
   }
   return (problem: Problem, account: string | undefined): PlacedProblem => {
-    const { line, column } = problem.at ?? document.position(forms.origin(problem.path))
+    const { line, column, file = main } = problem.at ?? document.position(forms.origin(problem.path))
     const keys = problem.path.map((key) => (String(key).length > MOST_KEY ? `${String(key).slice(0, 4)}…` : key))
     const message = words(mask(problem.message.en), mask(problem.message.zh))
     const where = mask(`${file}:${line}:${column}${keys.length > 0 ? ` ${keys.join('.')}` : ''}`)
@@ -398,14 +400,16 @@ function toAccount(id: string, channel: Channel, checked: Record<string, unknown
   const settings = Object.fromEntries(Object.keys(channel.settings.fields).map((key) => [key, checked[key]]))
   const allowed = checked.allowed_users as string[] | undefined
   const perSecond = (amount: unknown): Rate | undefined => (typeof amount === 'number' ? { amount, per: 1000 } : undefined)
-  const account = perSecond(checked.send_rate) ?? channel.capabilities.rates.account
+  const capabilities = channel.capabilitiesOf?.(settings) ?? channel.capabilities
+  const account = perSecond(checked.send_rate) ?? capabilities.rates.account
   const room = perSecond(checked.room_send_rate)
-  const direct = room ?? channel.capabilities.rates.direct
-  const group = room ?? channel.capabilities.rates.group
+  const direct = room ?? capabilities.rates.direct
+  const group = room ?? capabilities.rates.group
   return {
     id,
     channel,
     settings,
+    capabilities,
     allowedUsers: allowed && new Set(allowed),
     freshness: checked.freshness as number,
     rates: { ...(account ? { account } : {}), ...(direct ? { direct } : {}), ...(group ? { group } : {}) },

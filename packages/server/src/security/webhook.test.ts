@@ -12,7 +12,7 @@ const window = 300_000
 
 interface Vector {
   readonly name: string
-  readonly verification: Exclude<WebhookVerification, { kind: 'token' | 'field' }>
+  readonly verification: Exclude<WebhookVerification, { kind: 'token' | 'field' | 'loopback' }>
   readonly headers: Readonly<Record<string, string>>
 }
 

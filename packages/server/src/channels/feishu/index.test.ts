@@ -325,18 +325,6 @@ test('a line that says nothing any more is given up, not believed', async () => 
   await connection[Symbol.asyncDispose]()
 })
 
-test('the token is renewed when it is over, once for all who wait', async () => {
-  await using world = await start()
-  const { emulator } = world
-  await using connection = await world.open()
-  const before = calls(world, 'auth.tenantAccessToken').length
-  emulator.expireTokens()
-  const piece = first(connection, 'x')
-  await Promise.all(Array.from({ length: 5 }, (_, index) => connection.send(piece, place, options({ idempotencyKey: `k${index}` }))))
-  assert.equal(emulator.posted(CHAT).length, 5)
-  assert.equal(calls(world, 'auth.tenantAccessToken').length, before + 1)
-})
-
 // ---- Sending ----------------------------------------------------------------------------------------------------------
 
 test('an answer grows in its card, and is whole in the end, also from another process', async () => {

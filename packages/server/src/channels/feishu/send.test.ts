@@ -139,6 +139,16 @@ test('a refusal tells what is missing and how long to wait', async () => {
   await assert.rejects(line.send('x'), refusal('permission', /im:message:send_as_bot/))
 })
 
+test('the token is renewed when it is over, once for all who wait', async () => {
+  await using line = await openLine()
+  const { emulator } = line
+  const given = () => emulator.ledger.filter(({ method }) => method === 'auth.tenantAccessToken').length
+  await line.send('first')
+  emulator.expireTokens()
+  await Promise.all(Array.from({ length: 5 }, (_, index) => line.send('x', `k${index}`)))
+  assert.deepEqual([emulator.posted().length, given()], [6, 2])
+})
+
 // ---- Whatever it is ---------------------------------------------------------------------------------------------------
 
 const words = fc.stringMatching(/^[\w*_~`[\]()#>|<&:!.+$\\"'@ -]{0,30}$/)

@@ -6,6 +6,7 @@ import { telegram } from './channels/telegram/index.ts'
 import { webhook } from './channels/webhook/index.ts'
 import type { Catalog } from './config/index.ts'
 import { providers } from './models/index.ts'
+import { loadPlugin } from './plugins/index.ts'
 
 export const catalog: Catalog = {
   channels: {
@@ -15,4 +16,5 @@ export const catalog: Catalog = {
     webhook: webhook as unknown as Channel,
   },
   providers,
+  plugin: loadPlugin,
 }

@@ -183,6 +183,18 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./channel.ts')).resumeChannel,
   },
   {
+    name: 'plugin new',
+    args: '<name> [folder]',
+    description: w('make a plugin of your own from a template that works', '从可运行的模板创建自己的插件'),
+    options: [['--channel', w('one that adds a channel', '添加渠道的插件')]],
+    load: async () => (await import('./plugin.ts')).newPlugin,
+  },
+  {
+    name: 'plugin list',
+    description: w('plugins that are used', '列出正在使用的插件'),
+    load: async () => (await import('./plugin.ts')).listPlugins,
+  },
+  {
     name: 'model list',
     description: w('endpoints that are configured', '列出已配置的模型端点'),
     load: async () => (await import('./model.ts')).listModels,
@@ -287,6 +299,7 @@ export const commandGroups: Readonly<Record<string, Words>> = {
   user: w('people who sign in', '登录的用户'),
   config: w('the configuration', '配置'),
   channel: w('chat tools', '聊天工具'),
+  plugin: w('what others add', '插件'),
   model: w('models', '模型'),
   dead: w('dead letters', '死信'),
   database: w('the database', '数据库'),

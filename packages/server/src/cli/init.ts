@@ -153,7 +153,7 @@ async function proveFlags({ model, telegram }: Plan, attempts: ReturnType<typeof
 
 async function addAccount(config: Config, { name, password }: NonNullable<Plan['account']>, terminal: Terminal): Promise<void> {
   const passwordHash = await hashPassword(password)
-  const loaded = { path: undefined, config, problems: [], notices: [], files: [], secrets: [], written: () => undefined }
+  const loaded = { path: undefined, channels: {}, config, problems: [], notices: [], files: [], secrets: [], written: () => undefined }
   await using opened = await openLocal({ config, loaded, terminal }, { create: true })
   if ((await opened.store.users.count()) > 0) return
   await opened.store.users.add({ id: newId(), name, role: 'admin', passwordHash })

@@ -1,6 +1,7 @@
 /** What is built in and may be configured. */
 import type { Channel } from '@posthouse/contract'
 import { email } from './channels/email/index.ts'
+import { feishu } from './channels/feishu/index.ts'
 import { telegram } from './channels/telegram/index.ts'
 import { webhook } from './channels/webhook/index.ts'
 import type { Catalog } from './config/index.ts'
@@ -8,7 +9,12 @@ import { providers } from './models/index.ts'
 import { loadPlugin } from './plugins/index.ts'
 
 export const catalog: Catalog = {
-  channels: { telegram: telegram as unknown as Channel, email: email as unknown as Channel, webhook: webhook as unknown as Channel },
+  channels: {
+    telegram: telegram as unknown as Channel,
+    email: email as unknown as Channel,
+    feishu: feishu as unknown as Channel,
+    webhook: webhook as unknown as Channel,
+  },
   providers,
   plugin: loadPlugin,
 }

@@ -1,6 +1,7 @@
 /** What is built in and may be configured. */
 import type { Channel } from '@posthouse/contract'
 import { email } from './channels/email/index.ts'
+import { feishu } from './channels/feishu/index.ts'
 import { slack } from './channels/slack/index.ts'
 import { telegram } from './channels/telegram/index.ts'
 import { webhook } from './channels/webhook/index.ts'
@@ -12,8 +13,9 @@ export const catalog: Catalog = {
   channels: {
     telegram: telegram as unknown as Channel,
     email: email as unknown as Channel,
-    webhook: webhook as unknown as Channel,
+    feishu: feishu as unknown as Channel,
     slack: slack as unknown as Channel,
+    webhook: webhook as unknown as Channel,
   },
   providers,
   plugin: loadPlugin,

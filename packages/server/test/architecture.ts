@@ -55,10 +55,10 @@ const HOMES: Readonly<Record<string, RegExp>> = {
 }
 
 /**
- * The four names of a channel's files, and those of what outgrows them: a long table of settings, finding the words in a mail, the languages and the
- * samples of connectors, keeping a platform's sockets.
+ * The four names of a channel's files, and those of what outgrows them: a long table of settings, finding the words in a message, a protocol
+ * of the platform's own on a socket (frames, heartbeat, acknowledgements), the languages and the samples of connectors.
  */
-const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'expressions.ts', 'samples.ts', 'socket.ts']
+const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'socket.ts', 'expressions.ts', 'samples.ts']
 
 /** The frame around the tools; every other file of the part is one that is built in. */
 const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']

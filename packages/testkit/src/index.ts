@@ -1,6 +1,7 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
 
 export type { Fault } from './emulators/faults.ts'
+export * from './emulators/feishu/index.ts'
 export * from './emulators/model/index.ts'
 export * from './emulators/platform.ts'
 export * from './emulators/posts.ts'

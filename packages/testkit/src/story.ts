@@ -17,27 +17,29 @@ export interface StoryPlace {
   readonly topic?: number
 }
 
-/** What goes with the words. */
-export interface Attached {
+/** What goes with the words. `Id`: how the platform numbers what people see. */
+export interface Attached<Id = number> {
   readonly photo?: SaidFile
   readonly document?: SaidFile
   readonly voice?: SaidFile
   /** Epoch milliseconds; now unless told otherwise. */
   readonly at?: number
   /** The message of the assistant's that it answers. */
-  readonly answers?: object
+  readonly answers?: { readonly message_id: Id }
 }
 
 /** Something that was said, and may be changed. */
 export interface Said {
   change(text: string): void
+  /** Takes it back, where the platform tells of that. */
+  recall?(): void
   /** The platform hands it over once more. */
   repeat(): void
 }
 
 /** A platform as stories see it: an emulator with its own ways behind it. */
-export interface Stage<Post extends { readonly text: string }, Id extends string | number = number> {
-  say(who: string, where: StoryPlace, text: string, attached: Attached): Said
+export interface Stage<Post extends { readonly text: string }, Id = number> {
+  say(who: string, where: StoryPlace, text: string, attached: Attached<Id>): Said
   /** What the assistant posted there and people can see, in order; with the text that stands there now. */
   posted(where: StoryPlace): readonly Post[]
   onPosted(listener: () => void): Disposable
@@ -61,7 +63,7 @@ export type Expected<Post> = string | RegExp | ((post: Post) => boolean)
 
 export interface Person<Post, Id = number> extends Listening<Post, Id> {
   readonly id: Id
-  says(text: string, attached?: Attached): Said
+  says(text: string, attached?: Attached<Id>): Said
   /** The same person in a group. */
   in(group: Group<Post, Id>): Person<Post, Id>
 }
@@ -85,7 +87,7 @@ export interface StoryOptions {
 }
 
 /** Begins a story on a stage. */
-export function createStory<Post extends { readonly text: string }, Id extends string | number = number>(
+export function createStory<Post extends { readonly text: string }, Id = number>(
   stage: Stage<Post, Id>,
   options: StoryOptions,
 ): Story<Post, Id> {
@@ -128,7 +130,7 @@ export function createStory<Post extends { readonly text: string }, Id extends s
 }
 
 function nextPost<Post extends { readonly text: string }>(
-  stage: Pick<Stage<Post>, 'posted' | 'onPosted'>,
+  stage: Pick<Stage<Post, never>, 'posted' | 'onPosted'>,
   place: StoryPlace,
   next: () => Post | undefined,
   expected: Expected<Post>,
@@ -192,7 +194,7 @@ export function telegramStage(telegram: TelegramEmulator): Stage<PostedMessage> 
         from,
         chat,
         ...(where.topic === undefined ? {} : { thread: where.topic }),
-        ...(answers ? { replyTo: (answers as PostedMessage).message_id } : {}),
+        ...(answers ? { replyTo: answers.message_id } : {}),
       })
       return {
         change: (next) => void telegram.edit(said, { text: next }),

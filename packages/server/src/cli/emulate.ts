@@ -1,7 +1,7 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
 import type { Bilingual } from '@posthouse/contract'
-import { startModelEmulator, startSlackEmulator, startTelegramEmulator } from '@posthouse/testkit'
+import { startFeishuEmulator, startModelEmulator, startSlackEmulator, startTelegramEmulator } from '@posthouse/testkit'
 import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
@@ -34,6 +34,17 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       result: { url, token },
       yaml: `channels:\n  telegram: { token: "${token}", api_root: "${url}" }\n`,
       next: `curl -d '{"text":"hello","chat":1001}' ${url}/control/say; curl ${url}/control/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async feishu({ port }) {
+    const emulator = await startFeishuEmulator({ host: HOST, port })
+    const { url, app_id, app_secret } = emulator
+    return {
+      name: { en: 'Feishu', zh: '飞书' },
+      result: { url, app_id, app_secret },
+      yaml: `channels:\n  feishu: { app_id: "${app_id}", app_secret: "${app_secret}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"ou_ann"}' ${url}/control/say; curl ${url}/control/posted`,
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },

@@ -95,7 +95,10 @@ describe('Slack', () => {
       const tea = await team.hears('You said: ann: what is tea?')
       assert.ok(inThread(tea), 'in a channel the answer stands in the thread of its question')
       // A thread is a conversation of its own.
-      story.user('bob').in(team).says('@emulated_bot and coffee?', { answers: tea })
+      story
+        .user('bob')
+        .in(team)
+        .says('@emulated_bot and coffee?', { answers: { message_id: tea.ts } })
       const coffee = await team.hears('You said: bob: and coffee?')
       assert.equal(coffee.thread_ts, tea.thread_ts)
       assert.match(JSON.stringify(model.calls.at(-1)?.question?.messages), /what is tea/)

@@ -14,8 +14,8 @@ export function slackStage(slack: SlackEmulator): Stage<SlackPost, string> {
     say(who, where, text, { photo, document, voice, answers }): Said {
       const file = photo ?? document ?? voice
       const mime = photo ? 'image/jpeg' : voice ? 'audio/ogg' : 'text/plain'
-      const { thread_ts: thread, ts } = (answers ?? {}) as Partial<SlackPost>
-      const within = thread ?? ts
+      const answered = answers && slack.posted(roomOf(where)).find(({ ts }) => ts === answers.message_id)
+      const within = answered?.thread_ts ?? answered?.ts
       const said = slack.say({
         text,
         from: idOf('U', who),

@@ -41,6 +41,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'markdown-it-cjk-friendly': /^pipeline\//,
   'eventsource-parser': /^models\//,
   '@grammyjs/types': /^channels\/telegram\//,
+  'discord-api-types': /^channels\/discord\//,
   amqplib: /^broker\//,
   ioredis: /^cluster\//,
   imapflow: /^channels\/email\//,

@@ -25,7 +25,7 @@ export interface Attached {
   /** Epoch milliseconds; now unless told otherwise. */
   readonly at?: number
   /** The message of the assistant's that it answers. */
-  readonly answers?: { readonly message_id: number }
+  readonly answers?: { readonly message_id: number | string }
 }
 
 /** Something that was said, and may be changed. */
@@ -189,7 +189,7 @@ export function telegramStage(telegram: TelegramEmulator): Stage<PostedMessage> 
         from,
         chat,
         ...(where.topic === undefined ? {} : { thread: where.topic }),
-        ...(answers ? { replyTo: answers.message_id } : {}),
+        ...(answers ? { replyTo: Number(answers.message_id) } : {}),
       })
       return {
         change: (next) => void telegram.edit(said, { text: next }),

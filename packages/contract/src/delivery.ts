@@ -25,6 +25,30 @@ export interface OutboundFile extends FileRef {
 }
 
 /**
+ * The message with what the platform does not take (`fits` is false for it) told as links behind its text. A file without a link stays: its
+ * send says what is wrong.
+ */
+export function withLinks(message: OutboundMessage, fits: (file: OutboundFile) => boolean): OutboundMessage {
+  const linked = (message.files ?? []).filter((file) => file.link !== undefined && !fits(file))
+  if (linked.length === 0) return message
+  const lines = linked.map(
+    ({ name, link = '' }): Block => ({
+      type: 'paragraph',
+      children: [
+        { type: 'text', text: '📎 ' },
+        { type: 'link', href: link, children: [{ type: 'text', text: name }] },
+      ],
+    }),
+  )
+  return {
+    ...message,
+    text: [message.text, ...linked.map(({ name, link = '' }) => `📎 ${name}: ${link}`)].filter((line) => line !== '').join('\n\n'),
+    document: [...message.document, ...lines],
+    files: (message.files ?? []).filter((file) => !linked.includes(file)),
+  }
+}
+
+/**
  * One call to the platform. Rendering the same message gives the same pieces in the same order, so that a delivery which
  * stopped after piece n goes on with piece n + 1.
  */

@@ -26,7 +26,7 @@ export interface Reading {
 
 /** How an account reads; pure. What a door or a socket receives goes through the same functions as what `channel decode` is given. */
 export interface Reader {
-  /** One of these must hold before a webhook call is read; without them the account has no webhook. */
+  /** One of these must hold before a webhook call is read; none of none does. Left out only where the caller is proven elsewhere (web chat). */
   readonly verification?: readonly WebhookVerification[]
   /** Answers a question of the platform that carries no proof; undefined for every other call. Nothing may come of it but the answer. */
   challenge?(request: WebhookRequest, known: Known): WebhookResponse | undefined

@@ -97,6 +97,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   const metrics = createMetrics()
   const { observer } = metrics
   const pseudonym = security.createPseudonyms(key)
+  const links = security.createLinks(key)
   const rabbit = config.broker.url
     ? await openRabbitBroker({
         url: config.broker.url,
@@ -169,6 +170,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     cache,
     broker,
     rates: redis?.rates ?? createLocalRates(clock),
+    linkTo: (id, expires) => config.server.publicUrl && config.server.publicUrl + links.make(id, expires),
     observer,
     clock,
     newId,
@@ -215,6 +217,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       scopesOf: security.scopesOf,
       newSecret: security.newSecret,
       hashSecret: security.hashSecret,
+      checkLink: (id, expires, signature) => links.check(id, expires, signature, clock.now()),
       pseudonym,
     },
     receive: (sent) => receiveSent(sent),

@@ -44,7 +44,7 @@ export const powers: readonly Power[] = [
     name: 'signatures',
     modules: { crypto: CRYPTO.signatures },
     // Passwords are compared in constant time, too.
-    homes: ['security/webhook.ts', 'security/passwords.ts', 'security/pseudonyms.ts', 'security/platform-crypto.ts'],
+    homes: ['security/webhook.ts', 'security/passwords.ts', 'security/pseudonyms.ts', 'security/platform-crypto.ts', 'security/links.ts'],
   },
   { name: 'passwords', modules: { crypto: CRYPTO.passwords }, homes: ['security/passwords.ts'] },
   {
@@ -59,7 +59,7 @@ export const powers: readonly Power[] = [
     modules: { process: ['env', 'default'] },
     globals: ['process.env'],
     // The command line hands it to the secret resolver (config/document.ts).
-    homes: ['cli/program.ts', 'cli/start.ts', 'cli/local.ts', 'cli/init.ts', 'cli/terminal.ts'],
+    homes: ['cli/program.ts', 'cli/start.ts', 'cli/local.ts', 'cli/lone.ts', 'cli/init.ts', 'cli/terminal.ts'],
   },
   {
     name: 'network',

@@ -56,6 +56,13 @@ export const commandTable: readonly CommandSpec[] = [
     options: [
       ['--thread <id>', w('thread within the room', '会话内的话题')],
       ['--group', w('the room is a group', '该会话是群组')],
+      [
+        '--file <path>',
+        w(
+          'a file to go with it; where it is too large for the platform, as a link that is good for a week (needs server.public_url)',
+          '随消息发送的文件；超过平台上限时改为一周内有效的链接（需要 server.public_url）',
+        ),
+      ],
     ],
     load: async () => (await import('./send.ts')).send,
   },
@@ -118,6 +125,40 @@ export const commandTable: readonly CommandSpec[] = [
     args: '<account>',
     description: w('ask the platform whether it knows us', '向平台确认账号是否有效'),
     load: async () => (await import('./channel.ts')).testChannel,
+  },
+  {
+    name: 'channel decode',
+    args: '<type>',
+    description: w('show what webhook calls, frames or mails are understood as', '显示 webhook 请求、帧或邮件会被解析成什么'),
+    options: [
+      [
+        '--settings <file>',
+        w('settings of the account (YAML or JSON), as below channels.NAME', '账号设置（YAML 或 JSON），与 channels.名称 下相同'),
+      ],
+      [
+        '--requests <file>',
+        w(
+          'JSON lines: {method, query?, headers, raw | raw_base64}, {frame} or {raw}',
+          '每行一个 JSON：{method, query?, headers, raw | raw_base64}、{frame} 或 {raw}',
+        ),
+      ],
+      ['--now <seconds>', w('the time to judge by, in seconds since 1970', '判断所用的时间（1970 年以来的秒数）')],
+      ['--bot <json>', w('who we are on the platform: {"id", "username"}', '我们在平台上的身份：{"id", "username"}')],
+    ],
+    load: async () => (await import('./decode.ts')).decodeUnits,
+  },
+  {
+    name: 'channel render',
+    args: '<type>',
+    description: w('show the platform messages that a text becomes', '显示一段文本会变成哪些平台消息'),
+    options: [
+      [
+        '--settings <file>',
+        w('settings of the account (YAML or JSON), as below channels.NAME', '账号设置（YAML 或 JSON），与 channels.名称 下相同'),
+      ],
+      ['--markdown <file>', w('the text', '文本文件')],
+    ],
+    load: async () => (await import('./render.ts')).renderMarkdown,
   },
   {
     name: 'channel pause',

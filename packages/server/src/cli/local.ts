@@ -3,9 +3,8 @@ import { systemClock } from '../base/clock.ts'
 import { newId } from '../base/ids.ts'
 import { catalog } from '../catalog.ts'
 import { type Config, findConfig, type Loaded, loadConfig } from '../config/index.ts'
-import type { Store } from '../ports/store.ts'
 import { createSealer, loadKey, type MasterKey } from '../security/index.ts'
-import { hasData, openStore, toldAddress } from '../storage/index.ts'
+import { hasData, type OpenedStore, openStore, toldAddress } from '../storage/index.ts'
 import type { Call } from './call.ts'
 import { explainFailure } from './remedy.ts'
 import { CliError, type Terminal } from './terminal.ts'
@@ -30,7 +29,7 @@ export function loadLocal({ config: given, terminal }: Call): Local {
 }
 
 export interface LocalStore extends AsyncDisposable {
-  readonly store: Store
+  readonly store: OpenedStore
   readonly key: MasterKey
 }
 

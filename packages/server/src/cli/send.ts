@@ -1,7 +1,11 @@
 /** `posthouse send`: a message of the operator's, promised in the outbox; the running gateway delivers it. */
+import { createReadStream, statSync } from 'node:fs'
+import { basename, extname, join } from 'node:path'
+import type { FileKind, FileRef, Part } from '@posthouse/contract'
 import { newId } from '../base/ids.ts'
+import { createBlobs } from '../storage/index.ts'
 import type { Call } from './call.ts'
-import { askGateway, loadLocal, openLocal } from './local.ts'
+import { askGateway, type Local, type LocalStore, loadLocal, openLocal } from './local.ts'
 import { CliError } from './terminal.ts'
 
 export async function send(
@@ -15,7 +19,9 @@ export async function send(
   if (!local.config.accounts.some(({ id }) => id === account)) {
     throw new CliError(t({ en: `There is no account "${account}".`, zh: `没有账号“${account}”。` }), 2, 'posthouse channel list')
   }
-  if (text.trim() === '') throw new CliError(t({ en: 'The text is empty.', zh: '内容为空。' }), 2, 'posthouse send --help')
+  const path = typeof options.file === 'string' ? options.file : undefined
+  if (text.trim() === '' && path === undefined)
+    throw new CliError(t({ en: 'The text is empty.', zh: '内容为空。' }), 2, 'posthouse send --help')
   await using opened = await openLocal(local, { create: true })
   const place = {
     room,
@@ -24,11 +30,10 @@ export async function send(
   }
   const conversation = await opened.store.conversations.at(account, place, undefined)
   const id = newId()
-  await opened.store.outbox.stage(
-    conversation,
-    { id, role: 'assistant', parts: [{ type: 'text', text }], status: 'complete' },
-    { id, begun: false },
-  )
+  const file = path === undefined ? undefined : await keepFile(local, opened, path, conversation.id)
+  const words: readonly Part[] = text === '' ? [] : [{ type: 'text', text }]
+  const parts: readonly Part[] = file ? [...words, { type: 'file', file }] : words
+  await opened.store.outbox.stage(conversation, { id, role: 'assistant', parts, status: 'complete' }, { id, begun: false })
   const running = (await askGateway(local, '/healthz')) !== undefined
   terminal.result(
     { id, running },
@@ -40,4 +45,30 @@ export async function send(
         }),
     running ? 'posthouse status' : 'posthouse start',
   )
+}
+
+const TYPES: Readonly<Record<string, readonly [kind: FileKind, mime: string]>> = {
+  '.png': ['image', 'image/png'],
+  '.jpg': ['image', 'image/jpeg'],
+  '.jpeg': ['image', 'image/jpeg'],
+  '.gif': ['image', 'image/gif'],
+  '.webp': ['image', 'image/webp'],
+  '.mp3': ['audio', 'audio/mpeg'],
+  '.ogg': ['voice', 'audio/ogg'],
+  '.mp4': ['video', 'video/mp4'],
+  '.pdf': ['file', 'application/pdf'],
+}
+
+/** Puts the file where the gateway finds it, as one of the conversation's. @throws CliError when it cannot be read */
+async function keepFile({ config, terminal: { t } }: Local, { store, key }: LocalStore, path: string, owner: string): Promise<FileRef> {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (!found?.isFile())
+    throw new CliError(t({ en: `${path}: there is no such file.`, zh: `${path}：文件不存在。` }), 2, 'posthouse send --help')
+  const blobs = createBlobs(store.place(join(config.dataFolder, 'files')), key.derive('files'))
+  const [kind, mime] = TYPES[extname(path).toLowerCase()] ?? ['file', 'application/octet-stream']
+  const id = newId()
+  const size = await blobs.put(id, createReadStream(path), config.resources.maxFile)
+  const file = { id, kind, name: basename(path), mime, size }
+  await store.files.add({ ...file, owner })
+  return file
 }

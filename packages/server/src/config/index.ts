@@ -1,5 +1,6 @@
 /** Configuration: read, checked, explained. */
 export { databaseOf, problemOfUrl } from './database.ts'
+export { readText } from './document.ts'
 export { accountFields, endpointFields, rootFields } from './fields.ts'
 export { jsonSchema } from './json-schema.ts'
 export {
@@ -12,5 +13,6 @@ export {
   loadConfig,
   parseConfig,
 } from './load.ts'
+export { parseSettings } from './settings.ts'
 export { formatUnit, nearest } from './validate.ts'
 export { type FileStates, statesOf, watchFile } from './watch.ts'

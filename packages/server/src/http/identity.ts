@@ -23,7 +23,7 @@ export function identify(app: FastifyInstance, gateway: Gateway, requestsPerMinu
   })
   app.addHook('preParsing', async (request) => {
     const { policy } = request.routeOptions.config
-    if (policy === 'open' || policy === undefined) return
+    if (policy === 'open' || policy === 'link' || policy === undefined) return
     request.principal = await principalOf(request, gateway)
     const action = policy === 'admin' ? 'administer' : policy === 'metrics' ? 'observe' : 'chat'
     gateway.guards.authorize(request.principal, action)

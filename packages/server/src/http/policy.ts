@@ -5,9 +5,9 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 /**
  * `open`: anybody. `login`: a signed-in person or a token with the scope `chat`. `admin`, `metrics`: that scope. `webhook`: the
- * platform's own proof.
+ * platform's own proof. `link`: the signature in the address.
  */
-export type Policy = 'open' | 'login' | 'admin' | 'metrics' | 'webhook'
+export type Policy = 'open' | 'login' | 'admin' | 'metrics' | 'webhook' | 'link'
 
 declare module 'fastify' {
   interface FastifyContextConfig {

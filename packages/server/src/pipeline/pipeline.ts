@@ -35,6 +35,8 @@ export interface PipelineParts extends TurnParts {
   readonly node: Node
   readonly broker: Broker
   readonly rates: Rates
+  /** The signed address of a file, good until then; undefined without a public address. */
+  readonly linkTo: (fileId: string, expires: number) => string | undefined
   readonly observer: Observer
   readonly limits: AcceptLimits
   /** Turns at the same time. */

@@ -56,6 +56,8 @@ export interface Guards {
   scopesOf(role: Principal['role']): readonly Scope[]
   newSecret(): { readonly secret: string; readonly hash: string }
   hashSecret(secret: string): string
+  /** Whether a signed address of a file is ours and still good. */
+  checkLink(fileId: string, expires: number, signature: string): boolean
   /** What stands for a name that a caller chose, wherever it would stand in plain. */
   pseudonym(name: string): string
 }

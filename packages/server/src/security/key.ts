@@ -7,7 +7,7 @@ export interface MasterKey {
   /** First bytes of a digest: tells keys apart, reveals nothing. */
   readonly id: string
   /** A key for one purpose; different purposes never share one. */
-  derive(purpose: 'content' | 'files' | 'tokens' | 'names'): Buffer
+  derive(purpose: 'content' | 'files' | 'tokens' | 'names' | 'links'): Buffer
 }
 
 /** A start that must not go on; the message holds the remedy. */

@@ -11,7 +11,7 @@ import type { Conversations } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import { type Messages, ownMessage } from './messages.ts'
 import type { Outbox } from './outbox.ts'
-import { first, prepare, type Transaction } from './query.ts'
+import { first, prepare, statement, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 import { is, isOver, leadsTo } from './steps.ts'
 
@@ -231,14 +231,12 @@ export function createTurns(
       }, lane),
 
     async stopped(lanes) {
-      const stopped = prepare()(() =>
-        builder
-          .selectFrom('conversations')
-          .select(['id', 'stopped_before'])
-          .where('id', 'in', [...lanes])
-          .where('stopped_before', '>', 0),
-      )
-      const rows = lanes.length === 0 ? [] : await database.read.all(stopped, {})
+      const stopped = builder
+        .selectFrom('conversations')
+        .select(['id', 'stopped_before'])
+        .where('id', 'in', [...lanes])
+        .where('stopped_before', '>', 0)
+      const rows = lanes.length === 0 ? [] : await database.read.all(statement(stopped), {})
       return new Map(rows.map(({ id, stopped_before }) => [id, Number(stopped_before)]))
     },
 

@@ -11,8 +11,8 @@ import {
   type TelegramEmulator,
   type TelegramEmulatorOptions,
 } from '@posthouse/testkit'
-import { freePorts } from '../cluster/nodes.ts'
 import { createPosthouse, type Posthouse } from '../journeys/posthouse.ts'
+import { freePorts } from '../ports.ts'
 import { type Crowd, createCrowd } from './crowd.ts'
 import { withMutant } from './mutants.ts'
 

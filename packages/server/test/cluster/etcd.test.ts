@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { announce, findNodes } from '../../src/cluster/index.ts'
 import { createFetch } from '../../src/security/index.ts'
 import { createPosthouse, until } from '../journeys/posthouse.ts'
+import { freePorts } from '../ports.ts'
 import { skipWithout } from './servers.ts'
 import { silent } from './silent.ts'
 
@@ -32,9 +33,9 @@ interface Etcd extends AsyncDisposable {
 
 async function startEtcd(): Promise<Etcd> {
   const folder = mkdtempSync(join(tmpdir(), 'posthouse-etcd-'))
-  const port = 12_000 + Math.floor(Math.random() * 18_000)
+  const [port = 0, between = 0] = await freePorts(2)
   const url = `http://127.0.0.1:${port}`
-  const peers = `http://127.0.0.1:${port + 1}`
+  const peers = `http://127.0.0.1:${between}`
   let child: ChildProcess | undefined
   const kill = async () => {
     if (!child || child.exitCode !== null || child.signalCode !== null) return

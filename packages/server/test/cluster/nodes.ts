@@ -1,8 +1,8 @@
 /** Several gateways as processes of their own on one database, with ports that are known before they start. */
 import { copyFileSync, existsSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { createPosthouse, type Posthouse, somePort } from '../journeys/posthouse.ts'
+import { createPosthouse, type Posthouse } from '../journeys/posthouse.ts'
+import { freePorts } from '../ports.ts'
 
 export interface OneOfSeveral extends Posthouse {
   readonly name: string
@@ -34,21 +34,5 @@ export async function createNodes(
     async [Symbol.asyncDispose]() {
       await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))
     },
-  })
-}
-
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const ports = new Set<number>()
-  while (ports.size < count) {
-    const port = somePort()
-    if (await isFree(port)) ports.add(port)
-  }
-  return [...ports]
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer().once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
   })
 }

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'amqplib'
-import { freePorts } from './nodes.ts'
+import { freePorts } from '../ports.ts'
 
 /** Its own programs: those on the path are wrappers that become another user in that user's folder. */
 const programs = '/usr/lib/rabbitmq/bin'

@@ -3,7 +3,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createFaultProxy, type FaultProxy } from '@posthouse/testkit'
@@ -12,6 +11,7 @@ import { Redis } from 'ioredis'
 import { probeRabbit } from '../../src/broker/index.ts'
 import { probeRedis } from '../../src/cluster/index.ts'
 import { priorities } from '../../src/ports/broker.ts'
+import { freePort } from '../ports.ts'
 
 const rabbitUrl = process.env.POSTHOUSE_TEST_RABBITMQ ?? 'amqp://guest:guest@127.0.0.1:5672'
 const redisUrl = process.env.POSTHOUSE_TEST_REDIS ?? 'redis://127.0.0.1:6379'
@@ -152,13 +152,4 @@ export async function startRedis(): Promise<OwnRedis> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -5,6 +5,7 @@ import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSyn
 import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { somePort } from '../ports.ts'
 
 const root = '/usr/lib/postgresql'
 const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : []
@@ -71,8 +72,8 @@ export function createPostgres(settings: readonly string[] = [], { prepare }: Po
   }
   const stop = () => run('pg_ctl', '-D', data, '-w', '-m', 'immediate', 'stop')
   for (let tries = 1; ; tries++) {
-    // Below the ports that connections get; somebody may have it all the same.
-    port = 12_000 + Math.floor(Math.random() * 18_000)
+    // Somebody may have it.
+    port = somePort()
     try {
       start()
       break

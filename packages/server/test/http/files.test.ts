@@ -4,6 +4,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { createLinks, loadKey } from '../../src/security/index.ts'
 import { filesBelow } from '../chaos/machine.ts'
 import { preloading } from '../chaos/preload/edit.ts'
 import { until } from '../journeys/posthouse.ts'
@@ -32,10 +33,38 @@ function uploadRaw(disposition: string, content = 'hello', type = 'multipart/for
   return gateway.call('/api/v1/files', { token: gateway.admin.token, body, headers: { 'content-type': type } })
 }
 
+/** Addresses as the gateway itself makes them: with the key that lies beside its data. */
+function linksOf({ posthouse }: Gateway) {
+  return { links: createLinks(loadKey(join(posthouse.folder, 'posthouse.key'), true)), now: Date.now() }
+}
+
 const left = () => {
   const folder = join(gateway.posthouse.folder, 'data/files')
   return readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
 }
+
+describe('a signed address', () => {
+  it('opens one file to anybody for its time, and nothing else', async () => {
+    const { body } = await upload('hello.txt', Buffer.from('hello'))
+    const { links, now } = linksOf(gateway)
+    const good = links.make(body.id, now + 60_000)
+    const answer = await fetch(gateway.url + good)
+    assert.equal(answer.status, 200)
+    assert.equal(await answer.text(), 'hello')
+    assert.match(String(answer.headers.get('content-disposition')), /^attachment; /)
+    assert.equal(answer.headers.get('cache-control'), 'private, no-store')
+    const other = await upload('other.txt', Buffer.from('other'))
+    for (const path of [
+      links.make(body.id, now - 1),
+      good.replace(body.id, other.body.id),
+      good.replace(/\/(\d+)\//, (_, at) => `/${Number(at) + 1}/`),
+      `${good}A`,
+      good.slice(0, -1),
+    ])
+      assert.equal((await fetch(gateway.url + path)).status, 401, path)
+    assert.equal((await fetch(gateway.url + links.make(randomUUID(), now + 60_000))).status, 404)
+  })
+})
 
 describe('an upload', () => {
   it('comes down byte for byte, with headers that let nothing run', async () => {

@@ -21,6 +21,7 @@ export const emptyGateway = {
     verifyWebhook: security.verifyWebhook,
     verifyToken: async () => undefined,
     passwordRule: security.passwordRule,
+    checkLink: () => false,
     hashSecret: (secret: string) => createHash('sha256').update(secret).digest('hex'),
   },
   webhook: () => undefined,

@@ -1,5 +1,7 @@
 /** One room that writes too much is told so, and no other room notices (P9). */
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { it } from 'node:test'
 import { createModelEmulator, createTelegramEmulator } from '@posthouse/testkit'
 import { createPosthouse, until } from './posthouse.ts'
@@ -68,4 +70,37 @@ it('a gateway on a port that it chose itself is found by the commands', async ()
   assert.equal((await status()).running, true)
   await posthouse.stop()
   assert.equal((await status()).running, false)
+})
+
+it('an operator sends files: small ones as they are, large ones as a link that opens them', async () => {
+  await using telegram = await createTelegramEmulator()
+  await using posthouse = createPosthouse({})
+  const publicUrl = 'https://assistant.example.com'
+  posthouse.configure({
+    server: { public_url: publicUrl },
+    resources: { max_file: '60MB' },
+    channels: { telegram: { token: telegram.token, api_root: telegram.url, allowed_users: [1001] } },
+  })
+  telegram.know(1001)
+  await posthouse.start()
+  const send = async (name: string, bytes: Buffer, text: string) => {
+    writeFileSync(join(posthouse.folder, name), bytes)
+    const { code, stderr } = await posthouse.cli('send', 'telegram', '1001', text, '--file', name)
+    assert.equal(code, 0, stderr)
+  }
+  await send('plan.pdf', Buffer.from('%PDF small'), 'the plan')
+  const small = await telegram.waitForPosted(({ file }) => file?.name === 'plan.pdf', 10_000)
+  assert.deepEqual(Buffer.from(small.file?.bytes ?? []), Buffer.from('%PDF small'))
+  const large = Buffer.alloc(51 * 1024 * 1024, 'film')
+  await send('film.mp4', large, '')
+  const { text, entities } = await telegram.waitForPosted((message) => message.text.includes('film.mp4'), 15_000)
+  assert.equal(text, '📎 film.mp4')
+  const link = entities.find((entity) => entity.type === 'text_link')
+  assert.ok(link?.type === 'text_link' && link.url.startsWith(publicUrl), JSON.stringify(entities))
+  const fetched = await fetch(link.url.replace(publicUrl, posthouse.url))
+  assert.equal(fetched.status, 200)
+  assert.ok(Buffer.from(await fetched.arrayBuffer()).equals(large))
+  assert.equal((await fetch(`${link.url.replace(publicUrl, posthouse.url)}x`)).status, 401)
+  const missing = await posthouse.cli('send', 'telegram', '1001', 'x', '--file', 'none')
+  assert.deepEqual([missing.code, /none: there is no such file/.test(missing.stderr)], [2, true])
 })

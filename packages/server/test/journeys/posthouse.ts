@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { somePort } from '../ports.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
 /** Words of the terminal are looked for: they are English whatever the machine speaks. */
@@ -42,9 +43,6 @@ export interface Posthouse extends AsyncDisposable {
   cli(...args: string[]): Promise<Ended>
   cliWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended>
 }
-
-/** Ports below those that connections get: nobody takes one while the gateway is being begun anew. */
-export const somePort = (): number => 12_000 + Math.floor(Math.random() * 20_000)
 
 /** Makes the folder and writes the configuration; a port is chosen, and kept over restarts. */
 export function createPosthouse(config: object): Posthouse {

@@ -1,7 +1,5 @@
 /** People in Telegram, as stories: a real gateway process between the emulated platform and an emulated model server. */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, createServer } from 'node:net'
 import { describe, it } from 'node:test'
 import {
   createModelEmulator,
@@ -15,6 +13,7 @@ import {
   telegramStage,
 } from '@posthouse/testkit'
 import { preloading } from '../chaos/preload/edit.ts'
+import { freePort } from '../ports.ts'
 import { createPosthouse, type Posthouse, until } from './posthouse.ts'
 
 interface Scene {
@@ -515,12 +514,3 @@ describe('Telegram', () => {
 })
 
 const killer = preloading({}, 'poison')
-
-/** A port that is free now: a webhook's address must be known before the start. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}

@@ -13,9 +13,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePorts } from '../ports.ts'
 
 const DOVECOT = process.env.DOVECOT ?? '/usr/sbin/dovecot'
 const EXIM = process.env.EXIM ?? '/usr/sbin/exim4'
@@ -86,7 +87,7 @@ export async function startMailServers({ addresses, tokenInfo, idle = true }: Ma
   for (const name of ['run', 'state', 'mail', 'spool', 'log']) make(join(folder, name))
   const certificates = makeCertificates(folder)
   own(join(folder, 'server.key'))
-  const [imap, imaps, smtp, smtps] = await freePorts(4)
+  const [imap = 0, imaps = 0, smtp = 0, smtps = 0] = await freePorts(4)
   const passwords = new Map(addresses.map((address) => [address, PASSWORD]))
   const writePasswords = () => write('users', [...passwords].map(([address, password]) => `${address}:{PLAIN}${password}\n`).join(''))
   writePasswords()
@@ -364,19 +365,6 @@ function makeCertificates(folder: string): Certificates {
   )
   const read = (name: string) => readFileSync(join(folder, name), 'utf8')
   return { ca: read('ca.pem'), certificate: read('server.pem'), key: read('server.key') }
-}
-
-async function freePorts(count: number): Promise<[number, number, number, number]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => (server.address() as AddressInfo).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports as [number, number, number, number]
 }
 
 /** Resolves when the server greets. */

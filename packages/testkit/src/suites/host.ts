@@ -80,6 +80,8 @@ export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost
     gate: () => undefined,
     receive: async (message): Promise<Admission> => {
       attempts.push(message)
+      // As the gateway does: what bots write, and what nobody may answer, is not kept.
+      if (message.author.isBot || message.kind === 'reaction') return { status: 'ignored', messageId: '', conversationId: '' }
       await host.gate(message)
       const duplicate = inbox.has(message.key)
       if (!duplicate) inbox.set(message.key, message)

@@ -16,7 +16,7 @@ import {
   type SendOptions,
 } from '@posthouse/contract'
 import { createSmtp, createTokens, fetchFile, type Mailbox, openMailbox, type Server, slots, type Tokens, Unreadable } from './api.ts'
-import { contentOf, decode, digest, type FileHandle, type Head, judge } from './receive.ts'
+import { contentOf, decode, digest, type FileHandle, type Head, judge, readMail } from './receive.ts'
 import { compose, MOST_TEXT, MOST_UPLOAD, messageIdOf, render, toDeliveryError } from './send.ts'
 import { type EmailSettings, isComplete, settings } from './settings.ts'
 
@@ -60,6 +60,7 @@ export function createEmail(clock: Clock = systemClock): Channel<EmailSettings> 
       auth: { remedy: 'the mail server refuses user or password; correct them', least: 60_000, most: 900_000 },
       'not-found': { remedy: 'there is no such mailbox; correct it' },
     },
+    reader: (settings) => ({ raw: (raw, { now }) => readMail(raw, settings, now) }),
     open: async (settings, host, signal) => await open(settings, host, signal, clock),
     async probe(settings, { fetch }, signal) {
       const { imap, smtp } = serversOf(settings, fetch, clock)
@@ -325,7 +326,7 @@ async function take(account: Account, mailbox: Mailbox, head: Head): Promise<Out
   }
   if (begun > MOST_STRIKES) return turnAway('refused', 'the connection broke each time that it was read')
   strikes.set(id, begun)
-  const read = await readMail(settings, mailbox, head)
+  const read = await fetchMail(settings, mailbox, head)
   strikes.delete(id)
   if (read.kind === 'refused' || read.kind === 'unproven') return turnAway(read.kind, read.why)
   if (read.kind === 'gone') return 'left'
@@ -347,7 +348,7 @@ type Read =
   | { readonly kind: 'gone' }
 
 /** Nothing that stands in a mail may stop those behind it. @throws DeliveryError when it is the connection */
-async function readMail(settings: EmailSettings, mailbox: Mailbox, head: Head): Promise<Read> {
+async function fetchMail(settings: EmailSettings, mailbox: Mailbox, head: Head): Promise<Read> {
   try {
     const judged = await judge(head, settings)
     if (judged.kind !== 'letter') return judged

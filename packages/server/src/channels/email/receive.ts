@@ -1,6 +1,6 @@
 /** In: what stands in the mailbox, decoded. Pure; nothing here is trusted or kept. RFC 5322, 2045, 3834, 8601 */
 import { createHash } from 'node:crypto'
-import { type FileKind, type InboundMessage, type Part, parseCommand } from '@posthouse/contract'
+import { type FileKind, type InboundMessage, type Part, PosthouseError, parseCommand, type Reading } from '@posthouse/contract'
 import type { MessageStructureObject } from 'imapflow'
 import { htmlToText, newText } from './text.ts'
 
@@ -94,6 +94,31 @@ export async function judge(head: Head, trust: Trust): Promise<Judged> {
       arrivedAt: head.arrivedAt,
     },
   }
+}
+
+/**
+ * A whole mail, as `channel decode` is given it: judged and decoded as those of the mailbox, whose server takes the parts apart for us.
+ * @throws PosthouseError `unauthorized` when nobody vouches for its sender, `invalid` when it cannot be read
+ */
+export async function readMail(raw: Uint8Array, trust: Trust, now: number): Promise<Reading> {
+  const end = /\r?\n\r?\n/.exec(Buffer.from(raw.subarray(0, MOST_HEADER + 1)).toString('latin1'))
+  const header = raw.subarray(0, end ? end.index + end[0].length : MOST_HEADER + 1)
+  const judged = await judge({ uid: 0, arrivedAt: now, header }, trust)
+  if (judged.kind === 'automatic') return { messages: [], reason: `written by a program: ${judged.why}` }
+  if (judged.kind !== 'letter') throw new PosthouseError(judged.kind === 'unproven' ? 'unauthorized' : 'invalid', judged.why)
+  const { default: PostalMime } = await import('postal-mime')
+  const { text, html, attachments } = await PostalMime.parse(raw, { maxNestingDepth: DEEPEST })
+  const written = Buffer.from(text ?? html ?? '')
+  const content: Content = {
+    texts: [{ part: '1', html: text === undefined, encoding: '8bit', charset: 'utf-8', cut: written.length > MOST_TEXT, forwarded: false }],
+    files: attachments.slice(0, MOST_FILES).map(({ mimeType, filename }, index) => ({
+      part: String(index + 2),
+      kind: kindOf(mimeType),
+      name: nameOf({ type: mimeType, parameters: filename ? { name: filename } : {} }),
+      mime: mimeType,
+    })),
+  }
+  return { messages: [await decode(judged.letter, content, new Map([['1', written]]), { validity: '0', uid: 0 })] }
 }
 
 // ---- Whose mail -------------------------------------------------------------------------------------------------------
@@ -267,7 +292,11 @@ function kindOf(type: string): FileKind {
   return kind === 'image' || kind === 'audio' || kind === 'video' ? kind : 'file'
 }
 
-function nameOf({ type, dispositionParameters, parameters }: MessageStructureObject): string {
+function nameOf({
+  type,
+  dispositionParameters,
+  parameters,
+}: Pick<MessageStructureObject, 'type' | 'dispositionParameters' | 'parameters'>): string {
   const given = dispositionParameters?.filename ?? parameters?.name ?? ''
   const name = plainLine(given, 400).replace(/^.*[\\/]/, '')
   return name.slice(-200) || `file.${type.split('/')[1]?.replace(/[^\w-]/g, '') || 'bin'}`

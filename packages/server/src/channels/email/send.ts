@@ -12,6 +12,7 @@ import {
   plainInline,
   plainText,
   splitDocument,
+  withLinks,
 } from '@posthouse/contract'
 import { SmtpError } from './api.ts'
 import { digest, idsIn, ourMessageId, plainLine, recipientOf } from './receive.ts'
@@ -23,7 +24,8 @@ export const MOST_UPLOAD = 15 * 1024 * 1024
 // ---- Rendering --------------------------------------------------------------------------------------------------------
 
 /** One mail for the text, one for each file. Nothing visible makes no mail. */
-export function render(message: OutboundMessage): readonly Piece[] {
+export function render(outbound: OutboundMessage): readonly Piece[] {
+  const message = withLinks(outbound, ({ size }) => size <= MOST_UPLOAD)
   const path = idsIn(message.replyTo)
   const pieces: Piece[] = []
   for (const part of splitDocument(message.document, (blocks) => measure(plainText(blocks), 'bytes') <= MOST_TEXT)) {

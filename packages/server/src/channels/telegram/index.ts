@@ -15,10 +15,9 @@ import {
   type SendOptions,
   type WebhookRequest,
   type WebhookResponse,
-  type WebhookVerification,
 } from '@posthouse/contract'
 import { type Api, ApiError, createApi } from './api.ts'
-import { decode, type Identity, UPDATES } from './receive.ts'
+import { createReader, type Identity, parseUpdate, readUpdate, UPDATES } from './receive.ts'
 import { edit, MAX_TEXT, MAX_UPLOAD, type Moves, render, send, target, toDeliveryError } from './send.ts'
 
 export interface TelegramSettings {
@@ -141,10 +140,11 @@ export function createTelegram(clock: Clock = systemClock): Channel<TelegramSett
       auth: { remedy: 'the token is refused; get the current one from @BotFather' },
       'rate-limited': { remedy: 'Telegram asks us to wait' },
     },
+    reader: createReader,
     open: (settings, host, signal) => open(settings, host, signal, clock),
     async probe({ api_root, token }, host, signal) {
       const me = await createApi(api_root, token, host.fetch).call('getMe', {}, { signal }).catch(refuse)
-      return { id: String(me.id), name: `@${me.username}` }
+      return { id: String(me.id), name: `@${me.username}`, username: me.username }
     },
   }
 }
@@ -295,14 +295,13 @@ async function accept(account: Account, update: Update): Promise<void> {
   const { api, host, clock, stop, tracked } = account
   // A webhook may come to a node that never had to ask.
   const identity = account.identity ?? (await identify(account))
-  let message: ReturnType<typeof decode>
-  try {
-    message = decode(update, identity, clock.now())
-  } catch (error) {
-    host.log.warn({ update_id: update?.update_id, problem: String(error) }, 'skipped a malformed update')
+  const us = { id: String(identity.id), name: identity.username, username: identity.username }
+  const { messages, reason } = readUpdate(update, { us, now: clock.now() })
+  const [message] = messages
+  if (!message) {
+    if (reason?.startsWith('malformed')) host.log.warn({ update_id: update?.update_id, problem: reason }, 'skipped a malformed update')
     return
   }
-  if (!message) return
   await host.receive(message)
   if (message.kind !== 'callback' || !update.callback_query) return
   const answer = api.call('answerCallbackQuery', { callback_query_id: update.callback_query.id }, { signal: stop })
@@ -320,12 +319,8 @@ function serve(account: Account): string {
   const { secret_token: secret } = account.settings
   if (!secret)
     throw new PosthouseError('invalid', 'mode "webhook" needs secret_token: without it anybody could speak in the name of Telegram')
-  account.host.routes.webhook({ verification: verificationOf(secret) }, (request) => account.tracked(handle(account, request)))
+  account.host.routes.webhook(createReader(account.settings), (request) => account.tracked(handle(account, request)))
   return secret
-}
-
-function verificationOf(secret: string): readonly WebhookVerification[] {
-  return [{ kind: 'token', at: { header: 'x-telegram-bot-api-secret-token' }, secret }]
 }
 
 /** Says where to send, then looks from time to time whether that still holds and whether Telegram reaches us. */
@@ -354,8 +349,12 @@ async function lookAfter(account: Account, secret: string): Promise<void> {
 
 async function handle(account: Account, request: WebhookRequest): Promise<WebhookResponse> {
   const { host, stop } = account
-  const update = parseJson<Update>(Buffer.from(request.body).toString('utf8'))
-  if (typeof update !== 'object' || update === null) return { status: 400 }
+  let update: Update
+  try {
+    update = parseUpdate(request.body)
+  } catch {
+    return { status: 400 }
+  }
   if (stop.aborted) return { status: 503, headers: { 'retry-after': '5' } }
   host.received()
   try {

@@ -135,10 +135,20 @@ test('a pressed button', () => {
 test('what is not for us to read is left out', () => {
   assert.equal(read({ channel_post: { ...base, text: 'x' } }), undefined)
   assert.equal(message({ text: 'x', chat: { id: -1, type: 'channel' } }), undefined)
-  assert.equal(message({ text: 'x', from: { ...ann, is_bot: true } }), undefined)
-  assert.equal(message({ text: 'x', from: { id: 42, is_bot: true, first_name: 'us' } }), undefined)
   assert.equal(message({ new_chat_members: [ann] }), undefined)
   assert.equal(message({ text: 'x', is_automatic_forward: true, sender_chat: { id: -1, type: 'channel' } }), undefined)
+})
+
+test('what bots write is known for it, so that nobody answers', () => {
+  assert.equal(message({ text: 'x', from: { ...ann, is_bot: true } })?.author.isBot, true)
+  assert.equal(message({ text: 'x', from: { id: 42, is_bot: true, first_name: 'us' } })?.author.isBot, true)
+})
+
+test('a reaction is understood, and nothing comes of it', () => {
+  const set = { chat: group, message_id: 3, user: ann, date: 7, old_reaction: [], new_reaction: [{ type: 'emoji', emoji: '👍' }] }
+  const decoded = read({ message_reaction: set })
+  assert.deepEqual([decoded?.kind, decoded?.id, decoded?.callbackData, decoded?.addressed], ['reaction', '3', '👍', false])
+  assert.equal(read({ message_reaction: { ...set, new_reaction: [] } }), undefined)
 })
 
 test('who writes as the group is known by the group', () => {

@@ -1,6 +1,18 @@
 /** In: what Telegram tells us, decoded. Pure; nothing here is trusted or kept. https://core.telegram.org/bots/api#update */
 import type { Message, MessageEntity, Update, User } from '@grammyjs/types'
-import { type Author, type FileKind, type FileRef, type InboundMessage, type Part, type Place, parseCommand } from '@posthouse/contract'
+import {
+  type Author,
+  type FileKind,
+  type FileRef,
+  type InboundMessage,
+  type Known,
+  type Part,
+  type Place,
+  PosthouseError,
+  parseCommand,
+  type Reader,
+  type Reading,
+} from '@posthouse/contract'
 
 /** Who we are, by getMe. */
 export interface Identity {
@@ -11,8 +23,40 @@ export interface Identity {
 /** What of all updates we ask for. */
 export const UPDATES = ['message', 'edited_message', 'callback_query'] as const
 
+/** How an account reads: webhook calls that carry the secret, and the updates of polls. */
+export function createReader({ secret_token }: { readonly secret_token?: string }): Reader {
+  return {
+    verification: secret_token ? [{ kind: 'token', at: { header: 'x-telegram-bot-api-secret-token' }, secret: secret_token }] : [],
+    request: ({ body }, known) => readUpdate(parseUpdate(body), known),
+    frame: readUpdate,
+  }
+}
+
+/** @throws PosthouseError `invalid` */
+export function parseUpdate(body: Uint8Array): Update {
+  let update: unknown
+  try {
+    update = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch {
+    throw new PosthouseError('invalid', 'the body is not JSON in UTF-8')
+  }
+  if (typeof update !== 'object' || update === null || Array.isArray(update)) throw new PosthouseError('invalid', 'an update is an object')
+  return update as Update
+}
+
+/** What an update is understood as. Malformed ones are told and left: refused, they would come for ever. */
+export function readUpdate(update: unknown, { us, now }: Pick<Known, 'us' | 'now'>): Reading {
+  try {
+    const message = decode(update as Update, { id: Number(us?.id ?? 0), username: us?.username ?? '' }, now)
+    if (message) return { messages: [message], ...(message.author.isBot ? { reason: 'written by a bot' } : {}) }
+    return { messages: [], reason: 'nothing for us to read' }
+  } catch (error) {
+    return { messages: [], reason: `malformed: ${String(error)}` }
+  }
+}
+
 /**
- * Decodes one update; undefined for what is not for us to read: channel posts, service messages, what bots (we ourselves too) wrote.
+ * Decodes one update; undefined for what is not for us to read: channel posts, service messages.
  *
  * The key is made of the ids of the message itself, not of `update_id`: both are the same over polling, webhook and redelivery, but
  * update ids begin anew, at random, after a quiet week and on another Bot API server. An edit has no id of its own and `edit_date`
@@ -30,13 +74,14 @@ export function decode(update: Update, us: Identity, now: number): InboundMessag
     const key = `edit:${edited.chat.id}:${edited.message_id}:${edited.edit_date ?? 0}:${update.update_id}`
     return { ...message, kind: 'edit', key, sentAt: (edited.edit_date ?? edited.date) * 1000 }
   }
+  if (update.message_reaction) return decodeReaction(update.message_reaction)
   return update.callback_query ? decodeCallback(update.callback_query, now) : undefined
 }
 
 function decodeMessage(message: Message, us: Identity): InboundMessage | undefined {
   check(message)
   const author = authorOf(message)
-  if (message.chat.type === 'channel' || message.is_automatic_forward || !author || author.isBot) return undefined
+  if (message.chat.type === 'channel' || message.is_automatic_forward || !author) return undefined
   const place = placeOf(message)
   const raw = message.text ?? message.caption ?? ''
   const mention = stripMentions(raw, message.entities ?? message.caption_entities ?? [], us)
@@ -46,6 +91,7 @@ function decodeMessage(message: Message, us: Identity): InboundMessage | undefin
   const answered = message.reply_to_message
   // In a topic everything refers to the message that opened it; that is no reply.
   const replies = answered !== undefined && answered.message_id !== message.message_thread_id
+  const answersUs = replies && answered.from?.id === us.id
   return {
     kind: 'message',
     key: `message:${message.chat.id}:${message.message_id}`,
@@ -54,7 +100,9 @@ function decodeMessage(message: Message, us: Identity): InboundMessage | undefin
     author,
     parts,
     sentAt: message.date * 1000,
-    addressed: place.type === 'direct' || mention.found || command !== undefined || (replies && answered.from?.id === us.id),
+    addressed: place.type === 'direct' || mention.found || command !== undefined || answersUs,
+    ...(mention.found ? { mentionsUs: true } : {}),
+    ...(answersUs ? { answersUs } : {}),
     ...(replies ? { replyTo: String(answered.message_id) } : {}),
     ...(command ? { command } : {}),
   }
@@ -62,7 +110,7 @@ function decodeMessage(message: Message, us: Identity): InboundMessage | undefin
 
 function decodeCallback(query: NonNullable<Update['callback_query']>, now: number): InboundMessage | undefined {
   const { message } = query
-  if (!message || query.data === undefined || query.from.is_bot) return undefined
+  if (!message || query.data === undefined) return undefined
   check(message)
   return {
     kind: 'callback',
@@ -74,6 +122,23 @@ function decodeCallback(query: NonNullable<Update['callback_query']>, now: numbe
     sentAt: now,
     addressed: true,
     callbackData: query.data,
+  }
+}
+
+function decodeReaction(reaction: NonNullable<Update['message_reaction']>): InboundMessage | undefined {
+  check(reaction)
+  const [set] = reaction.new_reaction
+  if (!reaction.user || set?.type !== 'emoji') return undefined
+  return {
+    kind: 'reaction',
+    key: `reaction:${reaction.chat.id}:${reaction.message_id}:${reaction.user.id}:${reaction.date}`,
+    id: String(reaction.message_id),
+    place: placeOf(reaction as unknown as Message),
+    author: ofUser(reaction.user),
+    parts: [],
+    sentAt: reaction.date * 1000,
+    addressed: false,
+    callbackData: set.emoji,
   }
 }
 

@@ -14,6 +14,7 @@ import {
   splitDocument,
   type Table,
   tableColumns,
+  withLinks,
 } from '@posthouse/contract'
 import { type Api, ApiError } from './api.ts'
 
@@ -26,7 +27,8 @@ export const MAX_UPLOAD = 50 * 1024 * 1024
 const MAX_PHOTO = 10 * 1024 * 1024
 
 /** The calls that show this message: its text in as many messages as it takes, then each file. Blank text is no message. */
-export function render(message: OutboundMessage): readonly Piece[] {
+export function render(outbound: OutboundMessage): readonly Piece[] {
+  const message = withLinks(outbound, ({ size }) => size <= MAX_UPLOAD)
   const reply = message.replyTo === undefined ? {} : replyTo(message.replyTo)
   let last: { blocks: readonly Block[]; out: Rendered } | undefined
   const rendered = (blocks: readonly Block[]) => {

@@ -3,6 +3,7 @@
  * pages of it, so there is nothing left to send and nothing that could fail half-way.
  */
 import type { Capabilities, Channel } from '@posthouse/contract'
+import { reader } from './receive.ts'
 import { render } from './send.ts'
 
 export { decode } from './receive.ts'
@@ -27,6 +28,7 @@ export const web: Channel = {
   settings: { fields: {}, required: [] },
   capabilities,
   probe: async () => ({ id: 'web', name: 'web chat' }),
+  reader: () => reader,
   async open(_settings, host) {
     host.report('connected')
     return {

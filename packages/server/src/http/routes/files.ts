@@ -3,8 +3,10 @@ import { extname } from 'node:path'
 import { Readable } from 'node:stream'
 import { type FileKind, isPosthouseError, PosthouseError } from '@posthouse/contract'
 import type { FileView } from '@posthouse/contract/http'
+import type { FastifyReply } from 'fastify'
 import { fileTypeFromBuffer } from 'file-type'
 import { z } from 'zod'
+import type { StoredFile } from '../../ports/store.ts'
 import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
@@ -50,17 +52,38 @@ export function fileRoutes(routes: Routes, gateway: Gateway, maxFile: number): v
       const conversation = file && (await store.conversations.find(file.owner))
       guards.authorize(request.principal, 'own', { owner: conversation ? conversation.owner : file?.owner })
       if (!file) throw new PosthouseError('not-found')
-      const disposition = INLINE.has(file.mime) ? 'inline' : 'attachment'
-      return await reply
-        .header('content-type', INLINE.has(file.mime) ? file.mime : 'application/octet-stream')
-        .header('content-length', file.size)
-        .header('content-disposition', `${disposition}; filename*=UTF-8''${encodeName(file.name)}`)
-        .header('x-content-type-options', 'nosniff')
-        .header('content-security-policy', "sandbox; default-src 'none'")
-        .header('cache-control', 'private, max-age=31536000, immutable')
-        .send(Readable.from(blobs.get(file.id)))
+      return await serve(reply, file, 'private, max-age=31536000, immutable')
     },
   )
+
+  routes.get(
+    '/api/files/:id/:expires/:signature',
+    {
+      config: { policy: 'link', rateLimit: { max: 120, timeWindow: 60_000 } },
+      schema: {
+        summary: 'Download by a signed address, as it is sent where a file is too large for the platform',
+        params: z.object({ id: z.string(), expires: z.string(), signature: z.string() }),
+      },
+    },
+    async (request, reply) => {
+      const { id, expires, signature } = request.params
+      if (!guards.checkLink(id, Number(expires), signature))
+        throw new PosthouseError('unauthorized', 'this address is not ours, or its time is over')
+      const file = await store.files.find(id)
+      if (!file) throw new PosthouseError('not-found')
+      return await serve(reply, file, 'private, no-store')
+    },
+  )
+
+  const serve = (reply: FastifyReply, { id, name, mime, size }: StoredFile, cache: string) =>
+    reply
+      .header('content-type', INLINE.has(mime) ? mime : 'application/octet-stream')
+      .header('content-length', size)
+      .header('content-disposition', `${INLINE.has(mime) ? 'inline' : 'attachment'}; filename*=UTF-8''${encodeName(name)}`)
+      .header('x-content-type-options', 'nosniff')
+      .header('content-security-policy', "sandbox; default-src 'none'")
+      .header('cache-control', cache)
+      .send(Readable.from(blobs.get(id)))
 }
 
 /** The bytes of a form's file. @throws PosthouseError `too-large` as soon as there are too many, `invalid` when the form breaks off. */

@@ -54,6 +54,9 @@ const SIGN_IN_AGAIN = 4401
 const TOO_MUCH = 1008
 
 export function liveRoutes(routes: Routes, gateway: Gateway): void {
+  const catchUps = new Set<CatchUp>()
+  const looking = lookWhileDeaf(gateway, catchUps)
+  routes.addHook('onClose', async () => looking[Symbol.dispose]())
   routes.get(
     '/ws',
     {
@@ -72,21 +75,40 @@ export function liveRoutes(routes: Routes, gateway: Gateway): void {
       const leave = () => socket.close(COME_BACK, 'restarting')
       sockets.add(leave)
       const credential = endWithCredential(request, gateway, routes, () => socket.close(SIGN_IN_AGAIN, 'sign in again'))
+      const catchUp = serve(socket, principal, gateway, languageOf(request.headers['accept-language']))
+      catchUps.add(catchUp)
       socket.on('close', () => {
         sockets.delete(leave)
+        catchUps.delete(catchUp)
         credential[Symbol.dispose]()
       })
-      serve(socket, principal, gateway, languageOf(request.headers['accept-language']))
     },
   )
 }
 
-interface Subscription extends Disposable {
-  /** Sends what the store has and no frame told of. */
-  catchUp(): Promise<void>
+/** Sends what the store has and no frame told of. */
+type CatchUp = () => Promise<void>
+
+/** One socket after the other, however many there are, so that the store is not asked by all at once; the next round when that is done. */
+function lookWhileDeaf({ live, clock, log }: Gateway, catchUps: ReadonlySet<CatchUp>): Disposable {
+  let looking = false
+  return clock.every(LOOK_WHILE_DEAF, async () => {
+    if (!live.deaf || looking) return
+    looking = true
+    for (const catchUp of [...catchUps]) {
+      if (!live.deaf) break
+      await catchUp().catch((error: unknown) => log.debug({ err: error }, 'what other nodes said could not be read; it is tried again'))
+    }
+    looking = false
+  })
 }
 
-function serve(socket: WebSocket, principal: Principal, gateway: Gateway, language: 'en' | 'zh'): void {
+interface Subscription extends Disposable {
+  readonly catchUp: CatchUp
+}
+
+/** Answers how to catch up. */
+function serve(socket: WebSocket, principal: Principal, gateway: Gateway, language: 'en' | 'zh'): CatchUp {
   const { live, log, version } = gateway
   const subscriptions = new Map<string, Subscription>()
   let alive = true
@@ -114,26 +136,12 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
     alive = false
     socket.ping()
   }, HEARTBEAT)
-  let catching = false
-  const catchUp = async () => {
-    if (!live.deaf || catching) return
-    catching = true
-    try {
-      for (const subscription of [...subscriptions.values()]) await subscription.catchUp()
-    } catch (error) {
-      log.debug({ err: error }, 'what other nodes said could not be read; it is tried again')
-    } finally {
-      catching = false
-    }
-  }
-  const deafness = gateway.clock.every(LOOK_WHILE_DEAF, () => void catchUp())
   socket.on('pong', () => {
     alive = true
   })
   socket.on('close', () => {
     clearInterval(heartbeat)
     person[Symbol.dispose]()
-    deafness[Symbol.dispose]()
     again?.[Symbol.dispose]()
     for (const subscription of subscriptions.values()) subscription[Symbol.dispose]()
   })
@@ -158,6 +166,9 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
       })
   })
   send({ type: 'welcome', user: viewPrincipal(principal), version, heartbeat: HEARTBEAT })
+  return async () => {
+    for (const { catchUp } of [...subscriptions.values()]) await catchUp()
+  }
 
   async function take(text: string): Promise<void> {
     // A socket that is being closed (signed out, too slow) asks for nothing more.

@@ -53,6 +53,8 @@ const HOLD = { first: 30_000, most: 600_000 }
 const PARKED = { first: 200, most: 10_000 }
 /** How long a delivery waits for an account that is not configured: it may come back with the next correction. */
 const CLOSED_FOR = 3_600_000
+/** How long the address of a file that is too large for its platform is good. */
+const LINK_LIFE = 7 * 86_400_000
 const SEND_TIMEOUT = 60_000
 const SWEEP = 1000
 /** Mark of an answer that somebody stopped; needs no translation. */
@@ -67,6 +69,8 @@ export function createDeliver(parts: {
   readonly node: Node
   readonly outbox: OutboxStore
   readonly blobs: Blobs
+  /** The signed address of a file, good until then; undefined without a public address. */
+  readonly linkTo: (fileId: string, expires: number) => string | undefined
   readonly accounts: Accounts
   readonly rates: Rates
   readonly tasks: TaskGroup
@@ -74,7 +78,7 @@ export function createDeliver(parts: {
   readonly clock: Clock
   readonly log: Logger
 }): Deliver {
-  const { node, outbox, blobs, accounts, rates, tasks, observer, clock, log } = parts
+  const { node, outbox, blobs, linkTo, accounts, rates, tasks, observer, clock, log } = parts
   const chains = new Map<string, InHand[]>()
   const held = new Set<string>()
   const expected = new Set<string>()
@@ -163,7 +167,7 @@ export function createDeliver(parts: {
 
   /** One attempt at the piece in turn. Answers how the delivery stands, or undefined when it is settled; `waits`: there is no time left for it. */
   const sendOnce = async (delivery: InHand, account: Account, connection: Connection): Promise<InHand | 'waits' | undefined> => {
-    const pieces = connection.render(toOutbound(delivery, blobs))
+    const pieces = connection.render(toOutbound(delivery))
     const piece = pieces[delivery.confirmed]
     const confirmed = async (receipt: Receipt): Promise<InHand | undefined> => {
       const last = delivery.confirmed + 1 >= pieces.length
@@ -232,6 +236,24 @@ export function createDeliver(parts: {
       }
     }
     return await call(delivery, (options) => connection.send(piece, delivery.place, options))
+  }
+
+  const toOutbound = (delivery: Delivery): OutboundMessage => {
+    const text = delivery.stopped ? withMark(delivery.text, STOPPED) : delivery.text
+    return {
+      id: delivery.id,
+      to: delivery.place,
+      ...(delivery.replyTo ? { replyTo: delivery.replyTo } : {}),
+      text,
+      document: parseMarkdown(text),
+      files: delivery.files.flatMap((file) => {
+        const { id } = file
+        if (id === undefined) return []
+        // By the delivery's own time, so that it renders alike on every attempt.
+        const link = linkTo(id, delivery.createdAt + LINK_LIFE)
+        return [{ ...file, size: file.size ?? 0, open: () => blobs.get(id), ...(link ? { link } : {}) }]
+      }),
+    }
   }
 
   const judge = async (delivery: Delivery, account: Account, piece: Piece | undefined, failure: DeliveryError): Promise<Verdict> => {
@@ -304,18 +326,6 @@ export function createDeliver(parts: {
     get size() {
       return held.size
     },
-  }
-}
-
-function toOutbound(delivery: Delivery, blobs: Blobs): OutboundMessage {
-  const text = delivery.stopped ? withMark(delivery.text, STOPPED) : delivery.text
-  return {
-    id: delivery.id,
-    to: delivery.place,
-    ...(delivery.replyTo ? { replyTo: delivery.replyTo } : {}),
-    text,
-    document: parseMarkdown(text),
-    files: delivery.files.flatMap((file) => (file.id ? [{ ...file, size: file.size ?? 0, open: () => blobs.get(file.id ?? '') }] : [])),
   }
 }
 

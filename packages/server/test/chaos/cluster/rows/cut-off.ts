@@ -1,8 +1,9 @@
 /** Rows about nodes whose line to the database or to the platform is dead. */
-import { freePorts } from '../../../cluster/nodes.ts'
+
 import { wireTo } from '../../../cluster/servers.ts'
 import { newDatabase } from '../../../contracts/postgres-server.ts'
 import { until } from '../../../journeys/posthouse.ts'
+import { freePorts } from '../../../ports.ts'
 import type { Row } from '../../row.ts'
 import { askRound, keepAsking, pause } from '../load.ts'
 import { createCluster } from '../world.ts'

@@ -1,7 +1,8 @@
 /** Rows about the nodes themselves: the same work for two, one of them killed, clocks that are wrong. */
-import { freePorts } from '../../../cluster/nodes.ts'
+
 import { makeCertificate, startBalancer } from '../../../deploy/balancers.ts'
 import { until } from '../../../journeys/posthouse.ts'
+import { freePorts } from '../../../ports.ts'
 import { faketimeLibrary } from '../../needs.ts'
 import type { Row } from '../../row.ts'
 import { SECRET } from '../../world.ts'

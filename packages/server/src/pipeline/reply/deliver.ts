@@ -219,7 +219,8 @@ export function createDeliver(parts: {
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(), SEND_TIMEOUT)
     try {
-      return await make({ idempotencyKey: `${delivery.id}:${delivery.confirmed}`, signal: late.signal })
+      const options = { idempotencyKey: `${delivery.id}:${delivery.confirmed}`, signal: late.signal, since: delivery.createdAt }
+      return await make(options)
     } finally {
       clearTimeout(timer)
     }

@@ -1,11 +1,12 @@
 /** What is built in and may be configured. */
 import type { Channel } from '@posthouse/contract'
+import { discord } from './channels/discord/index.ts'
 import { email } from './channels/email/index.ts'
 import { telegram } from './channels/telegram/index.ts'
 import type { Catalog } from './config/index.ts'
 import { providers } from './models/index.ts'
 
 export const catalog: Catalog = {
-  channels: { telegram: telegram as unknown as Channel, email: email as unknown as Channel },
+  channels: { telegram: telegram as unknown as Channel, email: email as unknown as Channel, discord: discord as unknown as Channel },
   providers,
 }

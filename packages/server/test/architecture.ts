@@ -53,8 +53,11 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   '@posthouse/testkit': /^cli\//,
 }
 
-/** The four names of a channel's files, and two for what outgrows them: a long table of settings, and finding the words in a mail. */
-const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts']
+/**
+ * The four names of a channel's files, and two for what outgrows them: a long table of settings, and finding the words in a mail.
+ * `gateway.ts`: a socket with a protocol of its own (sessions, heartbeats, replays). `interactions.ts`: what is answered by a token of its own.
+ */
+const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'gateway.ts', 'interactions.ts']
 
 /** The frame around the tools; every other file of the part is one that is built in. */
 const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']

@@ -117,7 +117,7 @@ export async function createDiscordEmulator(options: DiscordEmulatorOptions = {}
       token = newToken()
     },
   })
-  const interactions = createInteractions(options)
+  const interactions = createInteractions({ ...options, application: store.application })
   const visible = (message: EmulatedMessage) => !message.deleted && !message.loading
   const posts = createPosts<EmulatedMessage>(store.posted, ({ channel, text }) => `${channel}: ${text}`)
   const world: RestWorld = {

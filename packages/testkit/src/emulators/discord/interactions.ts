@@ -45,7 +45,7 @@ export interface Interactions {
 /** Milliseconds. */
 const FIRST_WORD = 3000
 
-export function createInteractions(options: { readonly tokenLife?: number }): Interactions {
+export function createInteractions(options: { readonly application: string; readonly tokenLife?: number }): Interactions {
   const { tokenLife = 900_000 } = options
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
   const all: Interaction[] = []
@@ -93,7 +93,7 @@ export function createInteractions(options: { readonly tokenLife?: number }): In
       interaction.by = by
     },
     async verify(url) {
-      const ping = JSON.stringify({ type: 1, id: '1', application_id: '1', token: 'x', version: 1 })
+      const ping = JSON.stringify({ type: 1, id: '1', application_id: options.application, token: 'x', version: 1 })
       const right = await call(url, ping, signed(ping, privateKey))
       const wrong = await call(url, ping, signed(ping, generateKeyPairSync('ed25519').privateKey))
       return right.status === 200 && /json/.test(right.type) && /"type"\s*:\s*1\b/.test(right.body) && wrong.status === 401

@@ -137,15 +137,18 @@ export interface Channel<S = Record<string, unknown>> {
   readonly id: string
   readonly settings: Schema<S>
   readonly capabilities: Capabilities
+  /** Where they depend on the account; else all accounts have `capabilities`. */
+  capabilitiesOf?(settings: S): Capabilities
   /** Where the platform differs from what is usual; `transient` stands for whatever has no entry. */
   readonly setbacks?: Partial<Readonly<Record<DeliveryFailure, Setback>>>
   /**
    * Asks the platform whether our credentials work, without receiving anything; the answer names our identity there.
+   * Undefined where the platform cannot be asked: then only what it sends tells that it is there.
    * @throws DeliveryError of kind `auth` when they do not.
    */
-  probe(settings: S, host: Pick<ChannelHost, 'fetch' | 'connect' | 'crypto'>, signal: AbortSignal): Promise<Identity>
+  probe(settings: S, host: Pick<ChannelHost, 'fetch' | 'connect' | 'crypto'>, signal: AbortSignal): Promise<Identity | undefined>
   /** How what the platform sends is understood; `posthouse channel decode` shows it. */
-  reader?(settings: S): Reader
+  reader?(settings: S): Reader | Promise<Reader>
   /** Makes ready to send, and to receive by webhook; on every node. It does not throw because the platform is down. */
   open(settings: S, host: ChannelHost, signal: AbortSignal): Promise<Connection>
 }

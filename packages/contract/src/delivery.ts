@@ -1,6 +1,6 @@
 /** The outbox's side of a message: what is sent, what came of it. */
 import type { Block } from './document.ts'
-import type { FileRef, Place } from './message.ts'
+import type { FileRef, Part, Place } from './message.ts'
 
 /** A message on its way out, as the channel receives it for rendering. */
 export interface OutboundMessage {
@@ -14,6 +14,8 @@ export interface OutboundMessage {
   /** The same text, parsed once for all channels. */
   readonly document: readonly Block[]
   readonly files?: readonly OutboundFile[]
+  /** The same as data, for platforms that take events as such; the text says it to all others. */
+  readonly event?: Pick<Extract<Part, { type: 'event' }>, 'event_type' | 'content'>
 }
 
 /** A file to send. `open` may be called once per attempt. */

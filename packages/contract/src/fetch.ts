@@ -74,6 +74,8 @@ export type WebhookVerification = {
 } & (
   | { readonly kind: 'token'; readonly at: Where; readonly prefix?: string; readonly secret: string }
   | { readonly kind: 'field'; readonly name: string; readonly secret: string }
+  /** The caller runs on this very machine, and nothing stands between: for programs of the owner's that cannot sign. */
+  | { readonly kind: 'loopback' }
   | (Signature & {
       readonly kind: 'hmac' | 'digest'
       readonly algorithm: 'sha1' | 'sha256' | 'sha512'

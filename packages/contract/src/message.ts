@@ -40,6 +40,8 @@ export type Part =
   | { readonly type: 'file'; readonly file: FileRef }
   | { readonly type: 'location'; readonly latitude: number; readonly longitude: number; readonly title?: string }
   | { readonly type: 'contact'; readonly name: string; readonly phone?: string }
+  /** Going out: something happened (`task_update`), told as data beside its words. */
+  | { readonly type: 'event'; readonly event_type: string; readonly content: Readonly<Record<string, unknown>> }
 
 /** Who wrote a message, as the platform identifies them within one account. */
 export interface Author {

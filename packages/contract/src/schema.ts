@@ -7,7 +7,8 @@ export interface Bilingual {
 }
 
 export interface Field {
-  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array' | 'object'
+  /** `any`: kept as it is written. */
+  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'array' | 'object' | 'any'
   readonly description: Bilingual
   /** `secret` is never shown or logged; `duration` (`30s`) becomes milliseconds, `size` (`50MB`) bytes. */
   readonly format?: 'secret' | 'duration' | 'size' | 'url'

@@ -142,7 +142,15 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       .catch(() => {})
       .then(() =>
         accounts.update([
-          ...['web', 'api'].map((id) => ({ id, channel: web, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} })),
+          ...['web', 'api'].map((id) => ({
+            id,
+            channel: web,
+            settings: {},
+            capabilities: web.capabilities,
+            allowedUsers: undefined,
+            freshness: undefined,
+            rates: {},
+          })),
           ...config.accounts.map((account) => ({ ...account, paused: pauses.since(account.id) !== undefined })),
         ]),
       )

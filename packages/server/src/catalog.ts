@@ -2,11 +2,21 @@
 import type { Channel } from '@posthouse/contract'
 import { discord } from './channels/discord/index.ts'
 import { email } from './channels/email/index.ts'
+import { feishu } from './channels/feishu/index.ts'
 import { telegram } from './channels/telegram/index.ts'
+import { webhook } from './channels/webhook/index.ts'
 import type { Catalog } from './config/index.ts'
 import { providers } from './models/index.ts'
+import { loadPlugin } from './plugins/index.ts'
 
 export const catalog: Catalog = {
-  channels: { telegram: telegram as unknown as Channel, email: email as unknown as Channel, discord: discord as unknown as Channel },
+  channels: {
+    telegram: telegram as unknown as Channel,
+    email: email as unknown as Channel,
+    feishu: feishu as unknown as Channel,
+    discord: discord as unknown as Channel,
+    webhook: webhook as unknown as Channel,
+  },
   providers,
+  plugin: loadPlugin,
 }

@@ -47,6 +47,8 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   imapflow: /^channels\/email\//,
   nodemailer: /^channels\/email\//,
   'postal-mime': /^channels\/email\//,
+  '@marcbachmann/cel-js': /^channels\/webhook\//,
+  liquidjs: /^channels\/webhook\//,
   commander: /^cli\//,
   '@clack/prompts': /^cli\//,
   '@posthouse/contract': /./,
@@ -54,10 +56,22 @@ const HOMES: Readonly<Record<string, RegExp>> = {
 }
 
 /**
- * The four names of a channel's files, and two for what outgrows them: a long table of settings, and finding the words in a mail.
- * `gateway.ts`: a socket with a protocol of its own (sessions, heartbeats, replays). `interactions.ts`: what is answered by a token of its own.
+ * The four names of a channel's files, and those of what outgrows them: a long table of settings, finding the words in a message, a protocol
+ * of the platform's own on a socket (frames, heartbeat, acknowledgements), the languages and the samples of connectors,
+ * what is acknowledged and answered by a token of its own.
  */
-const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'gateway.ts', 'interactions.ts']
+const CHANNEL_FILES = [
+  'index.ts',
+  'receive.ts',
+  'send.ts',
+  'api.ts',
+  'settings.ts',
+  'text.ts',
+  'socket.ts',
+  'expressions.ts',
+  'samples.ts',
+  'interactions.ts',
+]
 
 /** The frame around the tools; every other file of the part is one that is built in. */
 const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']

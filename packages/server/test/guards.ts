@@ -83,7 +83,8 @@ export const powers: readonly Power[] = [
     name: 'code',
     modules: { vm: ['*'], child_process: ['*'], module: ['createRequire', 'default'] },
     globals: ['eval', 'Function', 'require', 'process.getBuiltinModule', 'process.binding', 'process.dlopen'],
-    homes: [],
+    // What the owner names as a plugin is code, and wanted as such.
+    homes: ['plugins/index.ts'],
   },
 ]
 

@@ -2,6 +2,7 @@
 
 export * from './emulators/discord/index.ts'
 export type { Fault } from './emulators/faults.ts'
+export * from './emulators/feishu/index.ts'
 export * from './emulators/model/index.ts'
 export * from './emulators/platform.ts'
 export * from './emulators/posts.ts'

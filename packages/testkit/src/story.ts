@@ -17,39 +17,41 @@ export interface StoryPlace {
   readonly topic?: number
 }
 
-/** What goes with the words. */
-export interface Attached {
+/** What goes with the words. `Id`: how the platform numbers what people see. */
+export interface Attached<Id = number> {
   readonly photo?: SaidFile
   readonly document?: SaidFile
   readonly voice?: SaidFile
   /** Epoch milliseconds; now unless told otherwise. */
   readonly at?: number
   /** The message of the assistant's that it answers. */
-  readonly answers?: { readonly message_id: number | string }
+  readonly answers?: { readonly message_id: Id }
 }
 
 /** Something that was said, and may be changed. */
 export interface Said {
   change(text: string): void
+  /** Takes it back, where the platform tells of that. */
+  recall?(): void
   /** The platform hands it over once more. */
   repeat(): void
 }
 
 /** A platform as stories see it: an emulator with its own ways behind it. */
-export interface Stage<Post extends { readonly text: string }> {
-  say(who: string, where: StoryPlace, text: string, attached: Attached): Said
+export interface Stage<Post extends { readonly text: string }, Id = number> {
+  say(who: string, where: StoryPlace, text: string, attached: Attached<Id>): Said
   /** What the assistant posted there and people can see, in order; with the text that stands there now. */
   posted(where: StoryPlace): readonly Post[]
   onPosted(listener: () => void): Disposable
   /** The platform's id of a person, as configurations name it. */
-  idOf(who: string): number
-  roomOf(where: StoryPlace): number
+  idOf(who: string): Id
+  roomOf(where: StoryPlace): Id
 }
 
 /** What is heard in one place. Each message is heard once, in the order of posting. */
-export interface Listening<Post> {
+export interface Listening<Post, Id = number> {
   /** Where it is, as the platform numbers it. */
-  readonly room: number
+  readonly room: Id
   /** The next message there is this, now or soon. Edits count: a preview becomes what it ends as. */
   hears(expected: Expected<Post>): Promise<Post>
   /** The next message is there and looks like this now; it is not heard yet. */
@@ -59,22 +61,22 @@ export interface Listening<Post> {
 }
 export type Expected<Post> = string | RegExp | ((post: Post) => boolean)
 
-export interface Person<Post> extends Listening<Post> {
-  readonly id: number
-  says(text: string, attached?: Attached): Said
+export interface Person<Post, Id = number> extends Listening<Post, Id> {
+  readonly id: Id
+  says(text: string, attached?: Attached<Id>): Said
   /** The same person in a group. */
-  in(group: Group<Post>): Person<Post>
+  in(group: Group<Post, Id>): Person<Post, Id>
 }
 
-export interface Group<Post> extends Listening<Post> {
+export interface Group<Post, Id = number> extends Listening<Post, Id> {
   readonly place: StoryPlace
-  topic(id: number): Group<Post>
+  topic(id: number): Group<Post, Id>
 }
 
-export interface Story<Post> {
+export interface Story<Post, Id = number> {
   /** A person in the private chat with the assistant; the same name is the same person. */
-  user(name: string): Person<Post>
-  group(name: string): Group<Post>
+  user(name: string): Person<Post, Id>
+  group(name: string): Group<Post, Id>
 }
 
 export interface StoryOptions {
@@ -85,10 +87,13 @@ export interface StoryOptions {
 }
 
 /** Begins a story on a stage. */
-export function createStory<Post extends { readonly text: string }>(stage: Stage<Post>, options: StoryOptions): Story<Post> {
+export function createStory<Post extends { readonly text: string }, Id = number>(
+  stage: Stage<Post, Id>,
+  options: StoryOptions,
+): Story<Post, Id> {
   const heard = new Map<string, number>()
 
-  const listening = (place: StoryPlace): Listening<Post> => {
+  const listening = (place: StoryPlace): Listening<Post, Id> => {
     const key = JSON.stringify(place)
     const next = () => stage.posted(place)[heard.get(key) ?? 0]
     const wait = (expected: Expected<Post>) => nextPost(stage, place, next, expected, options.patience ?? 10_000)
@@ -107,12 +112,12 @@ export function createStory<Post extends { readonly text: string }>(stage: Stage
       },
     }
   }
-  const group = (place: StoryPlace): Group<Post> => ({
+  const group = (place: StoryPlace): Group<Post, Id> => ({
     ...listening(place),
     place,
     topic: (topic) => group({ ...place, topic }),
   })
-  const person = (name: string, place: StoryPlace): Person<Post> => ({
+  const person = (name: string, place: StoryPlace): Person<Post, Id> => ({
     ...listening(place),
     id: stage.idOf(name),
     says: (text, attached = {}) => stage.say(name, place, text, attached),
@@ -125,7 +130,7 @@ export function createStory<Post extends { readonly text: string }>(stage: Stage
 }
 
 function nextPost<Post extends { readonly text: string }>(
-  stage: Stage<Post>,
+  stage: Pick<Stage<Post, never>, 'posted' | 'onPosted'>,
   place: StoryPlace,
   next: () => Post | undefined,
   expected: Expected<Post>,
@@ -189,7 +194,7 @@ export function telegramStage(telegram: TelegramEmulator): Stage<PostedMessage> 
         from,
         chat,
         ...(where.topic === undefined ? {} : { thread: where.topic }),
-        ...(answers ? { replyTo: Number(answers.message_id) } : {}),
+        ...(answers ? { replyTo: answers.message_id } : {}),
       })
       return {
         change: (next) => void telegram.edit(said, { text: next }),

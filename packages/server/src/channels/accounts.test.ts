@@ -44,7 +44,9 @@ async function start() {
     publicUrl: undefined,
     receive: async () => ({ status: 'admitted', messageId: '', conversationId: '' }),
   })
-  await accounts.update([{ id: 'a', channel, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {} }])
+  await accounts.update([
+    { id: 'a', channel, settings: {}, capabilities: channel.capabilities, allowedUsers: undefined, freshness: undefined, rates: {} },
+  ])
   while (!accounts.find('a')?.connection) await new Promise((resolve) => setImmediate(resolve))
   assert.ok(host)
   const pass = async (ms: number) => {
@@ -79,7 +81,16 @@ test('whoever calls an account that is paused is told to come again; one that is
   const { accounts, channel } = await start()
   assert.equal(accounts.webhook('a'), undefined)
   assert.equal(accounts.webhook('b'), undefined)
-  const paused = { id: 'a', channel, settings: {}, allowedUsers: undefined, freshness: undefined, rates: {}, paused: true }
+  const paused = {
+    id: 'a',
+    channel,
+    settings: {},
+    capabilities: channel.capabilities,
+    allowedUsers: undefined,
+    freshness: undefined,
+    rates: {},
+    paused: true,
+  }
   await accounts.update([paused])
   assert.throws(() => accounts.webhook('a'), { code: 'unavailable', retryAfter: 10_000 })
 })

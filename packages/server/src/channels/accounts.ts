@@ -6,6 +6,7 @@
  */
 import {
   type Admission,
+  type Capabilities,
   type Channel,
   type ChannelHost,
   type Connection,
@@ -34,6 +35,7 @@ export interface AccountSettings {
   readonly id: string
   readonly channel: Channel
   readonly settings: Record<string, unknown>
+  readonly capabilities: Capabilities
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number | undefined
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
@@ -157,7 +159,7 @@ export function createAccounts(parts: {
         },
         signal,
       )
-    if (config.channel.capabilities.ownership !== 'single')
+    if (config.capabilities.ownership !== 'single')
       return await listenAs(
         { receive: (message) => parts.receive(entry.config, message), received: () => heard(entry), state: stateOf(config.id) },
         deaf.signal,
@@ -215,8 +217,7 @@ export function createAccounts(parts: {
       routes: {
         url: publicUrl && `${publicUrl}/api/webhook/${account}`,
         webhook({ verification = [], challenge }, handle) {
-          if (verification.length === 0 || verification.some((each) => (each.kind === 'ed25519' ? each.publicKey : each.secret) === ''))
-            throw new PosthouseError('invalid', 'a webhook needs a secret')
+          if (verification.length === 0 || verification.some(isEmpty)) throw new PosthouseError('invalid', 'a webhook needs a secret')
           entry.webhook = {
             verification,
             ...(challenge ? { challenge: (request) => challenge(request, { now: clock.now(), crypto: platform.crypto }) } : {}),
@@ -281,7 +282,8 @@ export function createAccounts(parts: {
     // Each question would be one more refused sign-in, for which some platforms lock accounts; the channel itself tries, and less often.
     if (entry.state === 'needs-auth' || entry.state === 'standby') return
     try {
-      await entry.config.channel.probe(entry.config.settings, platform, AbortSignal.timeout(PROBE_TIMEOUT))
+      const us = await entry.config.channel.probe(entry.config.settings, platform, AbortSignal.timeout(PROBE_TIMEOUT))
+      if (!us) return
       entry.lastReceived = clock.now()
       if (entry.state === 'degraded' || entry.state === 'starting') report(entry, 'connected')
     } catch (error) {
@@ -302,7 +304,7 @@ export function createAccounts(parts: {
       return {
         id,
         channel: config.channel.id,
-        capabilities: config.channel.capabilities,
+        capabilities: config.capabilities,
         allowedUsers: config.allowedUsers,
         freshness: config.freshness,
         rates: config.rates,
@@ -345,6 +347,11 @@ export function createAccounts(parts: {
       open.clear()
     },
   }
+}
+
+function isEmpty(verification: WebhookVerification): boolean {
+  if (verification.kind === 'loopback') return false
+  return (verification.kind === 'ed25519' ? verification.publicKey : verification.secret) === ''
 }
 
 function same(a: unknown, b: unknown): boolean {

@@ -106,10 +106,17 @@ export async function testChannel(call: Call, [id = '']: readonly string[]): Pro
   const identity = await probeAccount(account)
   terminal.result(
     { account: id, ...identity },
-    terminal.t({
-      en: `${id}: the platform knows us as ${identity.name} (${identity.id}).`,
-      zh: `${id}：平台识别我们为 ${identity.name}（${identity.id}）。`,
-    }),
+    terminal.t(
+      identity
+        ? {
+            en: `${id}: the platform knows us as ${identity.name} (${identity.id}).`,
+            zh: `${id}：平台识别我们为 ${identity.name}（${identity.id}）。`,
+          }
+        : {
+            en: `${id}: the settings hold, and so do their samples; this platform cannot be asked who we are.`,
+            zh: `${id}：设置及其样例均通过检查；该平台无法查询我们的身份。`,
+          },
+    ),
     'posthouse start',
   )
 }
@@ -118,7 +125,7 @@ export async function testChannel(call: Call, [id = '']: readonly string[]): Pro
 export async function probeAccount(
   { id, channel, settings }: AccountConfig,
   signal: AbortSignal = AbortSignal.timeout(PATIENCE),
-): Promise<Identity> {
+): Promise<Identity | undefined> {
   await using client = createFetch()
   try {
     return await channel.probe(settings, { fetch: client.fetch, connect, crypto: platformCrypto }, signal)

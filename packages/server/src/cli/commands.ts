@@ -51,11 +51,19 @@ export const commandTable: readonly CommandSpec[] = [
   { name: 'status', description: w('how everything does', '查看运行状况'), load: async () => (await import('./status.ts')).status },
   {
     name: 'send',
-    args: '<account> <room> <text>',
+    args: '<account> <room> [text]',
     description: w('write to a room as the assistant', '以助手身份向会话发送消息'),
     options: [
       ['--thread <id>', w('thread within the room', '会话内的话题')],
       ['--group', w('the room is a group', '该会话是群组')],
+      [
+        '--event <type>',
+        w(
+          'an event, such as task_update: as data where the connector knows it, else in words',
+          '事件，例如 task_update：连接器支持时以数据发送，否则以文字发送',
+        ),
+      ],
+      ['--content <json>', w('what belongs to the event', '事件的内容')],
       [
         '--file <path>',
         w(
@@ -175,6 +183,18 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./channel.ts')).resumeChannel,
   },
   {
+    name: 'plugin new',
+    args: '<name> [folder]',
+    description: w('make a plugin of your own from a template that works', '从可运行的模板创建自己的插件'),
+    options: [['--channel', w('one that adds a channel', '添加渠道的插件')]],
+    load: async () => (await import('./plugin.ts')).newPlugin,
+  },
+  {
+    name: 'plugin list',
+    description: w('plugins that are used', '列出正在使用的插件'),
+    load: async () => (await import('./plugin.ts')).listPlugins,
+  },
+  {
     name: 'model list',
     description: w('endpoints that are configured', '列出已配置的模型端点'),
     load: async () => (await import('./model.ts')).listModels,
@@ -264,7 +284,7 @@ export const commandTable: readonly CommandSpec[] = [
   {
     name: 'emulate',
     args: '<platform>',
-    description: w('play a platform for tests: telegram or model', '模拟平台以供测试：telegram 或 model'),
+    description: w('play a platform for tests: telegram, feishu, discord or model', '模拟平台以供测试：telegram、feishu、discord 或 model'),
     options: [
       ['--port <port>', w('port to listen on (default: any)', '监听端口（默认：任意）')],
       ['--token <token>', w('token that the emulated Telegram accepts', '模拟的 Telegram 接受的令牌')],
@@ -279,6 +299,7 @@ export const commandGroups: Readonly<Record<string, Words>> = {
   user: w('people who sign in', '登录的用户'),
   config: w('the configuration', '配置'),
   channel: w('chat tools', '聊天工具'),
+  plugin: w('what others add', '插件'),
   model: w('models', '模型'),
   dead: w('dead letters', '死信'),
   database: w('the database', '数据库'),

@@ -4,7 +4,7 @@ import { catalog } from '../catalog.ts'
 import { accountFields, endpointFields, jsonSchema, type Loaded, nearest, rootFields } from '../config/index.ts'
 import type { Call, Options } from './call.ts'
 import { loadHere } from './local.ts'
-import { CliError, type Terminal } from './terminal.ts'
+import { CliError, type Terminal, type Words } from './terminal.ts'
 
 /** Passes exactly when `posthouse start` would start: an account that stays closed is told, and a failure only when it is asked for. */
 export async function checkConfig({ config, terminal }: Call, _args: readonly string[], options: Options): Promise<void> {
@@ -34,11 +34,16 @@ function verdictOf(path: string | undefined, ok: boolean, count: number): { en: 
   return { en: `${path}: no problems.`, zh: `${path}：没有问题。` }
 }
 
+/** What a problem costs, if it does not stop the start. */
+export function closedWords(account: string | undefined): Words {
+  if (account === undefined || account === 'plugins') return { en: '', zh: '' }
+  return { en: ` (the account ${account} stays closed)`, zh: `（账号 ${account} 停用）` }
+}
+
 /** Every problem and notice as a line. */
 export function problemLines({ problems, notices }: Loaded, { t }: Pick<Terminal, 't'>): string[] {
-  const closed = (account: string) => t({ en: ` (the account ${account} stays closed)`, zh: `（账号 ${account} 停用）` })
   return [
-    ...problems.map(({ text, account }) => `${t(text)}${account === undefined ? '' : closed(account)}`),
+    ...problems.map(({ text, account }) => `${t(text)}${t(closedWords(account))}`),
     ...notices.map((notice) => `${t({ en: 'note: ', zh: '提示：' })}${t(notice)}`),
   ]
 }

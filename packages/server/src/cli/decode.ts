@@ -5,13 +5,12 @@ import { createInterface } from 'node:readline'
 import {
   errorTable,
   type Identity,
-  type InboundMessage,
   isPosthouseError,
   type Known,
-  type Part,
   type Reader,
   type Reading,
-  textOf,
+  type ShownMessage,
+  showMessage,
   type WebhookRequest,
 } from '@posthouse/contract'
 import { mayBePlatform, platformCrypto, verifyWebhook } from '../security/index.ts'
@@ -30,7 +29,7 @@ export async function decodeUnits(call: Call, [type = '']: readonly string[], op
   const path = typeof options.requests === 'string' ? options.requests : ''
   if (path === '')
     throw new CliError(terminal.t({ en: '--requests FILE is needed.', zh: '需要 --requests 文件。' }), 2, 'posthouse channel decode --help')
-  const reader = channel.reader?.(settings)
+  const reader = await channel.reader?.(settings)
   if (!reader)
     throw new CliError(terminal.t({ en: `${type}: this channel cannot be read apart.`, zh: `${type}：该渠道不支持单独解析。` }), 2)
   const us = identityIn(options.bot, terminal)
@@ -142,7 +141,7 @@ export interface Understood {
   readonly status: number
   readonly response?: string
   readonly reason?: string
-  readonly events: readonly Shown[]
+  readonly events: readonly ShownMessage[]
 }
 
 /** The same steps in the same order as the gateway's door and its sockets. */
@@ -162,7 +161,9 @@ function understandCall(reader: Reader, request: WebhookRequest, known: Known): 
   const { verification } = reader
   if (!reader.request) return rejected(404, 'this account has no webhook')
   if (request.body.length > MOST_BODY) return rejected(413, `a body has at most ${MOST_BODY} bytes`)
-  const proven = verification?.some((each) => mayBePlatform(each, request, known.now) && verifyWebhook(each, request, known.now)) ?? true
+  // It comes from this machine, as far as that is a proof.
+  const call = { ...request, peer: '127.0.0.1' }
+  const proven = verification?.some((each) => mayBePlatform(each, call, known.now) && verifyWebhook(each, call, known.now)) ?? true
   if (proven) return shown(reader.request(request, known))
   const answer = reader.challenge?.(request, known)
   if (answer) return { verdict: 'challenge', status: answer.status, response: answer.body ?? '', events: [] }
@@ -178,61 +179,6 @@ function shown({ messages, response, challenge, reason }: Reading): Understood {
     status: response?.status ?? 200,
     ...(response?.body === undefined ? {} : { response: response.body }),
     ...(reason === undefined ? (forUs || challenge || messages.length === 0 ? {} : { reason: 'written by a bot' }) : { reason }),
-    events: messages.map(show),
+    events: messages.map(showMessage),
   }
-}
-
-/** A message in the words that all channels share; ids are the platform's own. */
-interface Shown {
-  readonly type: 'message' | 'edit' | 'delete' | 'callback' | 'command' | 'reaction'
-  readonly text: string
-  readonly sender_id: string
-  readonly chat_id: string
-  readonly message_id: string
-  readonly thread_id: string | null
-  readonly reply_to_id: string | null
-  readonly is_group: boolean
-  readonly mentions_bot: boolean
-  readonly mentions_all: boolean
-  readonly replies_to_bot: boolean
-  readonly sender_is_bot: boolean
-  readonly attachments: readonly Attachment[]
-  readonly callback_data: string | null
-}
-
-interface Attachment {
-  readonly kind: string
-  readonly name: string | null
-  readonly size: number | null
-  readonly mime: string | null
-  readonly ref: string | null
-}
-
-function show(message: InboundMessage): Shown {
-  return {
-    type: message.kind === 'message' && message.command ? 'command' : message.kind,
-    text: textOf(message.parts),
-    sender_id: message.author.id,
-    chat_id: message.place.room,
-    message_id: message.id,
-    thread_id: message.place.thread ?? null,
-    reply_to_id: message.replyTo ?? null,
-    is_group: message.place.type === 'group',
-    mentions_bot: message.mentionsUs === true,
-    mentions_all: message.mentionsAll === true,
-    replies_to_bot: message.answersUs === true,
-    sender_is_bot: message.author.isBot === true,
-    attachments: message.parts.flatMap(attachmentsIn),
-    callback_data: message.callbackData ?? null,
-  }
-}
-
-function attachmentsIn(part: Part): readonly Attachment[] {
-  const none = { name: null, size: null, mime: null, ref: null }
-  if (part.type === 'file') {
-    const { kind, name, size, mime, ref } = part.file
-    return [{ kind, name, size: size ?? null, mime: mime ?? null, ref: ref ?? null }]
-  }
-  if (part.type === 'location') return [{ ...none, kind: 'location', name: part.title ?? null, ref: `${part.latitude},${part.longitude}` }]
-  return part.type === 'contact' ? [{ ...none, kind: 'contact', name: part.name, ref: part.phone ?? null }] : []
 }

@@ -1,10 +1,78 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
-import { startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
+import type { Bilingual } from '@posthouse/contract'
+import { startDiscordEmulator, startFeishuEmulator, startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
 import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
 const HOST = '127.0.0.1'
+const DISCORD_TOKEN = 'emulated.token.for_this_machine_only'
+const TELEGRAM_TOKEN = '123456789:emulated_token_for_this_machine_only'
+
+/** A running emulator, and what the person who started it wants to know. */
+interface Emulated extends AsyncDisposable {
+  readonly name: Bilingual
+  /** For programs. */
+  readonly result: Readonly<Record<string, string>> & { readonly url: string }
+  /** What to write into posthouse.yaml. */
+  readonly yaml: string
+  /** What to try next. */
+  readonly next: string
+}
+
+interface Wanted {
+  readonly port: number
+  readonly token: string | undefined
+}
+
+/** One row for each platform. */
+const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>> = {
+  async telegram({ port, token = TELEGRAM_TOKEN }) {
+    const emulator = await startTelegramEmulator({ host: HOST, port, token })
+    const { url } = emulator
+    return {
+      name: { en: 'Telegram', zh: 'Telegram' },
+      result: { url, token },
+      yaml: `channels:\n  telegram: { token: "${token}", api_root: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","chat":1001}' ${url}/control/say; curl ${url}/control/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async feishu({ port }) {
+    const emulator = await startFeishuEmulator({ host: HOST, port })
+    const { url, app_id, app_secret } = emulator
+    return {
+      name: { en: 'Feishu', zh: '飞书' },
+      result: { url, app_id, app_secret },
+      yaml: `channels:\n  feishu: { app_id: "${app_id}", app_secret: "${app_secret}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"ou_ann"}' ${url}/control/say; curl ${url}/control/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async discord({ port, token = DISCORD_TOKEN }) {
+    const emulator = await startDiscordEmulator({ host: HOST, port, token })
+    const { url, publicKey } = emulator
+    const control = `${new URL(url).origin}/control`
+    return {
+      name: { en: 'Discord', zh: 'Discord' },
+      result: { url, token, public_key: publicKey },
+      yaml: `channels:\n  discord: { token: "${token}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"1001"}' ${control}/say; curl ${control}/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async model({ port }) {
+    const emulator = await startModelEmulator({ host: HOST, port })
+    const { url } = emulator
+    return {
+      name: { en: 'model', zh: '模型' },
+      result: { url },
+      yaml: `models:\n  endpoints:\n    emulated: { api: openai, base_url: "${url}/v1", api_key: any, model: any }\n`,
+      next: 'posthouse model test',
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+}
 
 export async function emulate(
   { terminal }: Call,
@@ -18,31 +86,22 @@ export async function emulate(
       2,
       'posthouse emulate --help',
     )
-  const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
-  if (platform === 'telegram') {
-    const token = typeof options.token === 'string' ? options.token : '123456789:emulated_token_for_this_machine_only'
-    await using emulator = await startTelegramEmulator({ host: HOST, port, token })
-    terminal.result(
-      { url: emulator.url, token },
-      `${terminal.t({ en: 'An emulated Telegram runs at', zh: '模拟的 Telegram 运行于' })} ${emulator.url}\n\nchannels:\n  telegram: { token: "${token}", api_root: "${emulator.url}" }\n`,
-      `curl -d '{"text":"hello","chat":1001}' ${emulator.url}/control/say; curl ${emulator.url}/control/posted`,
-    )
-    await stopped
-  } else if (platform === 'model') {
-    await using emulator = await startModelEmulator({ host: HOST, port })
-    terminal.result(
-      { url: emulator.url },
-      `${terminal.t({ en: 'An emulated model runs at', zh: '模拟的模型运行于' })} ${emulator.url}\n\nmodels:\n  endpoints:\n    emulated: { api: openai, base_url: "${emulator.url}/v1", api_key: any, model: any }\n`,
-      'posthouse model test',
-    )
-    await stopped
-  } else
+  const start = Object.hasOwn(platforms, platform) ? platforms[platform] : undefined
+  if (!start) {
+    const known = Object.keys(platforms)
     throw new CliError(
       terminal.t({
-        en: `There is no emulator "${platform}". Known: telegram, model.`,
-        zh: `没有“${platform}”的模拟器。可用：telegram、model。`,
+        en: `There is no emulator "${platform}". Known: ${known.join(', ')}.`,
+        zh: `没有“${platform}”的模拟器。可用：${known.join('、')}。`,
       }),
       2,
       'posthouse emulate --help',
     )
+  }
+  const stopped = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+  await using emulated = await start({ port, token: typeof options.token === 'string' ? options.token : undefined })
+  const { en, zh } = emulated.name
+  const words = terminal.t({ en: `An emulated ${en} runs at`, zh: `模拟的 ${zh} 运行于` })
+  terminal.result(emulated.result, `${words} ${emulated.result.url}\n\n${emulated.yaml}`, emulated.next)
+  await stopped
 }

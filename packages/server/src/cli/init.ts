@@ -19,6 +19,9 @@ import { addressOf, askGateway, openLocal } from './local.ts'
 import { askModel } from './model.ts'
 import { CliError, createTerminal, plain, type Terminal } from './terminal.ts'
 
+/** Of a platform that cannot be asked. */
+const UNKNOWN = { id: '', name: '' }
+
 export async function init(call: Call, _args: readonly string[], options: Options): Promise<void> {
   const isTerminal = process.stdin.isTTY === true && process.stdout.isTTY === true && !call.terminal.json
   let language: Language = call.terminal.language
@@ -124,14 +127,14 @@ function attemptsAt(path: string) {
       trial(async () => {
         const [account] = configOf({ telegram }).accounts
         if (!account) throw new Error('no account')
-        const { name, id } = await probeAccount(account)
+        const { name, id } = (await probeAccount(account)) ?? UNKNOWN
         return { en: `Telegram knows us as ${name} (${id})`, zh: `Telegram 识别我们为 ${name}（${id}）` }
       }),
     tryEmail: (email: EmailPlan): Promise<Trial> =>
       trial(async () => {
         const [account] = configOf({ email }).accounts
         if (!account) throw new Error('no account')
-        const { id } = await probeAccount(account)
+        const { id } = (await probeAccount(account)) ?? UNKNOWN
         return { en: `Both servers know us as ${id}`, zh: `两台服务器均识别我们为 ${id}` }
       }),
   }
@@ -150,7 +153,7 @@ async function proveFlags({ model, telegram }: Plan, attempts: ReturnType<typeof
 
 async function addAccount(config: Config, { name, password }: NonNullable<Plan['account']>, terminal: Terminal): Promise<void> {
   const passwordHash = await hashPassword(password)
-  const loaded = { path: undefined, config, problems: [], notices: [], files: [], secrets: [], written: () => undefined }
+  const loaded = { path: undefined, channels: {}, config, problems: [], notices: [], files: [], secrets: [], written: () => undefined }
   await using opened = await openLocal({ config, loaded, terminal }, { create: true })
   if ((await opened.store.users.count()) > 0) return
   await opened.store.users.add({ id: newId(), name, role: 'admin', passwordHash })

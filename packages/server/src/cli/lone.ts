@@ -1,9 +1,9 @@
 /** A channel with settings from a file of their own, for commands that look at it without a gateway. */
 import type { Channel } from '@posthouse/contract'
-import { catalog } from '../catalog.ts'
 import { web } from '../channels/index.ts'
 import { nearest, parseSettings, readText } from '../config/index.ts'
 import type { Call, Options } from './call.ts'
+import { loadHere } from './local.ts'
 import { CliError } from './terminal.ts'
 
 export interface Lone {
@@ -12,8 +12,8 @@ export interface Lone {
 }
 
 /** @throws CliError when there is no such channel, or its settings cannot be used. */
-export function openLone({ terminal: { t } }: Call, type: string, options: Options): Lone {
-  const known: Readonly<Record<string, Channel>> = { ...catalog.channels, web }
+export function openLone({ config, terminal: { t } }: Call, type: string, options: Options): Lone {
+  const known: Readonly<Record<string, Channel>> = { ...loadHere(config).channels, web }
   const channel = Object.hasOwn(known, type) ? known[type] : undefined
   if (!channel) {
     const names = Object.keys(known)

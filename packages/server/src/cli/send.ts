@@ -20,7 +20,8 @@ export async function send(
     throw new CliError(t({ en: `There is no account "${account}".`, zh: `没有账号“${account}”。` }), 2, 'posthouse channel list')
   }
   const path = typeof options.file === 'string' ? options.file : undefined
-  if (text.trim() === '' && path === undefined)
+  const event = eventIn(options, t)
+  if (text.trim() === '' && path === undefined && !event)
     throw new CliError(t({ en: 'The text is empty.', zh: '内容为空。' }), 2, 'posthouse send --help')
   await using opened = await openLocal(local, { create: true })
   const place = {
@@ -31,8 +32,12 @@ export async function send(
   const conversation = await opened.store.conversations.at(account, place, undefined)
   const id = newId()
   const file = path === undefined ? undefined : await keepFile(local, opened, path, conversation.id)
-  const words: readonly Part[] = text === '' ? [] : [{ type: 'text', text }]
-  const parts: readonly Part[] = file ? [...words, { type: 'file', file }] : words
+  const said = text === '' && event ? wordsOf(event) : text
+  const parts: readonly Part[] = [
+    ...(said === '' ? [] : [{ type: 'text', text: said } as const]),
+    ...(event ? [event] : []),
+    ...(file ? [{ type: 'file', file } as const] : []),
+  ]
   await opened.store.outbox.stage(conversation, { id, role: 'assistant', parts, status: 'complete' }, { id, begun: false })
   const running = (await askGateway(local, '/healthz')) !== undefined
   terminal.result(
@@ -71,4 +76,27 @@ async function keepFile({ config, terminal: { t } }: Local, { store, key }: Loca
   const file = { id, kind, name: basename(path), mime, size }
   await store.files.add({ ...file, owner })
   return file
+}
+
+type Event = Extract<Part, { type: 'event' }>
+
+/** @throws CliError when the content is no object of JSON */
+function eventIn(options: Readonly<Record<string, string | boolean | undefined>>, t: Local['terminal']['t']): Event | undefined {
+  if (typeof options.event !== 'string') return undefined
+  try {
+    const content: unknown = JSON.parse(typeof options.content === 'string' ? options.content : '{}')
+    if (typeof content === 'object' && content !== null && !Array.isArray(content))
+      return { type: 'event', event_type: options.event, content: content as Record<string, unknown> }
+  } catch {
+    // Told below, as what is no object is.
+  }
+  throw new CliError(t({ en: '--content: an object of JSON is expected.', zh: '--content：应为 JSON 对象。' }), 2, 'posthouse send --help')
+}
+
+/** What people read where the platform takes no events as such. */
+function wordsOf({ event_type: type, content }: Event): string {
+  const lines = Object.entries(content).map(
+    ([name, value]) => `- ${name}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
+  )
+  return [`**${type}**`, '', ...lines].join('\n')
 }

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { Bilingual } from '@posthouse/contract'
 import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLError } from 'yaml'
-import { type Problem, words } from './validate.ts'
+import { type Position, type Problem, words } from './validate.ts'
 
 type Path = readonly (string | number)[]
 
@@ -15,7 +15,7 @@ export interface ConfigDocument {
   /** Files that `${file:...}` names, whether they could be read or not. */
   readonly files: ReadonlySet<string>
   /** Line and column of a key, from 1; of the nearest part of the path that exists. */
-  position(path: Path): { readonly line: number; readonly column: number }
+  position(path: Path): Position
   /** The value as it is written, before anything was put in; undefined where there is none. */
   written(path: Path): unknown
 }

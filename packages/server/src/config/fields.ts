@@ -319,6 +319,14 @@ export const rootFields: Readonly<Record<string, Field>> = {
       },
     },
   },
+  plugins: {
+    type: 'array',
+    description: {
+      en: 'Folders or files of plugins, which add channels. They run with all rights of the gateway: only your own, or those that you read.',
+      zh: '插件的文件夹或文件，可添加渠道。插件拥有网关的全部权限：只使用你自己的或你读过的插件。',
+    },
+    examples: [['./plugins/pigeon']],
+  },
   channels: { type: 'object', description: { en: 'Chat tools, by account name.', zh: '聊天工具，以账号名为键。' }, fields: {} },
 }
 

@@ -73,6 +73,7 @@ function property(field: Field): JsonSchema {
     ...(field.pattern ? { pattern: field.pattern } : {}),
     ...(field.examples ? { examples: field.examples } : {}),
   }
+  if (field.type === 'any') return shared
   if (field.type === 'object') return { ...shared, ...(field.fields ? object(field.fields, field.required ?? []) : { type: 'object' }) }
   if (field.type === 'array')
     return {

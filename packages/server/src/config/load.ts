@@ -2,7 +2,8 @@
 import { existsSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
-import type { Bilingual, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import type { Bilingual, Capabilities, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import { withConnectors } from './connectors.ts'
 import { type DatabaseConfig, databaseOf, secretsInUrl } from './database.ts'
 import { type ConfigDocument, readDocument, readText } from './document.ts'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
@@ -12,6 +13,8 @@ import { checkObject, expected, nearest, type Problem, shown, words } from './va
 
 /** What may be configured: the channels and providers that are there. */
 export interface Catalog {
+  /** Loads a plugin of the owner's. @throws Error that says what is wrong with it */
+  readonly plugin?: (path: string) => { readonly id: string; readonly channels: readonly Channel[] }
   readonly channels: Readonly<Record<string, Channel>>
   readonly providers: Readonly<Record<string, ModelProvider>>
 }
@@ -20,6 +23,7 @@ export interface AccountConfig {
   readonly id: string
   readonly channel: Channel
   readonly settings: Record<string, unknown>
+  readonly capabilities: Capabilities
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
@@ -78,6 +82,8 @@ export interface Config {
   }
   readonly models: { readonly primary: string; readonly fallback: readonly string[]; readonly endpoints: readonly EndpointConfig[] }
   readonly accounts: readonly AccountConfig[]
+  /** Paths as they are written. */
+  readonly plugins: readonly string[]
 }
 
 /** A problem with its place: `posthouse.yaml:37:9 channels.telegram.tokn: unknown key.` */
@@ -88,6 +94,8 @@ export interface PlacedProblem extends Problem {
 }
 
 export interface Loaded {
+  /** Those that may be configured, with those of plugins. */
+  readonly channels: Catalog['channels']
   readonly path: string | undefined
   /** Undefined when a problem stops the start. */
   readonly config: Config | undefined
@@ -126,6 +134,7 @@ export function loadConfig(path: string | undefined, catalog: Catalog, env: Node
   const text = words(`${path}: ${en}`, `${path}：${zh}`)
   return {
     path,
+    channels: catalog.channels,
     config: undefined,
     notices: [],
     secrets: [],
@@ -151,12 +160,14 @@ function readFileOrTell(path: string): ReturnType<typeof readText> {
 }
 
 /** The same for a text. */
-export function parseConfig(text: string, path: string | undefined, catalog: Catalog, env: NodeJS.ProcessEnv, folder: string): Loaded {
-  const document = readDocument(text, path ?? `${folder}/posthouse.yaml`, env)
+export function parseConfig(text: string, path: string | undefined, builtIn: Catalog, env: NodeJS.ProcessEnv, folder: string): Loaded {
+  const document = withConnectors(readDocument(text, path ?? `${folder}/posthouse.yaml`, env), path ?? `${folder}/posthouse.yaml`, env)
   const problems: Problem[] = []
   if (!isSection(document.value)) problems.push({ path: [], message: expected('a section with keys', '一组键', document.value) })
   const forms = mapForms(isSection(document.value) ? document.value : {})
   const { channels, models: modelsRaw, ...rest } = forms.value
+  const pluginProblems: Problem[] = []
+  const catalog = withPlugins(builtIn, rest.plugins, folder, pluginProblems)
   const { endpoints: endpointsRaw, ...modelKeys } = isSection(modelsRaw) ? modelsRaw : {}
   const root = checkObject(
     { ...rest, models: isSection(modelsRaw) || modelsRaw === undefined ? modelKeys : modelsRaw },
@@ -186,9 +197,11 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
   const place = placer(path, document, forms)
   return {
     path,
+    channels: catalog.channels,
     config: problems.length > 0 ? undefined : config,
     problems: [
       ...problems.map((problem) => place(problem, undefined)),
+      ...pluginProblems.map((problem) => place(problem, PLUGIN)),
       ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
     ],
     notices: forms.notices,
@@ -196,6 +209,28 @@ export function parseConfig(text: string, path: string | undefined, catalog: Cat
     files: [...document.files],
     written: (keys) => document.written(forms.origin(keys)),
   }
+}
+
+/** In the place of an account: a plugin that cannot be used stops nothing but what needs it. */
+const PLUGIN = 'plugins'
+
+/** Those of the owner's are loaded here, since what is configured is judged by them. */
+function withPlugins(catalog: Catalog, raw: unknown, folder: string, problems: Problem[]): Catalog {
+  if (!Array.isArray(raw)) return catalog
+  const channels: Record<string, Channel> = { ...catalog.channels }
+  for (const [index, entry] of raw.entries()) {
+    const tell = (message: string) =>
+      problems.push({ path: ['plugins', index], message: words(`this plugin cannot be used: ${message}`, `无法使用此插件：${message}`) })
+    try {
+      for (const channel of catalog.plugin?.(resolve(folder, String(entry))).channels ?? []) {
+        if (Object.hasOwn(channels, channel.id)) tell(`there is a channel "${channel.id}" already`)
+        else channels[channel.id] = channel
+      }
+    } catch (error) {
+      tell(error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error))
+    }
+  }
+  return { ...catalog, channels }
 }
 
 /** What came from outside of the file, and what stands in it where a secret belongs. */
@@ -238,14 +273,14 @@ const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.is
 
 /** Gives a problem its place, and takes out of it what came from a secret. */
 function placer(path: string | undefined, document: ConfigDocument, forms: Mapped) {
-  const file = path ? basename(path) : 'posthouse.yaml'
+  const main = path ? basename(path) : 'posthouse.yaml'
   const mask = (text: string) => {
     let masked = text
     for (const secret of document.secrets) if (secret.length >= LEAST_SECRET) masked = masked.replaceAll(secret, '***')
     return masked
   }
   return (problem: Problem, account: string | undefined): PlacedProblem => {
-    const { line, column } = problem.at ?? document.position(forms.origin(problem.path))
+    const { line, column, file = main } = problem.at ?? document.position(forms.origin(problem.path))
     const keys = problem.path.map((key) => (String(key).length > MOST_KEY ? `${String(key).slice(0, 4)}…` : key))
     const message = words(mask(problem.message.en), mask(problem.message.zh))
     const where = mask(`${file}:${line}:${column}${keys.length > 0 ? ` ${keys.join('.')}` : ''}`)
@@ -301,6 +336,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
     },
     models,
     accounts,
+    plugins: (root.plugins as readonly string[] | undefined) ?? [],
   }
 }
 
@@ -398,14 +434,16 @@ function toAccount(id: string, channel: Channel, checked: Record<string, unknown
   const settings = Object.fromEntries(Object.keys(channel.settings.fields).map((key) => [key, checked[key]]))
   const allowed = checked.allowed_users as string[] | undefined
   const perSecond = (amount: unknown): Rate | undefined => (typeof amount === 'number' ? { amount, per: 1000 } : undefined)
-  const account = perSecond(checked.send_rate) ?? channel.capabilities.rates.account
+  const capabilities = channel.capabilitiesOf?.(settings) ?? channel.capabilities
+  const account = perSecond(checked.send_rate) ?? capabilities.rates.account
   const room = perSecond(checked.room_send_rate)
-  const direct = room ?? channel.capabilities.rates.direct
-  const group = room ?? channel.capabilities.rates.group
+  const direct = room ?? capabilities.rates.direct
+  const group = room ?? capabilities.rates.group
   return {
     id,
     channel,
     settings,
+    capabilities,
     allowedUsers: allowed && new Set(allowed),
     freshness: checked.freshness as number,
     rates: { ...(account ? { account } : {}), ...(direct ? { direct } : {}), ...(group ? { group } : {}) },

@@ -1,12 +1,19 @@
 /** Checks values against fields, collects every problem, and turns units into numbers. */
 import type { Bilingual, Field } from '@posthouse/contract'
 
+export interface Position {
+  readonly line: number
+  readonly column: number
+  /** Its name; the configuration itself unless given. */
+  readonly file?: string
+}
+
 export interface Problem {
   /** Keys from the root. */
   readonly path: readonly (string | number)[]
   readonly message: Bilingual
   /** Where, for what has no path: a place that is no YAML. */
-  readonly at?: { readonly line: number; readonly column: number }
+  readonly at?: Position
 }
 
 export const words = (en: string, zh: string): Bilingual => ({ en, zh })
@@ -85,6 +92,8 @@ function checkValue(value: unknown, field: Field, path: readonly (string | numbe
       return checkNumber(value, field, problem)
     case 'string':
       return checkText(value, field, problem)
+    case 'any':
+      return value
   }
 }
 

@@ -143,14 +143,17 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
   app.server.maxConnections = MOST_CONNECTIONS
   const watch = createWatch(gateway.clock)
   app.decorate('posthouse', { retiring: false, draining: false, open: 0, sockets: new Set<() => void>(), watch })
+  const closed = () => {
+    app.posthouse.open--
+  }
   // Without promises: every request passes here.
   app.addHook('onRequest', (request, reply, done) => {
     if (app.posthouse.retiring) reply.header('connection', 'close')
-    if (request.headers.upgrade === undefined) app.posthouse.open++
-    done()
-  })
-  app.addHook('onResponse', (request, _reply, done) => {
-    if (request.headers.upgrade === undefined) app.posthouse.open--
+    if (request.headers.upgrade === undefined) {
+      app.posthouse.open++
+      // Not onResponse: that one never comes for a caller who leaves in the middle of its body.
+      reply.raw.once('close', closed)
+    }
     done()
   })
   app.addHook('onClose', async () => watch[Symbol.dispose]())

@@ -32,6 +32,8 @@ export type GuardedFetch = (
 /** A webhook as it came: names of headers in lower case, the body's raw bytes. */
 export interface WebhookCall {
   readonly method?: string
+  /** Address at the other end of the line. */
+  readonly peer?: string | undefined
   readonly query?: Readonly<Record<string, string | string[] | undefined>>
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: Uint8Array

@@ -2,7 +2,17 @@
  * What the parts need from the database, in words of the domain. Every write resolves after its commit is synced.
  * Row ids are UUIDv7; times are epoch milliseconds.
  */
-import type { DeliveryFailure, DeliveryState, FileKind, InboundMessage, Part, Place, Receipt, Usage } from '@posthouse/contract'
+import type {
+  DeliveryFailure,
+  DeliveryState,
+  FileKind,
+  InboundMessage,
+  OutboundMessage,
+  Part,
+  Place,
+  Receipt,
+  Usage,
+} from '@posthouse/contract'
 import type { MessageStatus } from '@posthouse/contract/http'
 import type { Priority, Ticket } from './broker.ts'
 import type { Lease, LeaseStore } from './leases.ts'
@@ -284,6 +294,7 @@ export interface Delivery {
     readonly size?: number
     readonly id?: string
   }[]
+  readonly event?: NonNullable<OutboundMessage['event']>
   /** The text is what had arrived when somebody said stop. */
   readonly stopped: boolean
   readonly replyTo: string | undefined

@@ -12,7 +12,7 @@ const window = 300_000
 
 interface Vector {
   readonly name: string
-  readonly verification: Exclude<WebhookVerification, { kind: 'token' | 'field' }>
+  readonly verification: Exclude<WebhookVerification, { kind: 'token' | 'field' | 'loopback' }>
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -306,5 +306,21 @@ describe('a secret in a field of the body', () => {
     for (const text of ['', '{"token":""}', '{"token":"wrong"}', '{"tokens":"right"}', '{"token":["right"]}'])
       assert.ok(!passes(text), text)
     assert.ok(!verifyWebhook({ ...verification, secret: '' }, { headers: {}, body: Buffer.from('{"token":""}') }, now))
+  })
+})
+
+describe('a caller on this machine', () => {
+  const passes = (peer: string | undefined, headers: object = {}) =>
+    verifyWebhook({ kind: 'loopback' }, { headers: { ...headers }, peer, body }, now) &&
+    mayBePlatform({ kind: 'loopback' }, { headers: { ...headers }, peer }, now)
+
+  it('passes by its address', () => {
+    for (const peer of ['127.0.0.1', '127.1.2.3', '::1', '::ffff:127.0.0.1']) assert.ok(passes(peer), peer)
+  })
+
+  it('is refused from elsewhere, and when a proxy passed it on', () => {
+    for (const peer of [undefined, '', '10.0.0.1', '1127.0.0.1', '127.0.0.1.evil', '::2', '::ffff:10.0.0.1'])
+      assert.ok(!passes(peer), String(peer))
+    for (const name of ['x-forwarded-for', 'forwarded', 'x-real-ip', 'via']) assert.ok(!passes('127.0.0.1', { [name]: '127.0.0.1' }), name)
   })
 })

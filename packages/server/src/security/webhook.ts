@@ -12,6 +12,7 @@ export function mayBePlatform(verification: WebhookVerification, head: Head, now
   if (!isOfMethod(verification, head)) return false
   if (verification.kind === 'token') return isToken(verification, head)
   if (verification.kind === 'field') return verification.secret !== ''
+  if (verification.kind === 'loopback') return isFromHere(head)
   return isInTime(verification, head, now) && signatureIn(verification, head) !== undefined
 }
 
@@ -19,6 +20,7 @@ export function mayBePlatform(verification: WebhookVerification, head: Head, now
 export function verifyWebhook(verification: WebhookVerification, call: WebhookCall, now: number): boolean {
   if (!isOfMethod(verification, call)) return false
   if (verification.kind === 'token') return isToken(verification, call)
+  if (verification.kind === 'loopback') return isFromHere(call)
   // Whoever knows the secret may write it beside other strings of that name; nobody else can.
   if (verification.kind === 'field') return stringsOf(call.body, verification.name).some((given) => isSecret(given, verification))
   const signature = signatureIn(verification, call)
@@ -38,6 +40,14 @@ export function verifyWebhook(verification: WebhookVerification, call: WebhookCa
 
 function isOfMethod({ method }: WebhookVerification, head: Head): boolean {
   return method === undefined || method === head.method
+}
+
+/** What a proxy passes on comes from anywhere, though the proxy runs here. */
+const PASSED_ON = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip']
+
+function isFromHere({ peer, headers }: Head): boolean {
+  if (PASSED_ON.some((name) => headers[name] !== undefined)) return false
+  return peer !== undefined && /^(?:127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/.test(peer)
 }
 
 // ---- Tokens -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 /** The outbox: what was promised, how far each delivery came, and what came of it. */
-import type { Receipt } from '@posthouse/contract'
-import { deliverySteps, textOf } from '@posthouse/contract'
+import { deliverySteps, type Part, type Receipt, textOf } from '@posthouse/contract'
 import { sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { Sealer } from '../ports/sealer.ts'
@@ -268,6 +267,7 @@ export function createOutbox(
             place: { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}) },
             text: textOf(body.parts),
             files: body.parts.flatMap((part) => (part.type === 'file' ? [part.file] : [])),
+            ...eventIn(body.parts),
             stopped: row.status === 'stopped',
             replyTo: row.reply_to ?? undefined,
             draft: row.draft ? (JSON.parse(row.draft) as Receipt) : undefined,
@@ -334,4 +334,9 @@ export function createOutbox(
         return stored
       }, conversationId),
   }
+}
+
+function eventIn(parts: readonly Part[]): Pick<Delivery, 'event'> {
+  const event = parts.find((part) => part.type === 'event')
+  return event ? { event } : {}
 }

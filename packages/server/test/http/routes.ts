@@ -25,6 +25,7 @@ export const emptyGateway = {
     hashSecret: (secret: string) => createHash('sha256').update(secret).digest('hex'),
   },
   webhook: () => undefined,
+  live: { deaf: false },
 } as unknown as Gateway
 
 export const httpOptions: HttpOptions = {

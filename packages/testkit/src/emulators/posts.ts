@@ -1,6 +1,12 @@
 /** What a bot posted, as tests look at it: what stands there now, and waiting for what is to come. */
 
-export interface Posts<P extends { readonly deleted?: boolean }> {
+/** Something that a bot posted. */
+export interface AnyPost {
+  readonly text: string
+  readonly deleted?: boolean
+}
+
+export interface Posts<P extends AnyPost> {
   /** Tells everybody who watches that `post` is new or was changed. */
   changed(post: P): void
   /** Calls back for every post that is new or changed. */
@@ -10,7 +16,7 @@ export interface Posts<P extends { readonly deleted?: boolean }> {
 }
 
 /** Watches over `posts`, which the caller fills; `show` names one in an error. */
-export function createPosts<P extends { readonly deleted?: boolean }>(posts: readonly P[], show: (post: P) => string): Posts<P> {
+export function createPosts<P extends AnyPost>(posts: readonly P[], show: (post: P) => string): Posts<P> {
   const watchers = new Set<(post: P) => void>()
   return {
     changed(post) {

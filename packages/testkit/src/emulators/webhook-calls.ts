@@ -23,6 +23,11 @@ export interface WebhookCallsOptions {
   readonly attempts?: number
   /** Milliseconds after which the platform no longer waits for the answer. Default 3000. */
   readonly deadline?: number
+  /** How a call is made; by HTTP unless given. Rejects when no answer came. */
+  readonly post?: (
+    request: ReturnType<WebhookEvent['request']>,
+    signal: AbortSignal,
+  ) => Promise<{ readonly status: number; readonly body: string }>
 }
 
 export interface WebhookAttempt {
@@ -42,20 +47,22 @@ export interface WebhookCalls extends AsyncDisposable {
   readonly attempts: readonly WebhookAttempt[]
 }
 
+const byHttp: NonNullable<WebhookCallsOptions['post']> = async ({ url, headers, body }, signal) => {
+  const response = await fetch(url, { method: 'POST', headers, body, signal, redirect: 'manual' })
+  return { status: response.status, body: await response.text() }
+}
+
 export function createWebhookCalls(options: WebhookCallsOptions = {}): WebhookCalls {
-  const { retryDelay = 1000, maxRetryDelay = 60_000, attempts: most = Number.POSITIVE_INFINITY, deadline = 3000 } = options
+  const { retryDelay = 1000, maxRetryDelay = 60_000, attempts: most = Number.POSITIVE_INFINITY, deadline = 3000, post = byHttp } = options
   const rooms = new Map<string, Promise<void>>()
   const attempts: WebhookAttempt[] = []
   const closing = new AbortController()
   let pending = 0
 
   const attemptOnce = async (event: WebhookEvent, attempt: number): Promise<boolean> => {
-    const { url, headers, body } = event.request(attempt)
     const started = performance.now()
     const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(deadline)])
-    const answer = await fetch(url, { method: 'POST', headers, body, signal, redirect: 'manual' })
-      .then(async (response) => ({ status: response.status, body: await response.text() }))
-      .catch(() => ({ status: 0, body: '' }))
+    const answer = await post(event.request(attempt), signal).catch(() => ({ status: 0, body: '' }))
     attempts.push({ event, attempt, ...answer, took: performance.now() - started })
     return event.isAcknowledged?.(answer.status, answer.body) ?? (answer.status >= 200 && answer.status < 300)
   }

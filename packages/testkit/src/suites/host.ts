@@ -1,20 +1,22 @@
 /** A gateway as a channel sees it, for tests: it remembers everything and admits as it is told. */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type {
-  Admission,
-  ChannelHost,
-  Connect,
-  ConnectionState,
-  Fetch,
-  InboundMessage,
-  Known,
-  Logger,
-  PlatformCrypto,
-  Routes,
-  WebhookRequest,
-  WebhookResponse,
-  WebhookVerification,
+import {
+  type Admission,
+  type ChannelHost,
+  type Connect,
+  type ConnectionState,
+  errorTable,
+  type Fetch,
+  type InboundMessage,
+  isPosthouseError,
+  type Known,
+  type Logger,
+  type PlatformCrypto,
+  type Routes,
+  type WebhookRequest,
+  type WebhookResponse,
+  type WebhookVerification,
 } from '@posthouse/contract'
 
 export interface FakeHost extends ChannelHost, AsyncDisposable {
@@ -129,7 +131,8 @@ async function serveWebhook(verify: Verify, known: () => Known) {
     const answer = async (): Promise<WebhookResponse> => {
       if (!route) return { status: 404 }
       const { door, handle } = route
-      if (door.verification?.some((verification) => verify(verification, call))) return await handle(call).catch(() => ({ status: 500 }))
+      if (door.verification?.some((verification) => verify(verification, call)))
+        return await handle(call).catch((error: unknown) => ({ status: isPosthouseError(error) ? errorTable[error.code].status : 500 }))
       return door.challenge?.(call, known()) ?? { status: 401 }
     }
     const { status, headers: more = {}, body = '' } = await answer()

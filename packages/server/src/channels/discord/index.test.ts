@@ -258,7 +258,7 @@ test('no session is begun when few are left, and none twice within seconds', asy
     waits.some((ms) => ms > 4000 && ms <= 5000),
     'five seconds between two sessions',
   )
-  assert.equal((await world.probe()).id, emulator.me.id)
+  assert.equal((await world.probe())?.id, emulator.me.id)
 })
 
 test('a missing intent and a refused token are told with their remedy', async () => {

@@ -20,11 +20,11 @@ import {
 } from '@posthouse/contract'
 import type { APIInteraction } from 'discord-api-types/v10'
 import { type Api, ApiError, createApi } from './api.ts'
-import { type Event, type LineMemory, listenToGateway } from './gateway.ts'
 import { acknowledge, createTokens, offerCommands, type Tokens } from './interactions.ts'
 import { createReader, type DiscordKnown, INTERACTION, parseInteraction, readFrame, readInteraction } from './receive.ts'
 import { edit, MAX_TEXT, MAX_UPLOAD, reconcile, render, type Sending, send, toDeliveryError } from './send.ts'
 import { type DiscordSettings, settings } from './settings.ts'
+import { type Event, type LineMemory, listenToGateway } from './socket.ts'
 
 export type { DiscordSettings } from './settings.ts'
 

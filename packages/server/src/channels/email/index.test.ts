@@ -253,7 +253,7 @@ describe('encryption', options, () => {
       await using world = await startWorld(servers)
       const { imap, smtp } = ports(kind)
       const at = { imap: { host: 'localhost', port: imap, security }, smtp: { host: 'localhost', port: smtp, security } }
-      assert.equal((await world.probe({ ...at, tls_ca: servers.ca })).id, world.address)
+      assert.equal((await world.probe({ ...at, tls_ca: servers.ca }))?.id, world.address)
       await assert.rejects(world.probe(at), (error: unknown) => error instanceof DeliveryError && error.kind === 'transient')
       await using _connection = await world.open({ ...at, tls_ca: servers.ca })
       world.platform.say('in secret')

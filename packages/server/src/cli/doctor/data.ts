@@ -4,6 +4,7 @@ import { dirname, relative } from 'node:path'
 import type { Config, Loaded } from '../../config/index.ts'
 import { createSealer, loadKey } from '../../security/index.ts'
 import { type Findings, folderHolder, hasData, inspectDatabase, keyFits } from '../../storage/index.ts'
+import { closedWords } from '../config.ts'
 import { explainFailure } from '../remedy.ts'
 import { type Check, check, type Finding, fail, ok, warn } from './finding.ts'
 
@@ -26,11 +27,7 @@ export function checkConfiguration(loaded: Loaded): Check {
         ...problems.map(({ text, account }) =>
           account === undefined
             ? finding('fail', text, 'posthouse config check')
-            : finding(
-                'fail',
-                { en: `${text.en} (the account ${account} stays closed)`, zh: `${text.zh}（账号 ${account} 停用）` },
-                'posthouse config check',
-              ),
+            : finding('fail', { en: text.en + closedWords(account).en, zh: text.zh + closedWords(account).zh }, 'posthouse config check'),
         ),
         ...notices.map((notice) => finding('warn', notice, 'posthouse config explain')),
         ...(config ? modeOf(path, loaded).map((cause) => finding('warn', cause, `chmod 600 ${path}`)) : []),

@@ -39,7 +39,9 @@ export function checkChannels({ accounts, server: { publicUrl } }: Config): Chec
 
 async function probed(account: AccountConfig, signal: AbortSignal) {
   try {
-    const { name, id } = await probeAccount(account, signal)
+    const us = await probeAccount(account, signal)
+    if (!us) return ok('the settings hold; this platform cannot be asked who we are', '设置有效；该平台无法查询我们的身份')
+    const { name, id } = us
     return ok(`the platform knows us as ${name} (${id})`, `平台识别我们为 ${name}（${id}）`)
   } catch (error) {
     const { message } = error as Error

@@ -20,6 +20,7 @@ export function webhookRoutes(routes: Routes, gateway: Gateway): void {
     headers: request.headers as Record<string, string | undefined>,
     query: request.query as Record<string, string | undefined>,
     body: Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0),
+    peer: request.socket.remoteAddress,
   })
 
   const serve = async (request: FastifyRequest, reply: FastifyReply) => {

@@ -59,10 +59,32 @@ async function fetchFile(work: TurnWork, file: FileRef): Promise<FileRef> {
   if (!account || !connection?.download) throw new Error(connection ? 'the channel has no files' : 'the account is not connected')
   const limit = account.capabilities.download
   const id = parts.newId()
-  const size = await parts.blobs.put(id, await connection.download(file, limit, signal), limit, turn.conversation.id)
-  const stored = { id, owner: turn.conversation.id, kind: file.kind, name: file.name, mime: file.mime ?? 'application/octet-stream', size }
+  let type = file.mime
+  const bytes = noticing(await connection.download(file, limit, signal), (first) => {
+    if (file.kind === 'image') type = imageTypeOf(first) ?? type
+  })
+  const size = await parts.blobs.put(id, bytes, limit, turn.conversation.id)
+  const stored = { id, owner: turn.conversation.id, kind: file.kind, name: file.name, mime: type ?? 'application/octet-stream', size }
   await parts.store.files.add(stored)
-  return { ...file, id, size }
+  return { ...file, id, size, ...(type === undefined ? {} : { mime: type }) }
+}
+
+async function* noticing(bytes: AsyncIterable<Uint8Array>, notice: (first: Uint8Array) => void): AsyncGenerator<Uint8Array> {
+  let first = true
+  for await (const chunk of bytes) {
+    if (first) notice(chunk)
+    first = false
+    yield chunk
+  }
+}
+
+/** What an image is by its first bytes: some platforms do not tell, and some models refuse what is not as declared. */
+function imageTypeOf(bytes: Uint8Array): string | undefined {
+  const head = Buffer.from(bytes.subarray(0, 12)).toString('latin1')
+  if (head.startsWith('\x89PNG')) return 'image/png'
+  if (head.startsWith('\xff\xd8\xff')) return 'image/jpeg'
+  if (head.startsWith('GIF8')) return 'image/gif'
+  return /^RIFF....WEBP/s.test(head) ? 'image/webp' : undefined
 }
 
 /** The connection, waited for: after a restart a turn may begin before its account is open again. */

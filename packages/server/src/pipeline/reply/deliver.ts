@@ -247,6 +247,7 @@ export function createDeliver(parts: {
       ...(delivery.replyTo ? { replyTo: delivery.replyTo } : {}),
       text,
       document: parseMarkdown(text),
+      ...(delivery.event ? { event: delivery.event } : {}),
       files: delivery.files.flatMap((file) => {
         const { id } = file
         if (id === undefined) return []

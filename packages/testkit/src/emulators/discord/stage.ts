@@ -4,60 +4,46 @@ import type { DiscordEmulator } from './index.ts'
 import type { EmulatedMessage } from './store.ts'
 
 const FIRST_PERSON = 1001
-const FIRST_GROUP = 20_001
+const FIRST_GROUP = 20_000
 
 /** `@emulated_bot` in what people say mentions the bot. */
-export function discordStage(discord: DiscordEmulator): Stage<EmulatedMessage> {
-  const people = new Map<string, number>()
-  const groups = new Map<string, number>()
-  const numberOf = (known: Map<string, number>, name: string, first: number) => {
-    const found = known.get(name) ?? first + known.size * 1000
-    known.set(name, found)
-    return found
+export function discordStage(discord: DiscordEmulator): Stage<EmulatedMessage, string> {
+  const people: string[] = []
+  const groups: string[] = []
+  const placeIn = (known: string[], name: string) => {
+    if (!known.includes(name)) known.push(name)
+    return known.indexOf(name)
   }
-  const idOf = (name: string) => {
-    const found = people.get(name) ?? FIRST_PERSON + people.size
-    people.set(name, found)
-    return found
-  }
-  const roomOf = ({ kind, name, topic }: StoryPlace): number => {
-    if (kind === 'private') return Number(discord.direct({ id: String(idOf(name)), username: name }).id)
-    const parent = numberOf(groups, name, FIRST_GROUP)
-    discord.channel(String(parent), { name })
-    if (topic === undefined) return parent
-    discord.channel(String(parent + topic), { name: `${name}-${topic}`, parent: String(parent) })
-    return parent + topic
+  const idOf = (name: string) => String(FIRST_PERSON + placeIn(people, name))
+  const roomOf = ({ kind, name, topic }: StoryPlace): string => {
+    if (kind === 'private') return discord.direct({ id: idOf(name), username: name }).id
+    const channel = FIRST_GROUP + placeIn(groups, name) * 1000
+    discord.channel(String(channel), { name })
+    if (topic === undefined) return String(channel)
+    return discord.channel(String(channel + topic), { name: `${name}-${topic}`, parent: String(channel) }).id
   }
   return {
     idOf,
     roomOf,
     say(who, where, text, { answers, photo, document, voice, at }) {
       const file = photo ?? document ?? voice
-      const message = discord.say({
+      const name = file?.name ?? (photo ? 'photo.png' : 'file')
+      const mime = file?.mime ?? (photo ? 'image/png' : 'application/octet-stream')
+      const said = discord.say({
         text: text.replaceAll(`@${discord.me.username}`, `<@${discord.me.id}>`),
-        from: { id: String(idOf(who)), username: who, global_name: who },
-        in: String(roomOf(where)),
-        ...(answers ? { replyTo: String(answers.message_id) } : {}),
+        from: { id: idOf(who), username: who, global_name: who },
+        in: roomOf(where),
+        ...(answers ? { replyTo: answers.message_id } : {}),
         ...(at === undefined ? {} : { at }),
-        ...(file
-          ? {
-              files: [
-                {
-                  name: file.name ?? (photo ? 'photo.png' : 'file'),
-                  mime: file.mime ?? (photo ? 'image/png' : 'text/plain'),
-                  bytes: file.bytes ?? new Uint8Array(file.size ?? 0),
-                },
-              ],
-            }
-          : {}),
+        ...(file ? { files: [{ name, mime, bytes: file.bytes ?? new Uint8Array(file.size ?? 0) }] } : {}),
       })
       return {
-        message,
-        change: (next) => discord.edit(message, next),
+        change: (next) => discord.edit(said, next),
+        recall: () => discord.recall(said),
         repeat: () => discord.redeliver(),
-      } as ReturnType<Stage<EmulatedMessage>['say']>
+      }
     },
-    posted: (where) => discord.posted(String(roomOf(where))),
+    posted: (where) => discord.posted(roomOf(where)),
     onPosted: (listener) => discord.onPosted(listener),
   }
 }

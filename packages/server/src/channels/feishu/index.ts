@@ -1,0 +1,415 @@
+/** Feishu and Lark: identity, the long connection or the webhook, and what a message lacks when it comes. https://open.feishu.cn/document */
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type Capabilities,
+  type Channel,
+  type ChannelHost,
+  type Connection,
+  DeliveryError,
+  FetchError,
+  type FileRef,
+  type Identity,
+  type InboundMessage,
+  isPosthouseError,
+  type Known,
+  type Listener,
+  PosthouseError,
+  type Reader,
+  type Reading,
+  type SendOptions,
+  type WebhookRequest,
+  type WebhookResponse,
+} from '@posthouse/contract'
+import { type Api, ApiError, createApi } from './api.ts'
+import { createReader } from './receive.ts'
+import { type Desk, edit, keep, MAX_CARD, MAX_FILE, render, send, toDeliveryError } from './send.ts'
+import { type FeishuSettings, rootOf, settings } from './settings.ts'
+import { holdConnection } from './socket.ts'
+import { fieldsOf, listIn, type Resource, textIn } from './text.ts'
+
+export type { FeishuSettings } from './settings.ts'
+
+/** Limits: im-v1/message/create, im-v1/file/create, im-v1/message/get-2; 5 messages a second to one person, and to one group. */
+const capabilities: Capabilities = {
+  maxText: { limit: MAX_CARD, unit: 'bytes' },
+  // An image above 10 MB goes as a file.
+  upload: { image: MAX_FILE, audio: MAX_FILE, voice: MAX_FILE, video: MAX_FILE, file: MAX_FILE, sticker: MAX_FILE },
+  download: 100 * 1024 * 1024,
+  ownership: 'spread',
+  proactive: true,
+  idempotentSend: true,
+  ackDeadline: 3000,
+  retryWindow: 8 * 3_600_000,
+  rates: { account: { amount: 50, per: 1000 }, direct: { amount: 5, per: 1000 }, group: { amount: 5, per: 1000 } },
+  draftInterval: 1000,
+  draftGrows: true,
+}
+
+/** Time, as tests need it. */
+export interface Clock {
+  now(): number
+  /** Resolves after `ms` or when the signal fires. */
+  wait(ms: number, signal: AbortSignal): Promise<void>
+}
+
+const systemClock: Clock = {
+  now: Date.now,
+  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
+}
+
+export const feishu = createFeishu()
+
+export function createFeishu(clock: Clock = systemClock): Channel<FeishuSettings> {
+  return {
+    id: 'feishu',
+    settings,
+    capabilities,
+    setbacks: {
+      transient: { remedy: 'Feishu is not reachable; it is being tried again' },
+      auth: { remedy: 'app_id and app_secret are refused; copy both from "Credentials & Basic Info" in the developer console' },
+      conflict: { remedy: 'this app has as many long connections as it may have (50); stop other programs that use it' },
+      permission: { remedy: 'the app lacks a right; add it in the developer console and release a version' },
+      'rate-limited': { remedy: 'Feishu asks us to wait' },
+    },
+    reader: createReader,
+    open: (settings, host) => open(settings, host, clock),
+    probe: (settings, host, signal) =>
+      identify(createApi(rootOf(settings), credentialsOf(settings), host.fetch, clock.now), signal).catch(refuse),
+  }
+}
+
+const credentialsOf = ({ app_id, app_secret }: FeishuSettings) => ({ app_id, app_secret })
+
+function refuse(error: unknown): never {
+  throw toDeliveryError(error)
+}
+
+/** Our own `open_id` is that of the app: bot-v3/bot_info */
+async function identify(api: Api, signal: AbortSignal): Promise<Identity> {
+  const { open_id, app_name } = fieldsOf((await api.call('GET', 'bot/v3/info', undefined, { signal, timeout: LOOK_WITHIN * 4 })).bot)
+  if (textIn(open_id) === '') throw new DeliveryError('permission', 'the app has no bot; add the bot ability in the developer console')
+  return { id: textIn(open_id), name: textIn(app_name) || 'Feishu' }
+}
+
+/** How often a webhook's account asks whether it is known still. */
+const WEBHOOK_CHECK = 300_000
+/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
+const GRACE = 5000
+
+/** One open account. */
+interface Account {
+  /** Its `app_id`. */
+  readonly app: string
+  readonly api: Api
+  readonly reader: Reader
+  readonly host: ChannelHost
+  readonly clock: Clock
+  readonly memory: Memory
+  us: Identity | undefined
+}
+
+async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): Promise<Connection> {
+  const closing = new AbortController()
+  const calls = new AbortController()
+  const pending = new Set<Promise<unknown>>()
+  const tracked = <T>(work: Promise<T>): Promise<T> => {
+    const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
+    pending.add(quiet)
+    return work
+  }
+  const api = createApi(rootOf(settings), credentialsOf(settings), host.fetch, clock.now)
+  const account: Account = { app: settings.app_id, api, reader: createReader(settings), host, clock, memory: createMemory(), us: undefined }
+  const desk: Desk = { api, now: clock.now, made: new Map(), numbers: new Map() }
+  const marks = new Set<string>()
+  if (settings.mode === 'webhook') serve(account, closing.signal, tracked)
+  const within = (options: SendOptions): SendOptions => ({ ...options, signal: AbortSignal.any([options.signal, calls.signal]) })
+  return {
+    listen: (listener, until) => {
+      const stop = AbortSignal.any([closing.signal, until])
+      const listening = settings.mode === 'webhook' ? lookAfter(account, listener, stop) : hold(account, listener, stop)
+      return tracked(
+        listening.catch((error: unknown) => {
+          if (!stop.aborted) throw error instanceof ApiError || error instanceof FetchError ? toDeliveryError(error) : error
+        }),
+      )
+    },
+    render,
+    async send(piece, to, options) {
+      const receipt = await tracked(send(desk, piece, to, within(options)))
+      remember(account, receipt.id.split('/')[0] ?? '', {
+        ours: true,
+        author: '',
+        ...(to.thread === undefined ? {} : { thread: to.thread }),
+      })
+      return receipt
+    },
+    edit: (receipt, piece, options) => tracked(edit(desk, receipt, piece, within(options))),
+    typing: async (_to, signal, message) => {
+      if (message !== undefined) await mark(api, marks, message, signal, closing.signal, tracked)
+    },
+    download: (file, limit, signal) => download(api, file, limit, signal),
+    [Symbol.asyncDispose]: async () => {
+      closing.abort()
+      const late = setTimeout(() => calls.abort(), GRACE)
+      while (pending.size > 0) await Promise.all(pending)
+      clearTimeout(late)
+    },
+  }
+}
+
+// ---- Receiving --------------------------------------------------------------------------------------------------------
+
+/** The long connection. Mentions of us are told by our id, so that is asked first. */
+async function hold(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
+  const { api, host, clock, reader } = account
+  account.us = await identify(api, signal)
+  /** What comes from one room is handed over in its order. */
+  const rooms = new Map<string, Promise<unknown>>()
+  await holdConnection(
+    {
+      api,
+      connect: host.connect,
+      clock,
+      opened: () => {
+        listener.received()
+        host.report('connected')
+      },
+      heard: () => listener.received(),
+      refused: (problem) => host.log.warn({ problem: String(problem) }, 'what came was not taken; the platform repeats it'),
+      async take(payload) {
+        const reading = reader.frame?.(payload, knownTo(account))
+        const room = reading?.messages[0]?.place.room
+        if (!reading || room === undefined) return undefined
+        const work = (rooms.get(room) ?? Promise.resolve()).catch(() => undefined).then(() => admit(account, reading, listener))
+        rooms.set(room, work)
+        try {
+          await work
+        } finally {
+          if (rooms.get(room) === work) rooms.delete(room)
+        }
+        return reading.response?.body
+      },
+    },
+    signal,
+  )
+}
+
+function knownTo({ clock, host, us }: Account): Known {
+  return { now: clock.now(), crypto: host.crypto, ...(us ? { us } : {}) }
+}
+
+/** Resolves when everything is committed (P1). */
+async function admit(account: Account, reading: Reading, listener: Pick<Listener, 'receive'>): Promise<void> {
+  for (const message of reading.messages) await listener.receive(await completed(account, message))
+}
+
+/** Takes what the platform sends, on every node. */
+function serve(account: Account, closing: AbortSignal, tracked: <T>(work: Promise<T>) => Promise<T>): void {
+  const { reader, host } = account
+  const { verification = [], challenge } = reader
+  const door = { verification, ...(challenge ? { challenge } : {}) }
+  host.routes.webhook(door, (request) => tracked(handle(account, request, closing)))
+}
+
+async function handle(account: Account, request: WebhookRequest, closing: AbortSignal): Promise<WebhookResponse> {
+  const { reader, host, api } = account
+  if (closing.aborted) return { status: 503, headers: { 'retry-after': '5' } }
+  try {
+    account.us ??= await identify(api, AbortSignal.timeout(LOOK_WITHIN))
+    const reading = reader.request?.(request, knownTo(account))
+    if (!reading) return { status: 404 }
+    host.received()
+    await admit(account, reading, host)
+    return reading.response ?? { status: 200 }
+  } catch (error) {
+    host.log.warn({ problem: String(error) }, 'a call was not taken')
+    if (isPosthouseError(error) && error.code === 'invalid') return { status: 400 }
+    const wait = (isPosthouseError(error) && error.retryAfter) || 1000
+    return { status: 503, headers: { 'retry-after': String(Math.ceil(wait / 1000)) } }
+  }
+}
+
+/** Asks from time to time whether we are known still. Where to send is told to the platform in its console, by hand. */
+async function lookAfter(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
+  const { api, host, clock } = account
+  while (!signal.aborted) {
+    account.us = await identify(api, signal)
+    listener.received()
+    if (host.routes.url) host.report('connected')
+    else host.report('degraded', 'server.public_url is not set, so Feishu cannot reach the webhook; set it, or use mode: websocket')
+    await clock.wait(WEBHOOK_CHECK, signal)
+  }
+}
+
+// ---- What is not told -------------------------------------------------------------------------------------------------
+
+/** What is known of a message. */
+interface Seen {
+  readonly ours: boolean
+  readonly author: string
+  readonly thread?: string
+}
+
+interface Memory {
+  readonly messages: Map<string, Seen>
+  /** Names of people (`ou_`) and groups (`oc_`); undefined where the platform tells none. */
+  readonly names: Map<string, { readonly name: string | undefined; readonly until: number }>
+  readonly asking: Map<string, Promise<void>>
+}
+
+const createMemory = (): Memory => ({ messages: new Map(), names: new Map(), asking: new Map() })
+
+const MOST_REMEMBERED = 5000
+const NAME_LIFE = 6 * 3_600_000
+/** A name that cannot be read (the right is missing) is asked for again after this. */
+const NO_NAME_LIFE = 600_000
+const MOST_ASKED = 20
+/** How long an acknowledgement may wait for a name, and for what decides whether a message is for us. */
+const NAME_WITHIN = 300
+const LOOK_WITHIN = 2000
+
+function remember({ memory }: Account, id: string, seen: Seen): void {
+  keep(memory.messages, id, seen, MOST_REMEMBERED)
+}
+
+/** The message with names, with the thread of what was taken back, and with whether it answers us. @throws when that must be asked again */
+async function completed(account: Account, message: InboundMessage): Promise<InboundMessage> {
+  const { memory } = account
+  if (message.kind === 'delete') {
+    const seen = memory.messages.get(message.id) ?? (await look(account, message.id).catch(() => undefined))
+    return seen
+      ? { ...message, author: { id: seen.author }, place: { ...message.place, ...(seen.thread ? { thread: seen.thread } : {}) } }
+      : message
+  }
+  if (message.kind !== 'message' && message.kind !== 'edit') return message
+  const { author, place } = message
+  remember(account, message.id, { ours: false, author: author.id, ...(place.thread ? { thread: place.thread } : {}) })
+  const parent = message.replyTo ?? place.thread
+  const asked = !message.addressed && parent !== undefined && parent !== message.id
+  const answersUs = asked && ((memory.messages.get(parent) ?? (await look(account, parent)))?.ours ?? false)
+  if (!message.addressed && !answersUs) return message
+  const [name, title] = await Promise.all([nameOf(account, author.id), place.type === 'group' ? nameOf(account, place.room) : undefined])
+  return {
+    ...message,
+    ...(answersUs ? { answersUs, addressed: true } : {}),
+    author: { ...author, ...(name ? { name } : {}) },
+    place: { ...place, ...(title ? { title } : {}) },
+  }
+}
+
+/** Asks for a message that was not seen here. Undefined when we may not know it. @throws FetchError when nobody answered */
+async function look(account: Account, id: string): Promise<Seen | undefined> {
+  const { api, app } = account
+  try {
+    const signal = AbortSignal.timeout(LOOK_WITHIN)
+    const { data } = await api.call('GET', `im/v1/messages/${encodeURIComponent(id)}`, undefined, { signal })
+    const item = fieldsOf(listIn(fieldsOf(data).items)[0])
+    const sender = fieldsOf(item.sender)
+    const thread = textIn(item.thread_id) === '' ? undefined : textIn(item.root_id) || id
+    const seen = { ours: sender.id === app, author: textIn(sender.id), ...(thread ? { thread } : {}) }
+    remember(account, id, seen)
+    return seen
+  } catch (error) {
+    if (error instanceof ApiError && error.status < 500 && error.status !== 429) return undefined
+    throw error
+  }
+}
+
+/** A name, if it is known or comes soon; what comes later is there for the next message. */
+async function nameOf(account: Account, id: string): Promise<string | undefined> {
+  const { memory, clock } = account
+  const known = memory.names.get(id)
+  if (known && clock.now() < known.until) return known.name
+  if (!memory.asking.has(id) && memory.asking.size < MOST_ASKED) {
+    const asking = askName(account, id).finally(() => memory.asking.delete(id))
+    memory.asking.set(id, asking)
+  }
+  const late = new AbortController()
+  await Promise.race([memory.asking.get(id) ?? Promise.resolve(), clock.wait(NAME_WITHIN, late.signal)])
+  late.abort()
+  return memory.names.get(id)?.name ?? known?.name
+}
+
+/** contact-v3/user/get, im-v1/chat/get. Never throws: a name is nothing that a message must wait for. */
+async function askName({ api, memory, clock, host }: Account, id: string): Promise<void> {
+  const path = id.startsWith('oc_')
+    ? `im/v1/chats/${encodeURIComponent(id)}`
+    : `contact/v3/users/${encodeURIComponent(id)}?user_id_type=open_id`
+  try {
+    const { data } = await api.call('GET', path, undefined, { signal: AbortSignal.timeout(LOOK_WITHIN * 2) })
+    const { user, name } = fieldsOf(data)
+    keep(
+      memory.names,
+      id,
+      { name: textIn(fieldsOf(user).name) || textIn(name) || undefined, until: clock.now() + NAME_LIFE },
+      MOST_REMEMBERED,
+    )
+  } catch (error) {
+    host.log.debug({ problem: String(error) }, 'a name could not be read')
+    const name = memory.names.get(id)?.name
+    keep(memory.names, id, { name, until: clock.now() + NO_NAME_LIFE }, MOST_REMEMBERED)
+  }
+}
+
+// ---- The rest ---------------------------------------------------------------------------------------------------------
+
+/** im-v1/message-reaction/emojis-introduce */
+const TYPING = 'Typing'
+
+/** A bot has no "is typing" here: it marks the question, and takes the mark back when the answer is there. Best effort. */
+async function mark(
+  api: Api,
+  marks: Set<string>,
+  message: string,
+  signal: AbortSignal,
+  closing: AbortSignal,
+  tracked: <T>(work: Promise<T>) => Promise<T>,
+): Promise<void> {
+  if (marks.has(message) || signal.aborted) return
+  marks.add(message)
+  const path = `im/v1/messages/${encodeURIComponent(message)}/reactions`
+  const set = api.call('POST', path, { reaction_type: { emoji_type: TYPING } }).then(
+    ({ data }) => textIn(fieldsOf(data).reaction_id),
+    () => '',
+  )
+  const answered = async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const leave = () => resolve()
+    for (const end of [signal, closing]) end.addEventListener('abort', leave, { once: true })
+    if (!closing.aborted) await promise
+    for (const end of [signal, closing]) end.removeEventListener('abort', leave)
+    const id = await set
+    if (id) await api.call('DELETE', `${path}/${encodeURIComponent(id)}`).catch(() => undefined)
+    marks.delete(message)
+  }
+  void tracked(answered())
+  await set
+}
+
+/** im-v1/message/get-2 */
+async function download(api: Api, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+  const { message, key, type } = parseRef(file.ref)
+  const path = `im/v1/messages/${encodeURIComponent(message)}/resources/${encodeURIComponent(key)}?type=${type}`
+  const response = await api.download(path, { signal }).catch((error: unknown) => {
+    if (error instanceof ApiError && error.code === TOO_LARGE) throw new PosthouseError('too-large', 'more than 100 MB')
+    return refuse(error)
+  })
+  return limited(response.body, limit)
+}
+
+const TOO_LARGE = 234037
+
+function parseRef(ref: string | undefined): Resource {
+  const { message, key, type } = fieldsOf(ref === undefined ? undefined : (JSON.parse(ref) as unknown))
+  if (typeof message !== 'string' || typeof key !== 'string') throw new DeliveryError('not-found', 'this file has no place on the platform')
+  return { message, key, type: type === 'image' ? 'image' : 'file' }
+}
+
+async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
+    yield chunk
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * What the owner writes to say where things stand (paths, CEL) and how they are written (Liquid). Neither can do anything but look at what it is
+ * given; both have limits. https://cel.dev https://liquidjs.com
+ */
+import { PosthouseError } from '@posthouse/contract'
+
+/** What expressions see: plain data, whole numbers as BigInt. */
+export type Scope = Readonly<Record<string, unknown>>
+export type Evaluate<T> = (scope: Scope) => T
+
+/** How what is put in is written: as it is, for a part of an address, or for one line. */
+export type Escape = 'plain' | 'url' | 'line'
+
+export interface Expressions {
+  /** A path (`body.user.id`) or CEL. Undefined where what it names is not there. @throws PosthouseError `invalid` when it is malformed */
+  value(source: string): Evaluate<unknown>
+  /** The same as a text; undefined for what is absent, null or no text, number or truth. */
+  text(source: string): Evaluate<string | undefined>
+  /** True only when it is true. */
+  condition(source: string): Evaluate<boolean>
+  /** Liquid. @throws PosthouseError `invalid` when it is malformed */
+  template(source: string, as?: Escape): Evaluate<string>
+  /** Data whose texts are templates, or behind `=` expressions; what is absent is left out. */
+  data(source: unknown): Evaluate<unknown>
+}
+
+const PATH = /^[A-Za-z_]\w*(?:\.[A-Za-z_][\w-]*|\[\d{1,4}\])*$/
+const MOST_SOURCE = 4000
+/** CEL: `no_such_key` and `index_out_of_bounds` are what is not there, not what is wrong. */
+const ABSENT = new Set(['no_such_key', 'index_out_of_bounds'])
+
+/** Loads the two languages; only accounts that need them do. */
+export async function loadExpressions(): Promise<Expressions> {
+  const [{ Environment }, { Liquid }] = await Promise.all([import('@marcbachmann/cel-js'), import('liquidjs')])
+  const cel = new Environment({
+    unlistedVariablesAreDyn: true,
+    homogeneousAggregateLiterals: false,
+    enableOptionalTypes: true,
+    limits: { maxAstNodes: 500, maxDepth: 30, maxListElements: 100, maxMapEntries: 100 },
+  })
+  const escapes: Readonly<Record<Escape, (value: unknown) => string>> = {
+    plain: shown,
+    url: (value) => encodeURIComponent(shown(value).toWellFormed()),
+    line: (value) => shown(value).replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' '),
+  }
+  // No file is ever read by a template: what could be included stands in an empty map.
+  const limits = {
+    ownPropertyOnly: true,
+    strictFilters: true,
+    templates: {},
+    parseLimit: 100_000,
+    renderLimit: 500,
+    memoryLimit: 2_000_000,
+  }
+  const engines = Object.fromEntries(Object.entries(escapes).map(([name, outputEscape]) => [name, new Liquid({ ...limits, outputEscape })]))
+
+  const compile = <T>(source: string, make: () => T): T => {
+    if (source.length > MOST_SOURCE) throw new PosthouseError('invalid', `an expression has at most ${MOST_SOURCE} characters`)
+    try {
+      return make()
+    } catch (error) {
+      throw new PosthouseError('invalid', `${source.slice(0, 60)}: ${firstLine(error)}`)
+    }
+  }
+  const value: Expressions['value'] = (source) => {
+    if (PATH.test(source)) return pathOf(source)
+    const evaluate = compile(source, () => cel.parse(source))
+    return (scope) => {
+      try {
+        return evaluate(scope as never)
+      } catch (error) {
+        if (ABSENT.has((error as { code?: string }).code ?? '')) return undefined
+        throw new PosthouseError('invalid', `${source.slice(0, 60)}: ${firstLine(error)}`)
+      }
+    }
+  }
+  const template: Expressions['template'] = (source, as = 'plain') => {
+    if (!source.includes('{')) return () => source
+    const engine = engines[as]
+    const parsed = compile(source, () => engine?.parse(source) ?? [])
+    return (scope) => {
+      try {
+        return String(engine?.renderSync(parsed, scope as object))
+      } catch (error) {
+        throw new PosthouseError('invalid', `${source.slice(0, 60)}: ${firstLine(error)}`)
+      }
+    }
+  }
+  const data: Expressions['data'] = (source) => {
+    if (typeof source === 'string') return source.startsWith('=') ? value(source.slice(1).trim()) : template(source)
+    if (Array.isArray(source)) {
+      const entries = source.map(data)
+      return (scope) => entries.map((entry) => entry(scope)).filter((entry) => entry !== undefined)
+    }
+    if (typeof source !== 'object' || source === null) return () => source
+    const entries = Object.entries(source).map(([key, entry]) => [key, data(entry)] as const)
+    return (scope) => Object.fromEntries(entries.map(([key, entry]) => [key, entry(scope)]).filter(([, entry]) => entry !== undefined))
+  }
+  return {
+    value,
+    template,
+    data,
+    text: (source) => {
+      const evaluate = value(source)
+      return (scope) => {
+        const found = evaluate(scope)
+        return typeof found === 'string' || typeof found === 'number' || typeof found === 'bigint' || typeof found === 'boolean'
+          ? String(found)
+          : undefined
+      }
+    },
+    condition: (source) => {
+      const evaluate = value(source)
+      return (scope) => evaluate(scope) === true
+    },
+  }
+}
+
+function pathOf(source: string): Evaluate<unknown> {
+  const keys = source.split(/[.[\]]+/).filter((key) => key !== '')
+  return (scope) =>
+    keys.reduce<unknown>(
+      (inner, key) => (typeof inner === 'object' && inner !== null && Object.hasOwn(inner, key) ? (inner as Scope)[key] : undefined),
+      scope,
+    )
+}
+
+function shown(value: unknown): string {
+  if (value === undefined || value === null) return ''
+  return typeof value === 'object' ? toJson(value) : String(value)
+}
+
+const firstLine = (error: unknown) => (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? ''
+
+// ---- JSON with whole numbers that stay whole --------------------------------------------------------------------------
+
+/** Names that mean something to the language itself are left out. */
+const REFUSED = new Set(['__proto__', 'constructor', 'prototype'])
+
+/** Whole numbers become BigInt, so that no id loses its last digits. @throws PosthouseError `invalid` */
+export function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes), whole)
+  } catch {
+    throw new PosthouseError('invalid', 'the body is not JSON in UTF-8')
+  }
+}
+
+function whole(key: string, value: unknown, at?: { readonly source?: string }): unknown {
+  if (REFUSED.has(key)) return undefined
+  return typeof value === 'number' && at?.source !== undefined && /^-?\d{1,40}$/.test(at.source) ? BigInt(at.source) : value
+}
+
+export function toJson(value: unknown): string {
+  const raw = (JSON as { rawJSON?: (text: string) => unknown }).rawJSON
+  return (
+    JSON.stringify(value, (_key, inner: unknown) => (typeof inner === 'bigint' ? (raw?.(String(inner)) ?? Number(inner)) : inner)) ?? ''
+  )
+}

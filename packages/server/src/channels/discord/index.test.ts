@@ -557,6 +557,7 @@ test('the endpoint: only what Discord signed, lately, of this application, and w
     const answer = await emulator.post(String(body), change)
     assert.equal(answer.status, status, `${name}: ${answer.body}`)
   }
+  assert.equal((await emulator.post(good, undefined, Date.now() - 301_000)).status, 401, 'signed long ago, as in a replay')
   assert.equal(host.attempts.length, before, 'nobody heard of any of these')
   const first = await emulator.post(good)
   assert.deepEqual([first.status, JSON.parse(first.body)], [200, { type: 5 }])

@@ -35,10 +35,11 @@ export interface Interactions {
   /** Whether this address may become the endpoint: it answers PING, and refuses what is signed wrongly. */
   verify(url: string): Promise<boolean>
   setEndpoint(url: string | undefined): void
-  /** Calls the endpoint with a body of any form, signed as given. */
+  /** Calls the endpoint with a body of any form, signed now or at another time (epoch milliseconds), with headers as they are changed. */
   post(
     body: string,
     change?: (headers: Record<string, string>) => Record<string, string>,
+    at?: number,
   ): Promise<{ status: number; body: string; type: string }>
 }
 
@@ -51,8 +52,8 @@ export function createInteractions(options: { readonly application: string; read
   const all: Interaction[] = []
   let endpoint: string | undefined
 
-  const signed = (body: string, key: KeyObject): Record<string, string> => {
-    const time = String(Math.floor(Date.now() / 1000))
+  const signed = (body: string, key: KeyObject, at = Date.now()): Record<string, string> => {
+    const time = String(Math.floor(at / 1000))
     return {
       'content-type': 'application/json',
       'user-agent': 'Discord-Interactions/1.0 (+https://discord.com)',
@@ -101,7 +102,7 @@ export function createInteractions(options: { readonly application: string; read
     setEndpoint(url) {
       endpoint = url
     },
-    post: (body, change = (headers) => headers) => call(endpoint ?? '', body, change(signed(body, privateKey))),
+    post: (body, change = (headers) => headers, at = Date.now()) => call(endpoint ?? '', body, change(signed(body, privateKey, at))),
   }
   return interactions
 }

@@ -3,7 +3,7 @@ import type { PlatformAnswer, PlatformCall } from '../platform.ts'
 import type { Gateway } from './gateway.ts'
 import type { Interaction, Interactions } from './interactions.ts'
 import { readMarkup } from './markup.ts'
-import { channelTypes, type EmulatedChannel, type EmulatedFile, type EmulatedMessage, isoOf, type Store } from './store.ts'
+import { type EmulatedChannel, type EmulatedFile, type EmulatedMessage, isoOf, type Store } from './store.ts'
 
 export interface RestWorld {
   readonly store: Store
@@ -430,5 +430,3 @@ async function readCommands({ body }: PlatformCall): Promise<object[]> {
   }
   return given
 }
-
-export { channelTypes }

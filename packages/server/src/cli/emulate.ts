@@ -1,7 +1,13 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
 import type { Bilingual } from '@posthouse/contract'
-import { startDiscordEmulator, startFeishuEmulator, startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
+import {
+  startDiscordEmulator,
+  startFeishuEmulator,
+  startModelEmulator,
+  startSlackEmulator,
+  startTelegramEmulator,
+} from '@posthouse/testkit'
 import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
@@ -58,6 +64,18 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       result: { url, token, public_key: publicKey },
       yaml: `channels:\n  discord: { token: "${token}", base_url: "${url}" }\n`,
       next: `curl -d '{"text":"hello","from":"1001"}' ${control}/say; curl ${control}/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async slack({ port }) {
+    const emulator = await startSlackEmulator({ host: HOST, port })
+    const { url, botToken, appToken } = emulator
+    const control = url.replace(/\/api$/, '/control')
+    return {
+      name: { en: 'Slack', zh: 'Slack' },
+      result: { url, bot_token: botToken, app_token: appToken, signing_secret: emulator.signingSecret },
+      yaml: `channels:\n  slack: { bot_token: "${botToken}", app_token: "${appToken}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"U0ANN"}' ${control}/say; curl ${control}/posted`,
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },

@@ -1,7 +1,7 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
 import type { Bilingual } from '@posthouse/contract'
-import { startFeishuEmulator, startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
+import { startDingtalkEmulator, startFeishuEmulator, startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
 import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
@@ -45,6 +45,19 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       result: { url, app_id, app_secret },
       yaml: `channels:\n  feishu: { app_id: "${app_id}", app_secret: "${app_secret}", base_url: "${url}" }\n`,
       next: `curl -d '{"text":"hello","from":"ou_ann"}' ${url}/control/say; curl ${url}/control/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async dingtalk({ port }) {
+    const emulator = await startDingtalkEmulator({ host: HOST, port })
+    const { url, client_id, client_secret, card_template_id } = emulator
+    const settings = { client_id, client_secret, base_url: url, old_base_url: url, card_template_id }
+    const lines = Object.entries(settings).map(([name, value]) => `    ${name}: "${value}"\n`)
+    return {
+      name: { en: 'DingTalk', zh: '钉钉' },
+      result: { url, client_id, client_secret, card_template_id },
+      yaml: `channels:\n  dingtalk:\n${lines.join('')}`,
+      next: `curl -d '{"text":"hello","from":"ann"}' ${url}/control/say; curl ${url}/control/posted`,
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },

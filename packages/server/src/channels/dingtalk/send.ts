@@ -212,7 +212,7 @@ async function begin(desk: Desk, markdown: Markdown, to: Place, options: SendOpt
   if (tried.has(id) && (await stream(desk, id, markdown, options).catch(notThere))) return id
   const isGroup = to.type === 'group'
   keep(tried, id, true)
-  await api.call(
+  const made = api.call(
     'POST',
     'card/instances/createAndDeliver',
     {
@@ -229,6 +229,10 @@ async function begin(desk: Desk, markdown: Markdown, to: Place, options: SendOpt
     },
     options,
   )
+  await made.catch((error: unknown) => {
+    if (toDeliveryError(error).kind !== 'unknown') tried.delete(id)
+    throw error
+  })
   tried.delete(id)
   return id
 }

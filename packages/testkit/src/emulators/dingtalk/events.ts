@@ -43,6 +43,8 @@ export interface Events extends AsyncDisposable {
   join(socket: WebSocket, wishes: readonly Wish[]): void
   /** Tells every open connection that it will end, and ends it a while later. */
   dismiss(): void
+  /** Ends them without a word. */
+  cut(): void
   readonly connections: number
   readonly pending: number
   readonly attempts: readonly WebhookAttempt[]
@@ -242,6 +244,11 @@ export function createEvents(subscription: Subscription): Events {
         sockets.delete(socket)
         later(notice, () => socket.close(1000, 'connection is expired'))
       }
+    },
+    cut() {
+      for (const socket of sockets.keys()) socket.terminate()
+      // Nothing is handed over to what is gone.
+      sockets.clear()
     },
     get connections() {
       return sockets.size

@@ -145,9 +145,6 @@ export async function createDingtalkEmulator(options: DingtalkEmulatorOptions = 
     ...(options.control ? { control: controlOf(verbs, posted) } : {}),
   })
   url = platform.url
-  const cut = () => {
-    for (const socket of platform.sockets) socket.terminate()
-  }
   return {
     ...verbs,
     failNext: platform.faults.failNext,
@@ -187,12 +184,12 @@ export async function createDingtalkEmulator(options: DingtalkEmulatorOptions = 
     revoke: () => {
       world.revoked = true
       world.tokens.clear()
-      cut()
+      events.cut()
     },
     expireTokens: () => world.tokens.clear(),
     expireSessions: () => expireSessions(),
     withdraw: (right) => void world.missing.add(right),
-    cut,
+    cut: events.cut,
     dismiss: events.dismiss,
     [Symbol.asyncDispose]: async () => {
       await events[Symbol.asyncDispose]()

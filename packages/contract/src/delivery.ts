@@ -71,6 +71,8 @@ export interface SendOptions {
   readonly idempotencyKey: string
   /** Fires when the attempt must end; the send then throws. */
   readonly signal: AbortSignal
+  /** Before this time (epoch milliseconds) the piece was surely not sent: how far back `reconcile` has to look. */
+  readonly since?: number
   /** The text still grows: a preview. Where a platform streams, the first such send opens the stream and an edit without it ends it. */
   readonly draft?: boolean
 }

@@ -58,8 +58,8 @@ export interface WebhookResponse {
   readonly body?: string
 }
 
-/** Where a value stands: in a header, or in the query of the address. */
-export type Where = { readonly header: string } | { readonly query: string }
+/** Where a value stands: in a header, in the query of the address, or in a cookie that we gave a browser (what it brings back is bound to it). */
+export type Where = { readonly header: string } | { readonly query: string } | { readonly cookie: string }
 
 /**
  * How a platform proves that a call is its own, as data; checked in one place over the raw bytes and in constant time.

@@ -1,11 +1,13 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
 
 export * from './emulators/dingtalk/index.ts'
+export * from './emulators/discord/index.ts'
 export type { Fault } from './emulators/faults.ts'
 export * from './emulators/feishu/index.ts'
 export * from './emulators/model/index.ts'
 export * from './emulators/platform.ts'
 export * from './emulators/posts.ts'
+export * from './emulators/slack/index.ts'
 export * from './emulators/telegram/index.ts'
 export * from './emulators/webhook-calls.ts'
 export * from './proxy.ts'

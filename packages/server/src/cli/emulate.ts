@@ -1,11 +1,19 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
 import type { Bilingual } from '@posthouse/contract'
-import { startDingtalkEmulator, startFeishuEmulator, startModelEmulator, startTelegramEmulator } from '@posthouse/testkit'
+import {
+  startDingtalkEmulator,
+  startDiscordEmulator,
+  startFeishuEmulator,
+  startModelEmulator,
+  startSlackEmulator,
+  startTelegramEmulator,
+} from '@posthouse/testkit'
 import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
 const HOST = '127.0.0.1'
+const DISCORD_TOKEN = 'emulated.token.for_this_machine_only'
 const TELEGRAM_TOKEN = '123456789:emulated_token_for_this_machine_only'
 
 /** A running emulator, and what the person who started it wants to know. */
@@ -58,6 +66,30 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       result: { url, client_id, client_secret, card_template_id },
       yaml: `channels:\n  dingtalk:\n${lines.join('')}`,
       next: `curl -d '{"text":"hello","from":"ann"}' ${url}/control/say; curl ${url}/control/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async discord({ port, token = DISCORD_TOKEN }) {
+    const emulator = await startDiscordEmulator({ host: HOST, port, token })
+    const { url, publicKey } = emulator
+    const control = `${new URL(url).origin}/control`
+    return {
+      name: { en: 'Discord', zh: 'Discord' },
+      result: { url, token, public_key: publicKey },
+      yaml: `channels:\n  discord: { token: "${token}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"1001"}' ${control}/say; curl ${control}/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async slack({ port }) {
+    const emulator = await startSlackEmulator({ host: HOST, port })
+    const { url, botToken, appToken } = emulator
+    const control = url.replace(/\/api$/, '/control')
+    return {
+      name: { en: 'Slack', zh: 'Slack' },
+      result: { url, bot_token: botToken, app_token: appToken, signing_secret: emulator.signingSecret },
+      yaml: `channels:\n  slack: { bot_token: "${botToken}", app_token: "${appToken}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"U0ANN"}' ${control}/say; curl ${control}/posted`,
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },

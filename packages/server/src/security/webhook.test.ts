@@ -197,6 +197,40 @@ describe('a signature', () => {
     }
   })
 
+  it('over a cookie is bound to the browser that has it', () => {
+    const verification: WebhookVerification = {
+      ...hmac,
+      method: 'GET',
+      algorithm: 'sha256',
+      at: { query: 'state' },
+      encoding: 'hex',
+      signed: [{ text: 'begun:' }, { cookie: 'begun' }],
+      time: { at: { cookie: 'begun' }, unit: 's', window },
+    }
+    const state = createHmac('sha256', secret).update(`begun:${seconds}`).digest('hex')
+    const passes = (cookie: string | string[] | undefined, query: object = { state }) => {
+      const call = { method: 'GET' as const, headers: { cookie }, query: { ...query }, body: Buffer.alloc(0) }
+      return verifyWebhook(verification, call, now) && mayBePlatform(verification, call, now)
+    }
+    assert.ok(passes(`begun=${seconds}`))
+    assert.ok(passes(`session=x; begun=${seconds}; theme=dark`))
+    for (const cookie of [
+      undefined,
+      '',
+      'begun=',
+      'begun',
+      `Begun=${seconds}`,
+      `xbegun=${seconds}`,
+      `begun=${seconds}; begun=${seconds}`,
+      `begun="${seconds}"`,
+    ])
+      assert.ok(!passes(cookie), String(cookie))
+    assert.ok(!passes(`begun=${Number(seconds) + 1}`))
+    assert.ok(!passes([`begun=${seconds}`]))
+    assert.ok(!passes(`begun=${seconds}`, {}))
+    assert.ok(!passes(`begun=${seconds}`, { state: state.replace(/^./, (digit) => (digit === '0' ? '1' : '0')) }))
+  })
+
   it('is only good for its time', () => {
     for (const { name, verification, headers } of vectors) {
       if (!verification.time) continue

@@ -122,9 +122,19 @@ function partOf(part: SignedPart, verification: Signed, call: WebhookCall): Uint
 }
 
 function valueAt(where: Where, { headers, query = {} }: Head): string | undefined {
+  if ('cookie' in where) return cookieOf(headers.cookie, where.cookie)
   const [from, name] = 'header' in where ? ([headers, where.header.toLowerCase()] as const) : ([query, where.query] as const)
   const given = Object.hasOwn(from, name) ? from[name] : undefined
   return typeof given === 'string' ? given : undefined
+}
+
+/** The one cookie of that name, of plain characters; undefined when there are two. */
+function cookieOf(cookies: unknown, name: string): string | undefined {
+  const given = (typeof cookies === 'string' ? cookies : '').split(';').flatMap((each) => {
+    const [key = '', value = ''] = each.trim().split('=', 2)
+    return key === name ? [value] : []
+  })
+  return given.length === 1 && /^[\w.-]{1,256}$/.test(given[0] ?? '') ? given[0] : undefined
 }
 
 /** The one string of that name; undefined when there are two: which one would be read, nobody knows. */

@@ -187,7 +187,9 @@ export function createDeliver(parts: {
     // The first attempt may have been journaled with the message itself.
     const journaled = delivery.state === 'sending' && delivery.attempts > 0
     if (!journaled) {
-      if (!(await wait(await rates.reserve(account.id, delivery.place, account.rates)))) return 'waits'
+      const held = await rates.reserve(account.id, delivery.place, account.rates)
+      observer.rateWaited({ channel: account.channel, wait: held })
+      if (!(await wait(held))) return 'waits'
       demandOurs(delivery)
       await write(() => outbox.begin(delivery.node, delivery.id))
     }
@@ -219,7 +221,8 @@ export function createDeliver(parts: {
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(), SEND_TIMEOUT)
     try {
-      return await make({ idempotencyKey: `${delivery.id}:${delivery.confirmed}`, signal: late.signal })
+      const options = { idempotencyKey: `${delivery.id}:${delivery.confirmed}`, signal: late.signal, since: delivery.createdAt }
+      return await make(options)
     } finally {
       clearTimeout(timer)
     }

@@ -476,6 +476,18 @@ test('a card whose first try never arrived is made by the next', async () => {
   assert.equal(emulator.posted(PERSON).length, 1)
 })
 
+test('nobody outside of the organization is sent a card', async () => {
+  await using world = await start('stream with cards')
+  const { emulator } = world
+  await using connection = await world.open()
+  const { room } = emulator.say({ text: 'hi', from: '$:LWCP_v1:$outsider' })
+  await until(() => emulator.pending === 0, 'it is taken')
+  const outside: Place = { room, type: 'direct' }
+  await assert.rejects(connection.send(first(connection, 'one'), outside, options({ draft: true })), refusal('permission'))
+  await connection.send(first(connection, 'one'), outside, options())
+  assert.deepEqual(methodsOf(world), ['robot.sendBySession'])
+})
+
 test('only with a template answers grow', async () => {
   await using world = await start()
   await using connection = await world.open()

@@ -207,6 +207,7 @@ const cardIdOf = ({ type, room }: Place, key: string) => CARD_IDS[type] + hash('
 async function begin(desk: Desk, markdown: Markdown, to: Place, options: SendOptions): Promise<string> {
   const { api, robot, card, tried } = desk
   if (!card) throw new DeliveryError('invalid', 'no template is set')
+  if (to.type === 'direct' && isOutside(to.room)) throw new DeliveryError('permission', 'cards reach nobody outside of the organization')
   const id = cardIdOf(to, options.idempotencyKey)
   // It may be there since an attempt that nobody answered.
   if (tried.has(id) && (await stream(desk, id, markdown, options).catch(notThere))) return id

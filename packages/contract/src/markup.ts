@@ -24,6 +24,8 @@ export interface Dialect {
   readonly rule: string
   /** How far what belongs to an item is moved in; three blanks unless given. */
   readonly indent?: string
+  /** What ends a line within a paragraph; a line feed unless given. */
+  readonly newline?: string
   /** Tables as the dialect shows them. Unless given: columns in a fence where a phone has the room, else a list of each row's cells. */
   table?(table: Table): string
 }
@@ -109,7 +111,7 @@ function inline(child: Inline, dialect: Dialect): string {
     case 'text':
       return dialect.text(child.text)
     case 'break':
-      return '\n'
+      return dialect.newline ?? '\n'
     case 'code':
       return child.text.trim() === '' ? child.text : dialect.code(child.text)
     case 'link': {

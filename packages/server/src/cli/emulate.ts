@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import type { Bilingual } from '@posthouse/contract'
 import {
+  startDingtalkEmulator,
   startDiscordEmulator,
   startFeishuEmulator,
   startModelEmulator,
@@ -52,6 +53,19 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       result: { url, app_id, app_secret },
       yaml: `channels:\n  feishu: { app_id: "${app_id}", app_secret: "${app_secret}", base_url: "${url}" }\n`,
       next: `curl -d '{"text":"hello","from":"ou_ann"}' ${url}/control/say; curl ${url}/control/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async dingtalk({ port }) {
+    const emulator = await startDingtalkEmulator({ host: HOST, port })
+    const { url, client_id, client_secret, card_template_id } = emulator
+    const settings = { client_id, client_secret, base_url: url, old_base_url: url, card_template_id }
+    const lines = Object.entries(settings).map(([name, value]) => `    ${name}: "${value}"\n`)
+    return {
+      name: { en: 'DingTalk', zh: '钉钉' },
+      result: { url, client_id, client_secret, card_template_id },
+      yaml: `channels:\n  dingtalk:\n${lines.join('')}`,
+      next: `curl -d '{"text":"hello","from":"ann"}' ${url}/control/say; curl ${url}/control/posted`,
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },

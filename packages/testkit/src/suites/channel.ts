@@ -64,6 +64,8 @@ export interface ChannelHarness {
   readonly capabilities: Capabilities
   /** Verbs of the platform that can't be played, with the reason. */
   readonly cannot?: Partial<Readonly<Record<keyof PlatformVerbs, string>>>
+  /** Only what began as a preview can be edited on this platform. */
+  readonly editsPreviewsOnly?: boolean
   /** Kinds of failure that the platform doesn't know. */
   readonly neverFails?: readonly DeliveryFailure[]
   /** A fresh world. */
@@ -106,13 +108,12 @@ function outbound(world: ChannelWorld, document: readonly Block[], id = 'message
   return { id, to: world.place, text: '', document }
 }
 
-async function sendAll(world: ChannelWorld, connection: Connection, document: readonly Block[], id?: string) {
+async function sendAll(world: ChannelWorld, connection: Connection, document: readonly Block[], id = 'message-1', draft = false) {
   const pieces = connection.render(outbound(world, document, id))
   const receipts = []
   for (const [index, piece] of pieces.entries()) {
-    receipts.push(
-      await connection.send(piece, world.place, { idempotencyKey: `${id ?? 'message-1'}:${index}`, signal: new AbortController().signal }),
-    )
+    const options = { idempotencyKey: `${id}:${index}`, signal: new AbortController().signal }
+    receipts.push(await connection.send(piece, world.place, draft ? { ...options, draft } : options))
   }
   return { pieces, receipts }
 }
@@ -268,9 +269,9 @@ export const channelBehaviours: readonly ChannelBehaviour[] = [
     assert.deepEqual(world.platform.posted(), [])
   }),
 
-  behaviour('an edit can be repeated', ['posted'], async (world, connection) => {
+  behaviour('an edit can be repeated', ['posted'], async (world, connection, { editsPreviewsOnly }) => {
     if (!connection.edit) return
-    const { receipts } = await sendAll(world, connection, [paragraph(text('draft'))])
+    const { receipts } = await sendAll(world, connection, [paragraph(text('draft'))], 'edited', editsPreviewsOnly)
     const [piece] = connection.render(outbound(world, [paragraph(text('final'))]))
     const [receipt] = receipts
     assert.ok(receipt && piece)

@@ -61,12 +61,7 @@ async function inScene(options: SceneOptions, play: (scene: Scene) => Promise<vo
     assert.equal(code, 0, stderr)
     return JSON.parse(stdout) as T
   }
-  const quiet = () =>
-    until(async () => {
-      if (dingtalk.pending > 0) return false
-      const { waiting, unsent } = await cli<{ waiting: number; unsent: number }>('status')
-      return waiting + unsent === 0
-    }, 'everything is done')
+  const quiet = () => until(() => dingtalk.pending === 0 && posthouse.unsettled() === 0, 'everything is done')
   await posthouse.start()
   await play({ dingtalk, model, posthouse, cli, story: createStory(dingtalkStage(dingtalk), { quiet }) })
   const refused = dingtalk.ledger.flatMap(({ outcome: { code, body } }) => (code < 300 ? [] : [String((body as { code?: string }).code)]))

@@ -52,12 +52,7 @@ async function inScene(options: SceneOptions, play: (scene: Scene) => Promise<vo
     assert.equal(code, 0, stderr)
     return JSON.parse(stdout) as T
   }
-  const quiet = () =>
-    until(async () => {
-      if (discord.pending > 0) return false
-      const { waiting, unsent } = await cli<{ waiting: number; unsent: number }>('status')
-      return waiting + unsent === 0
-    }, 'everything is done')
+  const quiet = () => until(() => discord.pending === 0 && posthouse.unsettled() === 0, 'everything is done')
   await posthouse.start()
   if (!options.server) await until(() => discord.connected === 1, 'the session is begun')
   await play({ discord, model, posthouse, cli, config, story: createStory(discordStage(discord), { quiet }) })

@@ -49,12 +49,7 @@ async function inScene(options: SceneOptions, play: (scene: Scene) => Promise<vo
     assert.equal(code, 0, stderr)
     return JSON.parse(stdout) as T
   }
-  const quiet = () =>
-    until(async () => {
-      if (feishu.pending > 0) return false
-      const { waiting, unsent } = await cli<{ waiting: number; unsent: number }>('status')
-      return waiting + unsent === 0
-    }, 'everything is done')
+  const quiet = () => until(() => feishu.pending === 0 && posthouse.unsettled() === 0, 'everything is done')
   await posthouse.start()
   await play({ feishu, model, posthouse, cli, story: createStory(feishuStage(feishu), { quiet }) })
   const refused = feishu.ledger.flatMap(({ outcome }) => (outcome.code === 400 ? [(outcome.body as { code: number }).code] : []))

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { somePort } from '../ports.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
@@ -42,6 +43,8 @@ export interface Posthouse extends AsyncDisposable {
   /** Runs a command in the same folder. */
   cli(...args: string[]): Promise<Ended>
   cliWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended>
+  /** Messages and deliveries in its embedded database that have no end yet: looked at often, so without a command's whole process. */
+  unsettled(): number
 }
 
 /** Makes the folder and writes the configuration; a port is chosen, and kept over restarts. */
@@ -157,6 +160,14 @@ export function createPosthouse(config: object): Posthouse {
     exited: async () => (child ? await ended(child) : null),
     cli: (...args) => cliWith({}, ...args),
     cliWith,
+    unsettled() {
+      using database = new DatabaseSync(join(folder, 'data/posthouse.db'), { readOnly: true, timeout: 5000 })
+      const count = (sql: string) => Number(database.prepare(sql).get()?.count)
+      return (
+        count('SELECT count(*) AS count FROM inbox WHERE done_at IS NULL') +
+        count("SELECT count(*) AS count FROM outbox WHERE state IN ('pending', 'sending')")
+      )
+    },
     async [Symbol.asyncDispose]() {
       if (child && child.exitCode === null && child.signalCode === null) {
         if (pid > 0) signal('SIGKILL')

@@ -61,12 +61,7 @@ async function inScene(options: SceneOptions, play: (scene: Scene) => Promise<vo
     assert.equal(code, 0, stderr)
     return JSON.parse(stdout) as T
   }
-  const quiet = () =>
-    until(async () => {
-      if (slack.pending > 0) return false
-      const { waiting, unsent } = await cli<{ waiting: number; unsent: number }>('status')
-      return waiting + unsent === 0
-    }, 'everything is done')
+  const quiet = () => until(() => slack.pending === 0 && posthouse.unsettled() === 0, 'everything is done')
   await posthouse.start()
   await play({ slack, model, posthouse, cli, story: createStory(stage, { quiet }) })
   assert.deepEqual(

@@ -67,12 +67,7 @@ export async function inScene(options: SceneOptions, play: (scene: Scene) => Pro
     assert.equal(code, 0, stderr)
     return JSON.parse(stdout) as T
   }
-  const quiet = () =>
-    until(async () => {
-      if (telegram.pending > 0) return false
-      const { waiting, unsent } = await cli<{ waiting: number; unsent: number }>('status')
-      return waiting + unsent === 0
-    }, 'everything is done')
+  const quiet = () => until(() => telegram.pending === 0 && posthouse.unsettled() === 0, 'everything is done')
   await posthouse.start(options.env)
   const allow = (...names: string[]) => posthouse.configure(configOf(names))
   await play({ telegram, model, posthouse, cli, allow, story: createStory(stage, { quiet }) })

@@ -4,6 +4,7 @@
  *
  * The load, the emulated Telegram and the emulated model share one process, the program under test has its own.
  */
+import { measureAcks } from './acks.ts'
 import { measureCluster } from './cluster.ts'
 import { measureFiles } from './files.ts'
 import { measureHistory } from './history.ts'
@@ -17,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
     await measureOwnShare(200)
     await measureOwnShare(500)
   },
+  acks: measureAcks,
   sockets: measureSockets,
   files: measureFiles,
   history: measureHistory,

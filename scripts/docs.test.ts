@@ -104,6 +104,16 @@ test('every configuration that the guides show is right', () => {
   }
 })
 
+test('the READMEs tell of every channel that is built in', () => {
+  for (const name of ['README.md', 'README.zh-CN.md']) {
+    const rows =
+      readPage(name)
+        .prose.match(/^\| `([a-z]+)`/gm)
+        ?.map((row) => row.slice(3, -1)) ?? []
+    assert.deepEqual(rows.toSorted(), Object.keys(catalog.channels).toSorted(), name)
+  }
+})
+
 test('both READMEs have the same parts, commands and examples', () => {
   const [english, chinese] = ['README.md', 'README.zh-CN.md'].map(readPage) as [Page, Page]
   const shape = ({ prose }: Page) => [...prose.matchAll(/^(#+|-|\d\.|\|) ?/gm)].map(([, mark]) => mark)

@@ -27,7 +27,7 @@ export interface Capabilities {
   readonly replyWindow?: number
   /** Whether the platform refuses a second send with the same key. */
   readonly idempotentSend: boolean
-  /** Whether each answer names the message that it answers also in a direct place, because people find it by that (mail threads). */
+  /** Whether each answer names the message that it answers also in a direct place, because people (mail threads) or the channel (Discord's interactions) find it by that. */
   readonly answersRefer?: boolean
   /** How long the platform waits for an acknowledgement, and how long it repeats an unacknowledged message, in milliseconds. */
   readonly ackDeadline: number

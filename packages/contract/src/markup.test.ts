@@ -28,6 +28,16 @@ describe('markup', () => {
     assert.equal(written(paragraph(strong())), '')
   })
 
+  it('marks that touch are set apart, where the dialect wants it', () => {
+    const touching = [paragraph(strong(text('a')), strong(text('b')), text('c'), strong(text('d')))]
+    assert.equal(writeMarkup(touching, dialect), '**a****b**c**d**')
+    assert.equal(writeMarkup(touching, { ...dialect, apart: '|' }), '**a**|**b**c**d**')
+  })
+
+  it('a table without a word is nothing', () => {
+    assert.equal(written({ type: 'table', header: [[]], rows: [] }), '')
+  })
+
   it('a mark that the dialect lacks leaves its words', () => {
     assert.equal(written(paragraph({ type: 'strike', children: [text('gone')] })), 'gone')
   })

@@ -16,6 +16,8 @@ export interface Dialect {
   image?(alt: string, src: string): string | undefined
   heading(inner: string, level: number): string
   fence(text: string, language: string): string
+  /** Stands between two marks that touch, where they would be read as one. */
+  readonly apart?: string
   /** Of lines; those of an inner quote are marked already. */
   quote(inner: string): string
   readonly bullet: string
@@ -76,7 +78,7 @@ function list({ ordered, start, items }: Extract<Block, { type: 'list' }>, diale
 
 function table(each: Table, dialect: Dialect): string {
   const columns = tableColumns(each)
-  if (columns !== undefined) return dialect.fence(columns, '')
+  if (columns !== undefined) return columns.trim() === '' ? '' : dialect.fence(columns, '')
   const rows = each.rows.length > 0 ? each.rows : [each.header]
   return rows
     .map((row) => {
@@ -93,7 +95,13 @@ function table(each: Table, dialect: Dialect): string {
 
 /** Inline content in the dialect. */
 export function writeInlines(children: readonly Inline[], dialect: Dialect): string {
-  return children.map((child) => inline(child, dialect)).join('')
+  const { apart } = dialect
+  if (apart === undefined) return children.map((child) => inline(child, dialect)).join('')
+  return children.map((child, at) => (isMark(child) && isMark(children[at - 1]) ? apart : '') + inline(child, dialect)).join('')
+}
+
+function isMark(child: Inline | undefined): boolean {
+  return child !== undefined && 'children' in child && child.type !== 'link'
 }
 
 function inline(child: Inline, dialect: Dialect): string {

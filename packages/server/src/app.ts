@@ -168,6 +168,11 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     await openAccounts()
   }
 
+  const rates = redis?.rates ?? createLocalRates(clock)
+  const usedBy = (account: string) => {
+    const rate = accounts.find(account)?.rates.account
+    return rate && rates.used(account, rate)
+  }
   const pipeline = createPipeline({
     store,
     blobs,
@@ -177,7 +182,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     live,
     cache,
     broker,
-    rates: redis?.rates ?? createLocalRates(clock),
+    rates,
     linkTo: (id, expires) => config.server.publicUrl && config.server.publicUrl + links.make(id, expires),
     observer,
     clock,
@@ -320,6 +325,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         account: id,
         up: state === 'standby' ? undefined : state === 'connected',
         age: lastReceived === undefined ? undefined : now - lastReceived,
+        rateUsed: usedBy(id),
       })),
     }
   }

@@ -1,5 +1,6 @@
 /** What is built in and may be configured. */
 import type { Channel } from '@posthouse/contract'
+import { discord } from './channels/discord/index.ts'
 import { email } from './channels/email/index.ts'
 import { feishu } from './channels/feishu/index.ts'
 import { slack } from './channels/slack/index.ts'
@@ -14,6 +15,7 @@ export const catalog: Catalog = {
     telegram: telegram as unknown as Channel,
     email: email as unknown as Channel,
     feishu: feishu as unknown as Channel,
+    discord: discord as unknown as Channel,
     slack: slack as unknown as Channel,
     webhook: webhook as unknown as Channel,
   },

@@ -41,6 +41,7 @@ const HOMES: Readonly<Record<string, RegExp>> = {
   'markdown-it-cjk-friendly': /^pipeline\//,
   'eventsource-parser': /^models\//,
   '@grammyjs/types': /^channels\/telegram\//,
+  'discord-api-types': /^channels\/discord\//,
   amqplib: /^broker\//,
   ioredis: /^cluster\//,
   imapflow: /^channels\/email\//,
@@ -56,9 +57,21 @@ const HOMES: Readonly<Record<string, RegExp>> = {
 
 /**
  * The four names of a channel's files, and those of what outgrows them: a long table of settings, finding the words in a message, a protocol
- * of the platform's own on a socket (frames, heartbeat, acknowledgements), the languages and the samples of connectors.
+ * of the platform's own on a socket (frames, heartbeat, acknowledgements), the languages and the samples of connectors,
+ * what is acknowledged and answered by a token of its own.
  */
-const CHANNEL_FILES = ['index.ts', 'receive.ts', 'send.ts', 'api.ts', 'settings.ts', 'text.ts', 'socket.ts', 'expressions.ts', 'samples.ts']
+const CHANNEL_FILES = [
+  'index.ts',
+  'receive.ts',
+  'send.ts',
+  'api.ts',
+  'settings.ts',
+  'text.ts',
+  'socket.ts',
+  'expressions.ts',
+  'samples.ts',
+  'interactions.ts',
+]
 
 /** The frame around the tools; every other file of the part is one that is built in. */
 const TOOLS_FRAME = ['tools/index.ts', 'tools/registry.ts', 'tools/arguments.ts']

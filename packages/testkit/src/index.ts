@@ -1,5 +1,6 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
 
+export * from './emulators/discord/index.ts'
 export type { Fault } from './emulators/faults.ts'
 export * from './emulators/feishu/index.ts'
 export * from './emulators/model/index.ts'

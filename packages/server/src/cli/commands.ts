@@ -284,7 +284,10 @@ export const commandTable: readonly CommandSpec[] = [
   {
     name: 'emulate',
     args: '<platform>',
-    description: w('play a platform for tests: telegram, feishu, slack or model', '模拟平台以供测试：telegram、feishu、slack 或 model'),
+    description: w(
+      'play a platform for tests: telegram, feishu, slack, discord or model',
+      '模拟平台以供测试：telegram、feishu、slack、discord 或 model',
+    ),
     options: [
       ['--port <port>', w('port to listen on (default: any)', '监听端口（默认：任意）')],
       ['--token <token>', w('token that the emulated Telegram accepts', '模拟的 Telegram 接受的令牌')],

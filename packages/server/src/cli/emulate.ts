@@ -1,11 +1,18 @@
 /** `posthouse emulate`: play a platform on this machine, for trying things out and for tests. */
 import { once } from 'node:events'
 import type { Bilingual } from '@posthouse/contract'
-import { startFeishuEmulator, startModelEmulator, startSlackEmulator, startTelegramEmulator } from '@posthouse/testkit'
+import {
+  startDiscordEmulator,
+  startFeishuEmulator,
+  startModelEmulator,
+  startSlackEmulator,
+  startTelegramEmulator,
+} from '@posthouse/testkit'
 import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
 
 const HOST = '127.0.0.1'
+const DISCORD_TOKEN = 'emulated.token.for_this_machine_only'
 const TELEGRAM_TOKEN = '123456789:emulated_token_for_this_machine_only'
 
 /** A running emulator, and what the person who started it wants to know. */
@@ -45,6 +52,18 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       result: { url, app_id, app_secret },
       yaml: `channels:\n  feishu: { app_id: "${app_id}", app_secret: "${app_secret}", base_url: "${url}" }\n`,
       next: `curl -d '{"text":"hello","from":"ou_ann"}' ${url}/control/say; curl ${url}/control/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  async discord({ port, token = DISCORD_TOKEN }) {
+    const emulator = await startDiscordEmulator({ host: HOST, port, token })
+    const { url, publicKey } = emulator
+    const control = `${new URL(url).origin}/control`
+    return {
+      name: { en: 'Discord', zh: 'Discord' },
+      result: { url, token, public_key: publicKey },
+      yaml: `channels:\n  discord: { token: "${token}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"1001"}' ${control}/say; curl ${control}/posted`,
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },

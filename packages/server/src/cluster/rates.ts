@@ -49,6 +49,7 @@ export function createLocalRates(clock: Pick<Clock, 'elapsed'>): LocalRates {
   return {
     reserve: (account, place, rates) => take(account, place, rates, false),
     tryReserve: (account, place, rates) => take(account, place, rates, true) === 0,
+    used: (account, { per }) => Math.min(1, Math.max(0, (dues.get(`a:${account}`) ?? 0) - clock.elapsed()) / per),
     pause(account, room, ms) {
       const key = room === undefined ? `a:${account}` : `r:${account}:${room}`
       const now = clock.elapsed()

@@ -87,6 +87,7 @@ export function createSharedRates(parts: {
       if (wait === undefined) return local.tryReserve(account, place, shareOf(rates))
       return wait === 0 && local.tryReserve(account, place, rates)
     },
+    used: local.used,
     pause(account, room, ms) {
       local.pause(account, room, ms)
       bus.run(PAUSE, [keyOf('pause', account, room)], [ms]).catch(() => {})

@@ -67,6 +67,8 @@ const JSON_DEPTH = 100
 /** A file of 50 MB may come over a slow line. */
 const PATIENCE: Patience = { headers: 10_000, request: 300_000, check: 5000 }
 const MOST_CONNECTIONS = 20_000
+/** Lines that wait to be let in; the system has its own limit. Whoever finds no room knocks again after one second, then three, then seven. */
+const BACKLOG = 4096
 /** One address may be a whole office behind a router: it has as many requests as this many callers. */
 const CALLERS_OF_ADDRESS = 10
 /** A little more than the longest message takes as JSON, so that one which is too long is refused by name and not by a closed socket. */
@@ -76,7 +78,7 @@ const FRAGMENTS = 1000
 /** Starts listening. @throws when the port is taken. */
 export async function startHttp(gateway: Gateway, options: HttpOptions): Promise<HttpServer> {
   const app = createApp(gateway, options)
-  await app.listen({ host: options.host, port: options.port })
+  await app.listen({ host: options.host, port: options.port, backlog: BACKLOG })
   const address = app.server.address()
   const port = typeof address === 'object' && address ? address.port : options.port
   const host = ['0.0.0.0', '::'].includes(options.host) ? '127.0.0.1' : options.host

@@ -6,6 +6,8 @@ export interface Observer {
   turnEnded(fact: { readonly outcome: string; readonly took: number; readonly own: number; readonly firstToken: number | undefined }): void
   modelCalled(fact: { readonly endpoint: string; readonly outcome: string; readonly took: number }): void
   delivered(fact: { readonly channel: string; readonly result: string; readonly took: number }): void
+  /** How long a send has to wait for the platform's rate. */
+  rateWaited(fact: { readonly channel: string; readonly wait: number }): void
   /** Something was not done, or not written, because it is another node's by now (P7). */
   fenced(fact: { readonly what: 'lease' | 'turn' | 'delivery' }): void
   /** A ticket `confirmed` by the broker; `refused`: not handed over; `unconfirmed`: nobody knows; `foreign`: read from a queue, and none of ours. */

@@ -15,4 +15,6 @@ export interface Rates {
   tryReserve(account: string, place: Place, rates: RateSet): boolean | Promise<boolean>
   /** The platform told us to wait: nothing goes to this room (or, without a room, to this account) before. */
   pause(account: string, room: string | undefined, ms: number): void
+  /** Which part of the account's rate this process has in use, 0 to 1. */
+  used(account: string, rate: Rate): number
 }

@@ -24,6 +24,20 @@ const near = (wait: number, expected: number) => assert.ok(wait > expected * 0.9
 
 export const rateBehaviours: readonly Behaviour[] = [
   {
+    name: 'tells how much of a rate is in use, up to all of it',
+    async run({ open }) {
+      const rates = await open()
+      assert.equal(rates.used('bot', four), 0)
+      const used = []
+      for (let count = 0; count < 6; count++) {
+        await rates.reserve('bot', direct('a'), { account: four })
+        used.push(Math.round(rates.used('bot', four) * 100))
+      }
+      assert.deepEqual(used, [25, 50, 75, 100, 100, 100])
+      assert.equal(rates.used('another', four), 0)
+    },
+  },
+  {
     name: 'lets a burst go, then one after the other',
     async run({ open }) {
       const rates = await open()

@@ -67,6 +67,8 @@ async function play(
   }
 }
 
+/** What was sent away once. */
+const slowed = new Set<string>()
 const zulip = (call: PlatformCall, posted: Played['posted']): PlatformAnswer => {
   const basic = `Basic ${Buffer.from('bot@example.com:key-of-the-bot').toString('base64')}`
   if (call.headers.authorization !== basic) return { status: 401, body: { result: 'error', code: 'UNAUTHORIZED', msg: 'Invalid API key' } }
@@ -74,6 +76,10 @@ const zulip = (call: PlatformCall, posted: Played['posted']): PlatformAnswer => 
   const ok = { result: 'success', msg: '' }
   if (call.method === 'GET' && call.path === '/api/v1/users/me') return { body: { ...ok, user_id: 42, full_name: 'Assistant' } }
   if (call.method === 'POST' && call.path === '/api/v1/messages') {
+    if (form.content?.includes('too fast') && !slowed.has(form.content)) {
+      slowed.add(form.content)
+      return { status: 429, body: { result: 'error', code: 'RATE_LIMIT_HIT', msg: 'slow down', 'retry-after': 0.3 } }
+    }
     if ((form.content ?? '').length > 10_000 || !form.to) return { status: 400, body: { result: 'error', code: 'BAD_REQUEST', msg: 'no' } }
     posted.push({ to: [form.type, form.to, form.topic].filter(Boolean).join(' '), text: form.content ?? '' })
     return { body: { ...ok, id: 9_007_199_254_740_993n.toString() } }
@@ -137,6 +143,9 @@ describe('the example connectors', () => {
     await posthouse.cli('send', 'zulip', '7', '--group', '--thread', 'ops', '--event', 'disk_full', '--content', '{"left":"1 %"}')
     await until(() => posted.length === 5, 'the words')
     assert.equal(posted[4]?.text, '**disk\\_full**\n\n- left: 1 %')
+    await hook(zulipSays('too fast?', 5))
+    await until(() => posted.length === 6, 'the answer after the wait that was asked for')
+    assert.equal(slowed.size, 1)
     assert.ok(!posthouse.log.join('\n').includes('key-of-the-bot') && !posthouse.log.join('\n').includes(HOOK))
   })
 

@@ -5,7 +5,7 @@
 import type { Connection, Receipt } from '@posthouse/contract'
 import { conversationTopic } from '../../ports/live.ts'
 import { parseMarkdown, withMark } from '../markdown.ts'
-import { connectionOf, type TurnWork } from './work.ts'
+import { connectionOf, replyTarget, type TurnWork } from './work.ts'
 
 /** A draft appears when this much is there and this much time went by: a quick answer needs none. */
 const DRAFT_TEXT = 24
@@ -56,13 +56,16 @@ export function openPreview(work: TurnWork): Preview {
   const showDraft = async (open: Connection) => {
     const text = draft.text
     const growing = account?.capabilities.draftGrows ? text : withMark(text, '…')
-    const [piece] = open.render({ id: turn.id, to: turn.conversation.place, text: growing, document: parseMarkdown(growing) })
+    const to = turn.conversation.place
+    // The answer will take its place, and can no longer be made to refer to anything then.
+    const replyTo = replyTarget(account, to, turn.messages.at(-1)?.body.platformId)
+    const [piece] = open.render({ id: turn.id, to, ...(replyTo ? { replyTo } : {}), text: growing, document: parseMarkdown(growing) })
     if (!piece || piece.text === shown) return
     const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT), draft: true }
     if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)
     // The answer will stand where its preview does: not before an answer that is still on its way.
     else if (await parts.store.outbox.isSettled(turn.conversation.id)) {
-      receipt = await open.send(piece, turn.conversation.place, options)
+      receipt = await open.send(piece, to, options)
       await parts.store.turns.noteDraft(turn, receipt)
     } else return
     shown = piece.text

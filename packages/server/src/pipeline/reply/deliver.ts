@@ -187,7 +187,9 @@ export function createDeliver(parts: {
     // The first attempt may have been journaled with the message itself.
     const journaled = delivery.state === 'sending' && delivery.attempts > 0
     if (!journaled) {
-      if (!(await wait(await rates.reserve(account.id, delivery.place, account.rates)))) return 'waits'
+      const held = await rates.reserve(account.id, delivery.place, account.rates)
+      observer.rateWaited({ channel: account.channel, wait: held })
+      if (!(await wait(held))) return 'waits'
       demandOurs(delivery)
       await write(() => outbox.begin(delivery.node, delivery.id))
     }

@@ -100,7 +100,11 @@ export async function createWecomEmulator(options: WecomEmulatorOptions = {}): P
     read: ({ path, body }) => ({ method: path.replace(/^\/cgi-bin\//, ''), params: paramsOf(body) }),
     answer(call, method, params) {
       const file = store.sealed.get(call.path)
-      return file ? { body: file } : answer(world, call, method, params as Record<string, unknown>)
+      if (file) {
+        const disposition = `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`
+        return { headers: { 'content-disposition': disposition }, body: file.bytes }
+      }
+      return answer(world, call, method, params as Record<string, unknown>)
     },
     refuse,
     socket: () => (socket) => sockets.join(socket),

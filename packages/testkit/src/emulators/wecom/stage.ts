@@ -22,7 +22,7 @@ export function wecomStage(wecom: WecomEmulator): Stage<WecomPost, string> {
       }
       // A file has no words: they are a message of their own.
       if (photo?.bytes) wecom.say({ ...about, image: photo.bytes })
-      if (document?.bytes) wecom.say({ ...about, file: document.bytes })
+      if (document?.bytes) wecom.say({ ...about, file: document.bytes, ...(document.name ? { name: document.name } : {}) })
       if (voice?.bytes) wecom.say({ ...about, voice: voice.bytes })
       const isHeard = where.kind === 'private' || MENTION.test(text)
       const said = isHeard ? wecom.say({ ...about, text: text.replace(MENTION, '') }) : undefined

@@ -30,7 +30,7 @@ export interface Store {
   /** By `media_id`, in both directions. */
   readonly media: Map<string, WecomFile & { readonly type: string }>
   /** By path: what a bot's files are fetched from. */
-  readonly sealed: Map<string, Uint8Array>
+  readonly sealed: Map<string, WecomFile>
 }
 
 export const createStore = (): Store => ({ users: new Set(), posts: [], media: new Map(), sealed: new Map() })

@@ -10,8 +10,9 @@ export interface WecomSaying {
   readonly image?: Uint8Array
   readonly voice?: Uint8Array
   readonly video?: Uint8Array
-  /** Only a bot is sent files. */
+  /** Only a bot is sent files; `name`: as they are fetched. */
   readonly file?: Uint8Array
+  readonly name?: string
   readonly location?: { readonly latitude: number; readonly longitude: number; readonly label: string }
   readonly link?: { readonly title: string; readonly description: string; readonly url: string }
   /** A bot's: text and pictures in one. */
@@ -74,11 +75,12 @@ export function createVerbs(world: World, calls: Calls, sockets: Sockets, bot: {
     return media_id
   }
   /** Sealed with a key of its own, and fetched without any other proof. */
-  const sealed = (bytes: Uint8Array) => {
+  const sealed = (bytes: Uint8Array, name = 'file') => {
     const [key, path] = [randomBytes(32), `/files/${newId()}`]
     const padding = 32 - (bytes.length % 32)
     const cipher = createCipheriv('aes-256-cbc', key, key.subarray(0, 16)).setAutoPadding(false)
-    store.sealed.set(path, Buffer.concat([cipher.update(bytes), cipher.update(Buffer.alloc(padding, padding)), cipher.final()]))
+    const made = Buffer.concat([cipher.update(bytes), cipher.update(Buffer.alloc(padding, padding)), cipher.final()])
+    store.sealed.set(path, { name, bytes: made })
     return { url: `${bot?.url()}${path}`, aeskey: key.toString('base64') }
   }
 
@@ -101,7 +103,7 @@ export function createVerbs(world: World, calls: Calls, sockets: Sockets, bot: {
     const content = image
       ? picture(image)
       : file
-        ? { msgtype: 'file', file: sealed(file) }
+        ? { msgtype: 'file', file: sealed(file, saying.name) }
         : video
           ? { msgtype: 'video', video: sealed(video) }
           : voice

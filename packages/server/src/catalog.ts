@@ -6,6 +6,7 @@ import { feishu } from './channels/feishu/index.ts'
 import { slack } from './channels/slack/index.ts'
 import { telegram } from './channels/telegram/index.ts'
 import { webhook } from './channels/webhook/index.ts'
+import { wecom } from './channels/wecom/index.ts'
 import type { Catalog } from './config/index.ts'
 import { providers } from './models/index.ts'
 import { loadPlugin } from './plugins/index.ts'
@@ -17,6 +18,7 @@ export const catalog: Catalog = {
     feishu: feishu as unknown as Channel,
     discord: discord as unknown as Channel,
     slack: slack as unknown as Channel,
+    wecom: wecom as unknown as Channel,
     webhook: webhook as unknown as Channel,
   },
   providers,

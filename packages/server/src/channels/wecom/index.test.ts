@@ -219,7 +219,8 @@ async function call(
     change.xml ??
     `<xml><ToUserName>${corp_id}</ToUserName><FromUserName>eve</FromUserName><CreateTime>1</CreateTime><MsgType>text</MsgType><Content>hi</Content><MsgId>${id}</MsgId><AgentID>${agent_id}</AgentID></xml>`
   const sealed = sealAsWecom(encoding_aes_key, inner, change.receiveId ?? corp_id)
-  const query = { ...signAsWecom(token, sealed, change.at), ...change.query }
+  const echo = change.method === 'GET' && change.query === undefined ? { echostr: sealed } : {}
+  const query = { ...signAsWecom(token, sealed, change.at), ...echo, ...change.query }
   const given = Object.entries(query).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
   const body = change.body?.replace('SEALED', sealed) ?? `<xml><Encrypt><![CDATA[${sealed}]]></Encrypt></xml>`
   assert.equal(settings.mode, 'app')
@@ -257,7 +258,8 @@ test('app: what is not the platform’s, or is not as it writes, is refused and 
     ['an element twice', 400, { xml: inner('<Content>x</Content><MsgId>9</MsgId><MsgId>8</MsgId>') }],
     ['no XML inside', 400, { xml: 'hello' }],
     ['a question that is not sealed', 401, { method: 'GET', query: { echostr: 'hello' } }],
-    ['a message as a question', 401, { method: 'GET' }],
+    ['a message as a question', 400, { method: 'GET' }],
+    ['no question', 401, { method: 'GET', query: {} }],
   ]
   for (const [name, status, change] of cases) assert.equal((await call(world, change)).status, status, name)
   const pollution = inner('<__proto__>x</__proto__><constructor>y</constructor><Content>fine</Content><MsgId>10</MsgId>')
@@ -425,6 +427,38 @@ test('bot: an answer that comes after its stream has ended becomes a message', a
     Promise.resolve(connection.edit?.(receipt, first(connection, 'one two', { replyTo }), options())),
     refusal('not-found'),
   )
+})
+
+test('bot: an answer that is refused under its question becomes a message', async () => {
+  await using world = await start('bot')
+  const { emulator, host } = world
+  await using connection = await world.open()
+  emulator.say('slow')
+  await until(() => host.inbox.length === 1, 'the question')
+  emulator.failNext('aibot_respond_msg', { status: 846608, description: 'stream message update expired' })
+  await connection.send(first(connection, 'late', { replyTo: host.inbox[0]?.id }), place, options())
+  assert.deepEqual(
+    emulator.posted('ann').map(({ msgtype, text }) => [msgtype, text]),
+    [['markdown', 'late']],
+  )
+})
+
+test('bot: answers to one question wait for each other, and each gets its own acknowledgement', async () => {
+  await using world = await start('bot')
+  const { emulator, host } = world
+  await using connection = await world.open()
+  emulator.say('quick')
+  await until(() => host.inbox.length === 1, 'the question')
+  const replyTo = host.inbox[0]?.id
+  const receipt = await connection.send(first(connection, 'one', { replyTo }), place, options({ draft: true }))
+  emulator.delay('aibot_respond_msg', 20)
+  emulator.failNext('aibot_respond_msg', { status: 45009, description: 'api freq out of limit' })
+  const edits = ['one two', 'one two three'].map((text) =>
+    Promise.resolve(connection.edit?.(receipt, first(connection, text, { replyTo }), options({ draft: true }))),
+  )
+  const [refused, taken] = await Promise.allSettled(edits)
+  assert.deepEqual([refused?.status, taken?.status], ['rejected', 'fulfilled'])
+  assert.equal(emulator.posted('ann')[0]?.text, 'one two three')
 })
 
 test('bot: what cannot be taken at once is held, in its order, and answers go out meanwhile', async () => {

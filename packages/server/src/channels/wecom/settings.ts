@@ -23,11 +23,12 @@ const NEEDED = {
 } as const
 
 export const settings: Schema<WecomSettings> = {
-  required: ['mode'],
+  required: [],
   fields: {
     mode: {
       type: 'string',
       enum: ['app', 'bot', 'robot'],
+      default: 'app',
       description: {
         en: '"app": an app of your organization, called at server.public_url. "bot": an AI bot by its long connection, which needs no public address. "robot": a group robot, which only sends.',
         zh: 'app：企业自建应用，平台回调 server.public_url；bot：智能机器人长连接，无需公网地址；robot：群机器人，只发送。',

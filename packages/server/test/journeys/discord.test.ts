@@ -106,7 +106,21 @@ describe('Discord', () => {
       ann.says('/new')
       await ann.hears(/^A new conversation begins/)
       await ann.hearsNothingMore()
-      assert.ok(!discord.posted().some(({ loading }) => loading), 'something still waits for its answer')
+      assert.equal(discord.thinking, 0)
+    }))
+
+  it('several questions that one answer is for: none of them waits on', () =>
+    inScene({}, async ({ story, model, discord }) => {
+      model.reply(({ text }) => (text.startsWith('wait') ? { text: stages(12), interval: 60, chunkSize: 4 } : `You said: ${text}`))
+      const ann = story.user('ann')
+      const ask = (prompt: string) => discord.command({ name: 'ask', options: { prompt }, from: ann.id })
+      ask('wait')
+      await model.waitForCall(({ chunks }) => chunks > 0)
+      const [, , last] = ['one', 'two', 'three'].map(ask)
+      await until(() => discord.thinking >= 3, 'they are put off')
+      await until(() => discord.thinking === 0, 'nothing is "thinking" any more')
+      const answer = discord.posted().find(({ interaction }) => interaction === last?.id)
+      assert.match(answer?.text ?? '', /^You said: [\s\S]*three/)
     }))
 
   it('a picture, a document', () =>

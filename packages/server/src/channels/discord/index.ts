@@ -148,6 +148,12 @@ async function open(settings: DiscordSettings, host: ChannelHost, signal: AbortS
     us: async (within) => self.us?.id ?? (await identify(account, within)).id,
     token: tokens.find,
     forget: tokens.forget,
+    answered: (interaction, whole) => {
+      tokens.answered(interaction)
+      // One answer may be for several questions: what was put off for the others would say "thinking" for a quarter of an hour.
+      for (const { application, token } of whole ? tokens.takeLeft(interaction) : [])
+        tracked(api.call('DELETE', `/webhooks/${application}/${token}/messages/@original`, undefined)).catch(() => undefined)
+    },
     used: new Map(),
   }
   const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {

@@ -25,11 +25,15 @@ export interface Tokens {
   /** Undefined when its time is over, or nobody knows it. */
   find(interaction: string): Promise<Token | undefined>
   forget(interaction: string): void
+  answered(interaction: string): void
+  /** Takes those out that this process knows, that came before it in its channel, and that show "thinking" still. */
+  takeLeft(interaction: string): readonly Token[]
 }
 
 export function createTokens(state: State, now: () => number): Tokens {
   const kept = new Map<string, Token>()
   const forgotten = new Set<string>()
+  const answered = new Set<string>()
   const acknowledging = new Map<string, Promise<unknown>>()
   const slotOf = (id: string) => `interactions:${BigInt(id) % SLOTS}`
   const isFresh = (at: number) => now() - at < TOKEN_LIFE
@@ -38,12 +42,12 @@ export function createTokens(state: State, now: () => number): Tokens {
     return entries.filter(([, { at }]) => isFresh(at))
   }
   const prune = () => {
-    for (const all of [kept, forgotten, acknowledging]) for (const id of all.keys()) if (!isFresh(timeOfId(id))) all.delete(id)
+    for (const all of [kept, forgotten, answered, acknowledging]) for (const id of all.keys()) if (!isFresh(timeOfId(id))) all.delete(id)
   }
   return {
-    async keep(to, { id, token, application_id: application }) {
+    async keep(to, { id, token, application_id: application, channel_id: room }) {
       prune()
-      const entry: [string, Token] = [id, { application, token, at: timeOfId(id) }]
+      const entry: [string, Token] = [id, { application, token, at: timeOfId(id), ...(room ? { room } : {}) }]
       kept.set(...entry)
       const others = (await read(to, id)).filter(([known]) => known !== id)
       await to.set(slotOf(id), JSON.stringify([...others, entry].slice(-MOST_IN_SLOT)))
@@ -64,6 +68,18 @@ export function createTokens(state: State, now: () => number): Tokens {
     forget(id) {
       kept.delete(id)
       forgotten.add(id)
+    },
+    answered: (id) => void answered.add(id),
+    takeLeft(id) {
+      const { room } = kept.get(id) ?? {}
+      const left = [...kept].filter(
+        ([other, token]) => room !== undefined && token.room === room && BigInt(other) < BigInt(id) && !answered.has(other),
+      )
+      for (const [other] of left) {
+        kept.delete(other)
+        forgotten.add(other)
+      }
+      return left.map(([, token]) => token)
     },
   }
 }

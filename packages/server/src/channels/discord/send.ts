@@ -75,6 +75,8 @@ export interface Token {
   readonly token: string
   /** When it was opened, in epoch milliseconds. */
   readonly at: number
+  /** The channel in which it waits for its answer. */
+  readonly room?: string
 }
 
 /** What sending works with. */
@@ -88,6 +90,8 @@ export interface Sending {
   /** The token of an interaction, once it was acknowledged; undefined when it is over. */
   token(interaction: string): Promise<Token | undefined>
   forget(interaction: string): void
+  /** It shows an answer now; `whole`: and will show no other, nor will those before it in its channel, which it answered with it. */
+  answered(interaction: string, whole: boolean): void
   /** When each nonce was first used by this process. */
   readonly used: Map<string, number>
 }
@@ -108,6 +112,7 @@ export async function send(sending: Sending, piece: Piece, to: Place, options: S
   const token = typeof interaction === 'string' ? await sending.token(interaction) : undefined
   if (token && typeof interaction === 'string') {
     const id = await throughToken(sending, token, interaction, piece, content, options)
+    sending.answered(interaction, !options.draft)
     return { id: `${id}:${interaction}`, room: to.room }
   }
   const nonce = await nonceOf(sending, options.idempotencyKey)
@@ -129,8 +134,10 @@ export async function edit(sending: Sending, receipt: Receipt, piece: Piece, opt
   const { interaction: _, message_reference: __, ...content } = piece.payload
   const [message = '', interaction] = receipt.id.split(':')
   const token = interaction === undefined ? undefined : await sending.token(interaction)
-  if (token && interaction !== undefined) await throughToken(sending, token, interaction, piece, content, options)
-  else {
+  if (token && interaction !== undefined) {
+    await throughToken(sending, token, interaction, piece, content, options)
+    sending.answered(interaction, !options.draft)
+  } else {
     const path = `/channels/${demandId(receipt.room)}/messages/${demandId(message)}`
     await sending.api.call('PATCH', path, content, { signal: options.signal }).catch((error: unknown) => {
       throw ofEdit(toDeliveryError(error), error)

@@ -71,6 +71,8 @@ export interface DiscordEmulator
   setEndpoint(url: string | undefined): void
   /** What the bot posted and people can see, in order; of one channel or of all. */
   posted(channel?: string): readonly EmulatedMessage[]
+  /** Answers to interactions that were put off and show "thinking" still; people see no words there, so they are not posted. */
+  readonly thinking: number
   waitForPosted(is: (message: EmulatedMessage) => boolean, timeout?: number): Promise<EmulatedMessage>
   onPosted(listener: (message: EmulatedMessage) => void): Disposable
   /** Sends any event to whoever is connected. */
@@ -213,6 +215,9 @@ export async function createDiscordEmulator(options: DiscordEmulatorOptions = {}
     },
     get invalidRequests() {
       return invalid
+    },
+    get thinking() {
+      return store.posted.filter(({ deleted, loading }) => loading && !deleted).length
     },
     get pending() {
       return gateway.pending

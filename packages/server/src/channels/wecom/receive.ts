@@ -64,8 +64,7 @@ function readRequest({ method, query, body }: WebhookRequest, settings: WecomSet
 
 function questionIn(value: string | undefined): string {
   if (value === undefined || value === '' || value.length > 2048) throw new PosthouseError('invalid', 'echostr is missing')
-  // A plus sign that was not escaped stands as a blank.
-  return value.replaceAll(' ', '+')
+  return value
 }
 
 /** 16 bytes of chance, four of length, the text, whom it is for: developer.work.weixin.qq.com/document/path/90968. @throws PosthouseError `invalid` */

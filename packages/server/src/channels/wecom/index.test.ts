@@ -27,6 +27,7 @@ import {
   type WecomSaid,
   whyNot,
 } from '@posthouse/testkit'
+import fc from 'fast-check'
 import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto } from '../../security/platform-crypto.ts'
@@ -426,6 +427,44 @@ test('bot: an answer that comes after its stream has ended becomes a message', a
   await assert.rejects(
     Promise.resolve(connection.edit?.(receipt, first(connection, 'one two', { replyTo }), options())),
     refusal('not-found'),
+  )
+})
+
+test('bot: whatever is rendered is accepted, and no word of it is lost', async () => {
+  await using world = await start('bot')
+  const { emulator } = world
+  await using connection = await world.open()
+  const forms = fc.constantFrom(
+    '# ',
+    '> ',
+    '- ',
+    '1. ',
+    '**',
+    '*',
+    '_',
+    '`',
+    '```\n',
+    '~~',
+    '[a](b)',
+    '|',
+    '\n',
+    '\n\n',
+    '<b>',
+    '\\',
+    '---',
+    '&',
+  )
+  const word = fc.nat().map((n) => ` w${n} `)
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.oneof(forms, fc.string({ unit: 'grapheme' }), word), { maxLength: 60 }), async (parts) => {
+      const before = emulator.posted().length
+      const pieces = render(connection, parts.join(''))
+      for (const piece of pieces) await connection.send(piece, place, options())
+      const words = (texts: readonly string[]) => texts.join('\n').match(/\bw\d+\b/g) ?? []
+      const shown = emulator.posted().slice(before)
+      assert.deepEqual(words(shown.map(({ text }) => text)), words(pieces.map(({ text }) => text)))
+    }),
+    { numRuns: 100 },
   )
 })
 

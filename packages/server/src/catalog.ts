@@ -7,6 +7,7 @@ import { feishu } from './channels/feishu/index.ts'
 import { slack } from './channels/slack/index.ts'
 import { telegram } from './channels/telegram/index.ts'
 import { webhook } from './channels/webhook/index.ts'
+import { wecom } from './channels/wecom/index.ts'
 import type { Catalog } from './config/index.ts'
 import { providers } from './models/index.ts'
 import { loadPlugin } from './plugins/index.ts'
@@ -19,6 +20,7 @@ export const catalog: Catalog = {
     dingtalk: dingtalk as unknown as Channel,
     discord: discord as unknown as Channel,
     slack: slack as unknown as Channel,
+    wecom: wecom as unknown as Channel,
     webhook: webhook as unknown as Channel,
   },
   providers,

@@ -285,8 +285,8 @@ export const commandTable: readonly CommandSpec[] = [
     name: 'emulate',
     args: '<platform>',
     description: w(
-      'play a platform for tests: telegram, feishu, dingtalk, slack, discord or model',
-      '模拟平台以供测试：telegram、feishu、dingtalk、slack、discord 或 model',
+      'play a platform for tests: telegram, feishu, dingtalk, slack, discord, wecom or model',
+      '模拟平台以供测试：telegram、feishu、dingtalk、slack、discord、wecom 或 model',
     ),
     options: [
       ['--port <port>', w('port to listen on (default: any)', '监听端口（默认：任意）')],

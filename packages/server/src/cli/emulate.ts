@@ -8,6 +8,7 @@ import {
   startModelEmulator,
   startSlackEmulator,
   startTelegramEmulator,
+  startWecomEmulator,
 } from '@posthouse/testkit'
 import type { Call } from './call.ts'
 import { CliError } from './terminal.ts'
@@ -90,6 +91,18 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       result: { url, bot_token: botToken, app_token: appToken, signing_secret: emulator.signingSecret },
       yaml: `channels:\n  slack: { bot_token: "${botToken}", app_token: "${appToken}", base_url: "${url}" }\n`,
       next: `curl -d '{"text":"hello","from":"U0ANN"}' ${control}/say; curl ${control}/posted`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
+  /** People speak to the bot: it needs no address of ours. */
+  async wecom({ port }) {
+    const emulator = await startWecomEmulator({ host: HOST, port, mode: 'bot' })
+    const { url, ws_url, bot_id, secret } = emulator
+    return {
+      name: { en: 'WeCom', zh: '企业微信' },
+      result: { url, ws_url, bot_id, secret },
+      yaml: `channels:\n  wecom: { mode: bot, bot_id: "${bot_id}", secret: "${secret}", ws_url: "${ws_url}", base_url: "${url}" }\n`,
+      next: `curl -d '{"text":"hello","from":"ann"}' ${url}/control/say; curl ${url}/control/posted`,
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },

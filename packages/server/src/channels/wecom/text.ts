@@ -1,0 +1,82 @@
+/** The platform's XML, which is plain elements only, and untrusted JSON, one field at a time. */
+import { PosthouseError } from '@posthouse/contract'
+
+export type Fields = Readonly<Record<string, unknown>>
+
+export function fieldsOf(value: unknown): Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {}
+}
+
+export function textIn(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
+/** @throws PosthouseError `invalid` when it is missing */
+export function required(value: unknown, name: string): string {
+  if (typeof value === 'string' && value !== '' && value.length <= 256) return value
+  throw new PosthouseError('invalid', `${name} is missing`)
+}
+
+/** @throws PosthouseError `invalid` */
+export function utf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (error) {
+    throw new PosthouseError('invalid', 'this is no UTF-8', { cause: error })
+  }
+}
+
+// ---- XML --------------------------------------------------------------------------------------------------------------
+
+/** One of the platform's messages: the texts of the elements below its root. What stands deeper is none of ours, and left out. */
+export type Message = ReadonlyMap<string, string>
+
+const DEEPEST = 16
+const MOST_ELEMENTS = 2000
+/** A section, the begin or end of an element (no attributes), or text: nothing else is written by the platform, so nothing else is read. */
+const TOKEN = /<!\[CDATA\[([\s\S]*?)\]\]>|<(\/?)([A-Za-z_][\w.-]{0,63})\s*(\/?)>|([^<]+)/y
+const ENTITIES: Readonly<Record<string, string>> = { '&amp;': '&', '&lt;': '<', '&gt;': '>', '&quot;': '"', '&apos;': "'" }
+
+/** @throws PosthouseError `invalid` for what is no plain XML, or names an element twice: which one counts, nobody knows. */
+export function readXml(text: string): Message {
+  const token = new RegExp(TOKEN)
+  const open: string[] = []
+  const message = new Map<string, string>()
+  let words = ''
+  let elements = 0
+  let ended = false
+  const source = text.trim()
+  const refuse = (): never => {
+    throw new PosthouseError('invalid', 'this is no XML as the platform writes it')
+  }
+  const close = (name: string) => {
+    if (open.length === 2) {
+      if (message.has(name)) refuse()
+      message.set(name, words.trim())
+    }
+    open.pop()
+    if (open.length < 2) words = ''
+    ended = open.length === 0
+  }
+  while (token.lastIndex < source.length) {
+    const found = token.exec(source) ?? refuse()
+    const [, section, ending, name, alone, plain] = found
+    if (ended) refuse()
+    if (name !== undefined) {
+      if (ending && (alone || open.at(-1) !== name)) refuse()
+      if (ending) close(name)
+      else {
+        open.push(name)
+        if (open.length > DEEPEST || ++elements > MOST_ELEMENTS) refuse()
+        if (open.length <= 2) words = ''
+        if (alone) close(name)
+      }
+    } else if (open.length === 2) words += section ?? withoutEntities(plain ?? '', refuse)
+    else if (open.length < 2 && (section ?? plain ?? '').trim() !== '') refuse()
+  }
+  return ended ? message : refuse()
+}
+
+function withoutEntities(text: string, refuse: () => never): string {
+  return text.replace(/&[^;\s]{0,10};?/g, (entity) => (Object.hasOwn(ENTITIES, entity) ? (ENTITIES[entity] as string) : refuse()))
+}

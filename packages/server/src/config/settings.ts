@@ -1,5 +1,5 @@
 /** The settings of one account in a file of their own, for commands that need no more: what stands below `channels.NAME`. */
-import type { Bilingual, Channel } from '@posthouse/contract'
+import type { Bilingual, Channel, Field } from '@posthouse/contract'
 import { readDocument } from './document.ts'
 import { accountFields } from './fields.ts'
 import { isSection } from './legacy.ts'
@@ -22,7 +22,10 @@ export function parseSettings(text: string, path: string, channel: Channel, env:
   const fields = { ...accountFields, ...channel.settings.fields }
   const unknown = Object.keys(given).filter((key) => !Object.hasOwn(fields, key))
   const known = Object.fromEntries(Object.entries(given).filter(([key]) => Object.hasOwn(fields, key)))
-  const settings = checkObject(known, fields, [], [], problems)
+  const settings = checkObject(known, withoutPatterns(fields), [], [], problems)
+  const strict: Problem[] = []
+  checkObject(known, fields, [], [], strict)
+  const unusual = strict.filter(({ path: keys }) => !problems.some((problem) => problem.path.join('.') === keys.join('.')))
   const missing = [
     ...channel.settings.required.filter((key) => given[key] === undefined).map((key) => [key]),
     ...problems.filter((problem) => !problem.at && valueAt(document.value, problem.path) === undefined).map(({ path: keys }) => keys),
@@ -36,10 +39,21 @@ export function parseSettings(text: string, path: string, channel: Channel, env:
     settings,
     problems: problems.filter((problem) => !missing.includes(problem.path as string[])).map(place),
     notices: [
+      ...unusual.map(place),
       ...unknown.map((key) => words(`${key}: unknown key, left out`, `${key}：未知的键，已忽略`)),
       ...missing.map((keys) => words(`${keys.join('.')}: missing; a gateway would need it`, `${keys.join('.')}：缺失；网关运行时需要它`)),
     ],
   }
+}
+
+/** An invented secret may look like none: what a call is understood as does not depend on it. */
+function withoutPatterns(fields: Readonly<Record<string, Field>>): Readonly<Record<string, Field>> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, { pattern: _, ...field }]) => [
+      name,
+      field.fields ? { ...field, fields: withoutPatterns(field.fields) } : field,
+    ]),
+  )
 }
 
 const valueAt = (value: unknown, path: Problem['path']) =>

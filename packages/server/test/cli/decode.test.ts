@@ -155,6 +155,24 @@ describe('channel decode', () => {
     )
   })
 
+  it('takes invented secrets with a notice, and names no thread that is only opened', async () => {
+    const said = { type: 'message', user: 'U1', text: 'hey', ts: '1700000000.000400', channel: 'C1', channel_type: 'channel' }
+    const frame = (event: object) => ({
+      frame: {
+        type: 'events_api',
+        envelope_id: 'e',
+        payload: { type: 'event_callback', team_id: 'T1', event_id: 'E1', event_time: 1, event },
+      },
+    })
+    const { stderr, read } = await decode('slack', 'signing_secret: sec\nbot_token: x\n', [
+      frame(said),
+      frame({ ...said, thread_ts: '1.2' }),
+    ])
+    assert.match(stderr, /signing_secret: the value does not have the expected form/)
+    const threads = read.map(({ events }) => (events as { thread_id: string | null }[])[0]?.thread_id)
+    assert.deepEqual(threads, [null, '1.2'])
+  })
+
   it('says what it cannot use', async () => {
     const failures: [string, string, readonly unknown[], RegExp][] = [
       ['telegramm', '{}', [], /Did you mean "telegram"\?/],

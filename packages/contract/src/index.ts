@@ -1,5 +1,6 @@
 /** All that a channel, model or plugin imports. */
 export type * from './channel.ts'
+export * from './connection.ts'
 export * from './conversation.ts'
 export * from './delivery.ts'
 export type * from './document.ts'

@@ -14,10 +14,10 @@ import {
   type KeyValue,
   type Known,
   type Listener,
-  PosthouseError,
+  limited,
   type Reader,
   type Reading,
-  type SendOptions,
+  trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -91,8 +91,6 @@ function refuse(error: unknown): never {
 
 /** How often a webhook's account asks whether it is known still. */
 const WEBHOOK_CHECK = 300_000
-/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
-const GRACE = 5000
 
 /** One open account. */
 interface Account {
@@ -107,24 +105,17 @@ interface Account {
 }
 
 async function open(settings: DingtalkSettings, host: ChannelHost, clock: Clock): Promise<Connection> {
-  const closing = new AbortController()
-  const calls = new AbortController()
-  const pending = new Set<Promise<unknown>>()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-    pending.add(quiet)
-    return work
-  }
+  const underWay = trackWork()
+  const { closing, tracked } = underWay
   const api = createApi(settings, settings, host.fetch, clock.now)
   const sessions = keepSessions(host.state, clock.now)
   const account: Account = { settings, api, reader: createReader(settings), host, clock, sessions, rooms: new Map() }
   const { card_template_id: template, card_template_key: key } = settings
   const desk: Desk = { api, robot: robotOf(settings), card: template ? { template, key } : undefined, sessions, tried: new Map() }
-  if (settings.mode === 'webhook') serve(account, closing.signal, tracked)
-  const within = (options: SendOptions): SendOptions => ({ ...options, signal: AbortSignal.any([options.signal, calls.signal]) })
+  if (settings.mode === 'webhook') serve(account, closing, tracked)
   return {
     listen: (listener, until) => {
-      const stop = AbortSignal.any([closing.signal, until])
+      const stop = AbortSignal.any([closing, until])
       const listening = settings.mode === 'webhook' ? lookAfter(account, listener, stop) : hold(account, listener, stop)
       return tracked(
         listening.catch((error: unknown) => {
@@ -133,15 +124,10 @@ async function open(settings: DingtalkSettings, host: ChannelHost, clock: Clock)
       )
     },
     render,
-    send: (piece, to, options) => tracked(send(desk, piece, to, within(options))),
-    ...(template ? { edit: (receipt, piece, options) => tracked(edit(desk, receipt, piece, within(options))) } : {}),
+    send: (piece, to, options) => underWay.calling(options, (within) => send(desk, piece, to, within)),
+    ...(template ? { edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(desk, receipt, piece, within)) } : {}),
     download: (file, limit, signal) => download(account, file, limit, signal),
-    [Symbol.asyncDispose]: async () => {
-      closing.abort()
-      const late = setTimeout(() => calls.abort(), GRACE)
-      while (pending.size > 0) await Promise.all(pending)
-      clearTimeout(late)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   } satisfies Connection
 }
 
@@ -320,14 +306,5 @@ async function download({ api, settings }: Account, file: FileRef, limit: number
     return limited((await api.download(textIn(downloadUrl), { signal })).body, limit)
   } catch (error) {
     return refuse(error)
-  }
-}
-
-async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-    yield chunk
   }
 }

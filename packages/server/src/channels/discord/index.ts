@@ -12,9 +12,10 @@ import {
   type Identity,
   type InboundMessage,
   isPosthouseError,
+  limited,
   PosthouseError,
   type Reading,
-  type SendOptions,
+  trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -86,8 +87,6 @@ interface Me {
 }
 
 const LOOK_EVERY = 300_000
-/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
-const GRACE = 5_000
 /** How long a conflict is shown after its last sign. */
 const CONFLICT_LASTS = 300_000
 
@@ -119,23 +118,17 @@ interface Self {
 }
 
 async function open(settings: DiscordSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
-  const closing = new AbortController()
-  const calls = new Set<AbortController>()
-  const pending = new Set<Promise<unknown>>()
+  const underWay = trackWork()
   const account: Account = {
     api: createApi(settings.base_url, settings.token, host.fetch, clock.now),
     settings,
     host,
     clock,
-    stop: AbortSignal.any([signal, closing.signal]),
+    stop: AbortSignal.any([signal, underWay.closing]),
     rooms: createRooms(),
     tokens: createTokens(host.state, clock.now),
     self: { us: undefined, roles: new Set(), mark: undefined, conflictUntil: 0, offered: false, line: { begunAt: 0, unreachable: 0 } },
-    tracked: (work) => {
-      const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-      pending.add(quiet)
-      return work
-    },
+    tracked: underWay.tracked,
   }
   const { api, tracked, tokens, self } = account
   if (settings.public_key) host.routes.webhook(createReader(settings), (request) => tracked(handle(account, request)))
@@ -156,19 +149,6 @@ async function open(settings: DiscordSettings, host: ChannelHost, signal: AbortS
     },
     used: new Map(),
   }
-  const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {
-    const abort = new AbortController()
-    const leave = () => abort.abort()
-    if (options.signal.aborted) leave()
-    options.signal.addEventListener('abort', leave, { once: true })
-    calls.add(abort)
-    try {
-      return await call({ ...options, signal: abort.signal })
-    } finally {
-      calls.delete(abort)
-      options.signal.removeEventListener('abort', leave)
-    }
-  }
   return {
     listen: (listener, until) => {
       const within = AbortSignal.any([account.stop, until])
@@ -180,21 +160,14 @@ async function open(settings: DiscordSettings, host: ChannelHost, signal: AbortS
       ).then(() => {})
     },
     render,
-    send: (piece, to, options) => tracked(calling(options, (within) => send(sending, piece, to, within))),
-    edit: (receipt, piece, options) => tracked(calling(options, (within) => edit(sending, receipt, piece, within))),
-    reconcile: (piece, to, options) => tracked(calling(options, (within) => reconcile(sending, piece, to, within))),
+    send: (piece, to, options) => underWay.calling(options, (within) => send(sending, piece, to, within)),
+    edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(sending, receipt, piece, within)),
+    reconcile: (piece, to, options) => underWay.calling(options, (within) => reconcile(sending, piece, to, within)),
     typing: async (to, within) => {
       if (/^\d{1,20}$/.test(to.room)) await api.call('POST', `/channels/${to.room}/typing`, {}, { signal: within }).catch(() => undefined)
     },
     download: (file, limit, within) => download(account, file, limit, within),
-    [Symbol.asyncDispose]: async () => {
-      closing.abort()
-      const late = setTimeout(() => {
-        for (const call of calls) call.abort()
-      }, GRACE)
-      while (pending.size > 0) await Promise.all(pending)
-      clearTimeout(late)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   }
 }
 
@@ -469,15 +442,6 @@ function demandCdn(url: string, base: string): string {
   const { protocol, hostname, origin } = new URL(url)
   if ((protocol === 'https:' && /^(cdn|media)\.discordapp\.(com|net)$/.test(hostname)) || origin === new URL(base).origin) return url
   throw new DeliveryError('invalid', 'the file is not where Discord keeps files')
-}
-
-async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-    yield chunk
-  }
 }
 
 function parseJson<T>(text: string | undefined): T | undefined {

@@ -13,10 +13,11 @@ import {
   isPosthouseError,
   type Known,
   type Listener,
+  limited,
   PosthouseError,
   type Reader,
   type Reading,
-  type SendOptions,
+  trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -93,8 +94,6 @@ async function identify(api: Api, signal: AbortSignal): Promise<Identity> {
 
 /** How often a webhook's account asks whether it is known still. */
 const WEBHOOK_CHECK = 300_000
-/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
-const GRACE = 5000
 
 /** One open account. */
 interface Account {
@@ -109,23 +108,16 @@ interface Account {
 }
 
 async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): Promise<Connection> {
-  const closing = new AbortController()
-  const calls = new AbortController()
-  const pending = new Set<Promise<unknown>>()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-    pending.add(quiet)
-    return work
-  }
+  const underWay = trackWork()
+  const { closing, tracked } = underWay
   const api = createApi(rootOf(settings), credentialsOf(settings), host.fetch, clock.now)
   const account: Account = { app: settings.app_id, api, reader: createReader(settings), host, clock, memory: createMemory(), us: undefined }
   const desk: Desk = { api, now: clock.now, made: new Map(), numbers: new Map() }
   const marks = new Set<string>()
-  if (settings.mode === 'webhook') serve(account, closing.signal, tracked)
-  const within = (options: SendOptions): SendOptions => ({ ...options, signal: AbortSignal.any([options.signal, calls.signal]) })
+  if (settings.mode === 'webhook') serve(account, closing, tracked)
   return {
     listen: (listener, until) => {
-      const stop = AbortSignal.any([closing.signal, until])
+      const stop = AbortSignal.any([closing, until])
       const listening = settings.mode === 'webhook' ? lookAfter(account, listener, stop) : hold(account, listener, stop)
       return tracked(
         listening.catch((error: unknown) => {
@@ -135,7 +127,7 @@ async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): 
     },
     render,
     async send(piece, to, options) {
-      const receipt = await tracked(send(desk, piece, to, within(options)))
+      const receipt = await underWay.calling(options, (within) => send(desk, piece, to, within))
       remember(account, receipt.id.split('/')[0] ?? '', {
         ours: true,
         author: '',
@@ -143,17 +135,12 @@ async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): 
       })
       return receipt
     },
-    edit: (receipt, piece, options) => tracked(edit(desk, receipt, piece, within(options))),
+    edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(desk, receipt, piece, within)),
     typing: async (_to, signal, message) => {
-      if (message !== undefined) await mark(api, marks, message, signal, closing.signal, tracked)
+      if (message !== undefined) await mark(api, marks, message, signal, closing, tracked)
     },
     download: (file, limit, signal) => download(api, file, limit, signal),
-    [Symbol.asyncDispose]: async () => {
-      closing.abort()
-      const late = setTimeout(() => calls.abort(), GRACE)
-      while (pending.size > 0) await Promise.all(pending)
-      clearTimeout(late)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   }
 }
 
@@ -403,13 +390,4 @@ function parseRef(ref: string | undefined): Resource {
   const { message, key, type } = fieldsOf(ref === undefined ? undefined : (JSON.parse(ref) as unknown))
   if (typeof message !== 'string' || typeof key !== 'string') throw new DeliveryError('not-found', 'this file has no place on the platform')
   return { message, key, type: type === 'image' ? 'image' : 'file' }
-}
-
-async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-    yield chunk
-  }
 }

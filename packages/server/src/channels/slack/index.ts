@@ -19,7 +19,7 @@ import {
   type Place,
   PosthouseError,
   type Receipt,
-  type SendOptions,
+  trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -138,13 +138,9 @@ interface Shared {
 }
 
 const MOST_REMEMBERED = 2000
-/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
-const GRACE = 5000
 
 async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
-  const closing = new AbortController()
-  const calls = new Set<AbortController>()
-  const pending = new Set<Promise<unknown>>()
+  const underWay = trackWork()
   const shared: Shared = {
     identity: parseJson<SlackIdentity>(await host.state.get('identity')),
     streams: { written: new Map(), refusedUntil: 0 },
@@ -160,32 +156,15 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
     host,
     clock,
     reader: readerOf(settings),
-    stop: AbortSignal.any([signal, closing.signal]),
+    stop: AbortSignal.any([signal, underWay.closing]),
     shared,
     api,
     installations: settings.client_id === undefined ? undefined : createInstallations(api, settings, host.state, clock),
-    tracked: (work) => {
-      const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-      pending.add(quiet)
-      return work
-    },
+    tracked: underWay.tracked,
   }
   const { tracked } = account
   // Over sockets, too, a browser comes back from an installation by the door.
   if (settings.mode === 'webhook' || account.installations) serve(account)
-  const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {
-    const abort = new AbortController()
-    const leave = () => abort.abort()
-    if (options.signal.aborted) leave()
-    options.signal.addEventListener('abort', leave, { once: true })
-    calls.add(abort)
-    try {
-      return await call({ ...options, signal: abort.signal })
-    } finally {
-      calls.delete(abort)
-      options.signal.removeEventListener('abort', leave)
-    }
-  }
   return {
     listen: (listener, until) => {
       const within = AbortSignal.any([account.stop, until])
@@ -195,29 +174,22 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
     render,
     send: (piece, to, options) => {
       const { sender, place, named } = senderOf(account, to)
-      return tracked(calling(options, async (within) => named(await send(sender, piece, place, within))))
+      return underWay.calling(options, async (within) => named(await send(sender, piece, place, within)))
     },
     edit: (receipt, piece, options) => {
       const { sender, place, named } = senderOf(account, receipt)
-      return tracked(calling(options, async (within) => named(await edit(sender, { ...receipt, room: place.room }, piece, within))))
+      return underWay.calling(options, async (within) => named(await edit(sender, { ...receipt, room: place.room }, piece, within)))
     },
     reconcile: (piece, to, options) => {
       const { sender, place } = senderOf(account, to)
-      return tracked(calling(options, (within) => reconcile(sender, piece, place, within)))
+      return underWay.calling(options, (within) => reconcile(sender, piece, place, within))
     },
     typing: (to, until, message) => showTyping(account, to, until, message),
     download: (file, limit, within) => {
       const ref = parseJson<FileHandle>(file.ref) ?? {}
       return download(workspaceOf(account, ref.team), { ...file, ...ref }, limit, within)
     },
-    [Symbol.asyncDispose]: async () => {
-      closing.abort()
-      const late = setTimeout(() => {
-        for (const call of calls) call.abort()
-      }, GRACE)
-      while (pending.size > 0) await Promise.all(pending)
-      clearTimeout(late)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   }
 }
 

@@ -5,6 +5,7 @@ import {
   type DeliveryFailure,
   FetchError,
   type FileRef,
+  limited,
   type OutboundFile,
   type OutboundMessage,
   type Piece,
@@ -293,15 +294,6 @@ async function addressOf(api: WorkspaceApi, file: string, signal: AbortSignal): 
 
 function refuse(error: unknown): never {
   throw toDeliveryError(error)
-}
-
-async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-    yield chunk
-  }
 }
 
 // ---- Afterwards -------------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import {
   FetchError,
   type FileRef,
   isPosthouseError,
+  limited,
   PosthouseError,
   type Schema,
-  type SendOptions,
+  trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -154,8 +155,6 @@ const POLL_MARGIN = 15_000
 const WEBHOOK_CHECK = 300_000
 /** After a quiet week update ids begin anew at random; an offset older than this is forgotten. Repeats are recognised by their key. */
 const OFFSET_LIFE = 6 * 86_400_000
-/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
-const GRACE = 5_000
 
 /** One open account. */
 interface Account {
@@ -171,39 +170,19 @@ interface Account {
 }
 
 async function open(settings: TelegramSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
-  const closing = new AbortController()
-  /** Calls under way. Each has a signal of its own: one that is made of two costs more than the rest of the call. */
-  const calls = new Set<AbortController>()
-  const pending = new Set<Promise<unknown>>()
+  const underWay = trackWork()
   const account: Account = {
     api: createApi(settings.api_root, settings.token, host.fetch),
     settings,
     host,
     clock,
-    stop: AbortSignal.any([signal, closing.signal]),
+    stop: AbortSignal.any([signal, underWay.closing]),
     identity: parseJson<Identity>(await host.state.get('identity')),
-    tracked: (work) => {
-      const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-      pending.add(quiet)
-      return work
-    },
+    tracked: underWay.tracked,
   }
   const { api, tracked } = account
   const moves = await loadMoves(host)
   const webhook = settings.mode === 'webhook' ? serve(account) : undefined
-  const calling = async <T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T> => {
-    const abort = new AbortController()
-    const leave = () => abort.abort()
-    if (options.signal.aborted) leave()
-    options.signal.addEventListener('abort', leave, { once: true })
-    calls.add(abort)
-    try {
-      return await call({ ...options, signal: abort.signal })
-    } finally {
-      calls.delete(abort)
-      options.signal.removeEventListener('abort', leave)
-    }
-  }
   return {
     listen: (listener, until) => {
       const within = AbortSignal.any([account.stop, until])
@@ -213,20 +192,13 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
       ).then(() => {})
     },
     render,
-    send: (piece, to, options) => tracked(calling(options, (within) => send(api, moves, piece, to, within))),
-    edit: (receipt, piece, options) => tracked(calling(options, (within) => edit(api, receipt, piece, within))),
+    send: (piece, to, options) => underWay.calling(options, (within) => send(api, moves, piece, to, within)),
+    edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(api, receipt, piece, within)),
     typing: async (to, signal) => {
       await api.call('sendChatAction', { ...target(to, moves), action: 'typing' }, { signal }).catch(() => undefined)
     },
     download: (file, limit, signal) => download(api, file, limit, signal),
-    [Symbol.asyncDispose]: async () => {
-      closing.abort()
-      const late = setTimeout(() => {
-        for (const call of calls) call.abort()
-      }, GRACE)
-      while (pending.size > 0) await Promise.all(pending)
-      clearTimeout(late)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   }
 }
 
@@ -379,15 +351,6 @@ async function download(api: Api, file: FileRef, limit: number, signal: AbortSig
   if (response.status !== 200)
     throw new DeliveryError(response.status >= 500 ? 'transient' : 'not-found', `the download answered ${response.status}`)
   return limited(response.body, limit)
-}
-
-async function* limited(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-    yield chunk
-  }
 }
 
 function refuse(error: unknown): never {

@@ -7,8 +7,10 @@ import {
   DeliveryError,
   type FileRef,
   isPosthouseError,
+  limited,
   PosthouseError,
   type Receipt,
+  trackWork,
 } from '@posthouse/contract'
 import { createApi } from './api.ts'
 import { loadExpressions } from './expressions.ts'
@@ -71,20 +73,15 @@ async function open(given: ConnectorSettings, host: ChannelHost): Promise<Connec
   const planners = createPlanners(given, expressions)
   const [edit, typing, file] = [send.edit, send.typing, { ...send.file, path: '' }].map((each) => createPlanner(each, send, expressions))
   const api = base === undefined ? undefined : createApi(base, host.fetch)
-  const closing = new AbortController()
-  const pending = new Set<Promise<unknown>>()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-    pending.add(quiet)
-    return work
-  }
+  const underWay = trackWork()
+  const { closing, tracked } = underWay
   if (reader.verification?.length) {
     host.routes.webhook(reader, (request) => tracked(take(request)))
     host.report('starting', host.routes.url ? `waiting for the first call at ${host.routes.url}` : 'waiting for the first call')
   } else host.report('connected')
 
   const take: Parameters<ChannelHost['routes']['webhook']>[1] = async (request) => {
-    if (closing.signal.aborted) return { status: 503, headers: { 'retry-after': String(CALL_AGAIN) } }
+    if (closing.aborted) return { status: 503, headers: { 'retry-after': String(CALL_AGAIN) } }
     const { messages, response = { status: 200 } } = reader.request?.(request, { now: Date.now(), crypto: host.crypto }) ?? { messages: [] }
     host.received()
     // In their order, and all of them before the platform is answered.
@@ -127,20 +124,8 @@ async function open(given: ConnectorSettings, host: ChannelHost): Promise<Connec
       const { status, headers, body } = await api.fetchFile(ref, file?.headers({ values }) ?? {}, signal)
       if (status !== 200) throw new DeliveryError(status === 404 ? 'not-found' : 'invalid', `the file was answered with ${status}`)
       if (Number(headers['content-length'] ?? 0) > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-      return bounded(body, limit)
+      return limited(body, limit)
     },
-    async [Symbol.asyncDispose]() {
-      closing.abort()
-      while (pending.size > 0) await Promise.all(pending)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   } satisfies Connection
-}
-
-async function* bounded(body: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
-    yield chunk
-  }
 }

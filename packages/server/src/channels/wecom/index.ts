@@ -13,11 +13,12 @@ import {
   isPosthouseError,
   type Known,
   type Listener,
+  limited,
   type Part,
   PosthouseError,
   type Reader,
   type Reading,
-  type SendOptions,
+  trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -119,8 +120,6 @@ async function identify({ agent_id }: WecomSettings, api: Api, signal: AbortSign
 
 /** How often an app's account asks whether it is known still. */
 const CHECK = 300_000
-/** How long a send that is under way may go on while the account closes: an aborted one may have arrived. */
-const GRACE = 5000
 
 /** One open account. */
 interface Account {
@@ -132,28 +131,21 @@ interface Account {
 }
 
 function open(given: WecomSettings, host: ChannelHost, clock: Clock): Connection {
-  const closing = new AbortController()
-  const calls = new AbortController()
-  const pending = new Set<Promise<unknown>>()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-    pending.add(quiet)
-    return work
-  }
+  const underWay = trackWork()
+  const { closing, tracked } = underWay
   const api = createApi(given.base_url, credentialsOf(given), host.fetch, clock.now)
   const desk: Desk = { settings: given, api, asking: undefined, questions: new Map() }
   const account: Account = { settings: given, reader: createReader(given), host, clock, desk }
   const { verification } = account.reader
-  if (verification) host.routes.webhook({ verification }, (request) => tracked(handle(account, request, closing.signal)))
+  if (verification) host.routes.webhook({ verification }, (request) => tracked(handle(account, request, closing)))
   if (given.mode === 'robot') host.report('connected')
-  const within = (options: SendOptions): SendOptions => ({ ...options, signal: AbortSignal.any([options.signal, calls.signal]) })
   const ways = { app: lookAfter, bot: hold, robot: undefined }
   const listen = ways[given.mode]
   return {
     ...(listen
       ? {
           listen: (listener: Listener, until: AbortSignal) => {
-            const stop = AbortSignal.any([closing.signal, until])
+            const stop = AbortSignal.any([closing, until])
             return tracked(
               listen(account, listener, stop).catch((error: unknown) => {
                 if (!stop.aborted) throw error instanceof ApiError || error instanceof FetchError ? toDeliveryError(error) : error
@@ -163,15 +155,12 @@ function open(given: WecomSettings, host: ChannelHost, clock: Clock): Connection
         }
       : {}),
     render: (message) => render(message, given.mode),
-    send: (piece, to, options) => tracked(send(desk, piece, to, within(options))),
-    ...(given.mode === 'bot' ? { edit: (receipt, piece, options) => tracked(edit(desk, receipt, piece, within(options))) } : {}),
+    send: (piece, to, options) => underWay.calling(options, (within) => send(desk, piece, to, within)),
+    ...(given.mode === 'bot'
+      ? { edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(desk, receipt, piece, within)) }
+      : {}),
     download: (file, limit, signal) => download(account, file, limit, signal),
-    [Symbol.asyncDispose]: async () => {
-      closing.abort()
-      const late = setTimeout(() => calls.abort(), GRACE)
-      while (pending.size > 0) await Promise.all(pending)
-      clearTimeout(late)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   } satisfies Connection
 }
 
@@ -343,13 +332,4 @@ async function* opened(sealed: AsyncIterable<Uint8Array>, aeskey: string, limit:
   const bytes = crypto.decrypt(Buffer.concat(chunks), { key, iv: key.subarray(0, 16), block: 32 })
   if (bytes.length > limit) throw new PosthouseError('too-large', `more than ${limit} bytes`)
   yield bytes
-}
-
-async function* limited(body: AsyncIterable<Uint8Array>, most: number, told = most): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > most) throw new PosthouseError('too-large', `more than ${told} bytes`)
-    yield chunk
-  }
 }

@@ -10,6 +10,7 @@ import {
   definePlugin,
   isPosthouseError,
   type Schema,
+  trackWork,
 } from '@posthouse/contract'
 import { createApi } from './api.ts'
 import { createReader } from './receive.ts'
@@ -71,17 +72,12 @@ export const pigeon: Channel<PigeonSettings> = {
 function open(given: PigeonSettings, host: ChannelHost): Connection {
   const api = createApi(given.base_url, given.token, host.fetch)
   const reader = createReader(given)
-  const pending = new Set<Promise<unknown>>()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
-    pending.add(quiet)
-    return work
-  }
-  let closing = false
+  const underWay = trackWork()
+  const { closing, tracked } = underWay
   host.routes.webhook(reader, (request) =>
     tracked(
       (async () => {
-        if (closing) return { status: 503, headers: { 'retry-after': '5' } }
+        if (closing.aborted) return { status: 503, headers: { 'retry-after': '5' } }
         const reading = reader.request?.(request, { now: Date.now(), crypto: host.crypto })
         host.received()
         try {
@@ -110,10 +106,7 @@ function open(given: PigeonSettings, host: ChannelHost): Connection {
       if (signal.aborted) return Promise.reject(new DeliveryError('cancelled', 'stopped before it was sent'))
       return tracked(send(api, piece, to, signal))
     },
-    async [Symbol.asyncDispose]() {
-      closing = true
-      while (pending.size > 0) await Promise.all(pending)
-    },
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   }
 }
 

@@ -1,0 +1,64 @@
+/** What every open account needs to close well: its work under way is waited for, and what cannot end is cut off. */
+import type { SendOptions } from './delivery.ts'
+import { PosthouseError } from './errors.ts'
+
+/** Work under way of one open account. Disposing it waits until all of it has ended. */
+export interface UnderWay extends AsyncDisposable {
+  /** Fires when the account closes: nothing new is begun, nothing is received. */
+  readonly closing: AbortSignal
+  /** Remembers work that closing must wait for. */
+  tracked<T>(work: Promise<T>): Promise<T>
+  /** The same for a send, which goes on for a while when the account closes: one that is aborted may have arrived. */
+  calling<T>(options: SendOptions, call: (options: SendOptions) => Promise<T>): Promise<T>
+}
+
+/** How long a send that is under way may go on while the account closes. */
+const GRACE = 5000
+
+export function trackWork(): UnderWay {
+  const closing = new AbortController()
+  /** Each call has a signal of its own: one that is made of two costs more than the rest of a call. */
+  const calls = new Set<AbortController>()
+  const pending = new Set<Promise<unknown>>()
+  const tracked: UnderWay['tracked'] = (work) => {
+    const quiet: Promise<unknown> = work.catch(() => undefined).finally(() => pending.delete(quiet))
+    pending.add(quiet)
+    return work
+  }
+  const callOnce: UnderWay['calling'] = async (options, call) => {
+    const abort = new AbortController()
+    const leave = () => abort.abort()
+    if (options.signal.aborted) leave()
+    options.signal.addEventListener('abort', leave, { once: true })
+    calls.add(abort)
+    try {
+      return await call({ ...options, signal: abort.signal })
+    } finally {
+      calls.delete(abort)
+      options.signal.removeEventListener('abort', leave)
+    }
+  }
+  return {
+    closing: closing.signal,
+    tracked,
+    calling: (options, call) => tracked(callOnce(options, call)),
+    async [Symbol.asyncDispose]() {
+      closing.abort()
+      const late = setTimeout(() => {
+        for (const call of calls) call.abort()
+      }, GRACE)
+      while (pending.size > 0) await Promise.all(pending)
+      clearTimeout(late)
+    },
+  }
+}
+
+/** The bytes as they come, as long as there are not more. @throws PosthouseError `too-large` as soon as there are */
+export async function* limited(body: AsyncIterable<Uint8Array>, limit: number, told = limit): AsyncGenerator<Uint8Array> {
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > limit) throw new PosthouseError('too-large', `more than ${told} bytes`)
+    yield chunk
+  }
+}

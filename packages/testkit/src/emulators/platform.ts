@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { createFaults, type Fault, type Faults } from './faults.ts'
+import { pause } from './pause.ts'
 
 /** One call as it came in. */
 export interface PlatformCall {
@@ -110,7 +111,7 @@ export async function servePlatform(options: PlatformOptions, parts: PlatformPar
       outcome: { code, ...(code < 300 ? {} : { body: said }), ...(dropped ? { dropped } : {}) },
     })
     const late = faults.delayOf(key)
-    if (late > 0) await new Promise((resolve) => setTimeout(resolve, late))
+    if (late > 0) await pause(late, gone.signal)
     if (dropped) response.destroy()
     else write(response, answer)
   }

@@ -1,4 +1,5 @@
 /** A platform's side of a webhook: each event is called until it is acknowledged, in order within its room, and later each time. */
+import { pause } from './pause.ts'
 
 /** A call that is to be made; `headers` may depend on when it is made (signatures over the time). */
 export interface WebhookEvent {
@@ -90,17 +91,4 @@ export function createWebhookCalls(options: WebhookCallsOptions = {}): WebhookCa
       await Promise.allSettled(rooms.values())
     },
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end, { once: true })
-    if (signal.aborted) end()
-  })
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { createAccounts } from './accounts.ts'
 
 /** A channel that is asked who it is, and a clock whose minutes pass when the test says so. */
-async function start() {
+async function start(publicUrl?: string) {
   let now = 1_000_000
   let tick = () => {}
   let host: ChannelHost | undefined
@@ -41,7 +41,7 @@ async function start() {
     platform: {} as never,
     clock,
     log: { ...quiet, child: () => quiet },
-    publicUrl: undefined,
+    publicUrl,
     receive: async () => ({ status: 'admitted', messageId: '', conversationId: '' }),
   })
   await accounts.update([
@@ -93,4 +93,14 @@ test('whoever calls an account that is paused is told to come again; one that is
   }
   await accounts.update([paused])
   assert.throws(() => accounts.webhook('a'), { code: 'unavailable', retryAfter: 10_000 })
+})
+
+test('behind a proxy, a call from this machine proves nothing', async () => {
+  const handle = async () => ({ status: 200 })
+  const behind = await start('https://posthouse.example')
+  assert.throws(() => behind.host.routes.webhook({ verification: [{ kind: 'loopback' }] }, handle), { code: 'invalid' })
+  assert.equal(behind.accounts.webhook('a'), undefined)
+  const alone = await start()
+  alone.host.routes.webhook({ verification: [{ kind: 'loopback' }] }, handle)
+  assert.ok(alone.accounts.webhook('a'))
 })

@@ -218,6 +218,12 @@ export function createAccounts(parts: {
         url: publicUrl && `${publicUrl}/api/webhook/${account}`,
         webhook({ verification = [], challenge }, handle) {
           if (verification.length === 0 || verification.some(isEmpty)) throw new PosthouseError('invalid', 'a webhook needs a secret')
+          // A proxy on this machine that adds no header of its own looks like a program here, and would let everybody in.
+          if (publicUrl && verification.some(({ kind }) => kind === 'loopback'))
+            throw new PosthouseError(
+              'invalid',
+              'server.public_url is set, so a caller on this machine may be a proxy: give this webhook a secret in place of proof "loopback"',
+            )
           entry.webhook = {
             verification,
             ...(challenge ? { challenge: (request) => challenge(request, { now: clock.now(), crypto: platform.crypto }) } : {}),

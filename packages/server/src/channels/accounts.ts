@@ -18,13 +18,11 @@ import {
   type Logger,
   PosthouseError,
   type Rate,
-  type WebhookRequest,
-  type WebhookResponse,
   type WebhookVerification,
 } from '@posthouse/contract'
 import { backoff } from '../base/backoff.ts'
 import type { Clock } from '../base/clock.ts'
-import type { Account, Accounts } from '../ports/accounts.ts'
+import type { Account, Accounts, Webhook } from '../ports/accounts.ts'
 import { type Held, type Lease, type Leases, StaleLease } from '../ports/leases.ts'
 import type { Node } from '../ports/node.ts'
 import type { Observer } from '../ports/observer.ts'
@@ -50,12 +48,6 @@ export interface AccountStatus {
   readonly problem: string | undefined
   /** When the platform last gave a sign of life, by itself or to a probe. */
   readonly lastReceived: number | undefined
-}
-
-interface Webhook {
-  readonly verification: readonly WebhookVerification[]
-  challenge?(request: WebhookRequest): WebhookResponse | undefined
-  handle(request: WebhookRequest): Promise<WebhookResponse>
 }
 
 export interface OpenAccounts extends Accounts, AsyncDisposable {

@@ -1,8 +1,9 @@
 /** The rest of the gateway as HTTP sees it: what the composition root hands over. */
-import type { Logger, WebhookRequest, WebhookResponse, WebhookVerification } from '@posthouse/contract'
+import type { Logger } from '@posthouse/contract'
 import type { MeResponse, ModelsResponse, TurnView } from '@posthouse/contract/http'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
+import type { Webhook } from '../ports/accounts.ts'
 import type { Blobs } from '../ports/blobs.ts'
 import type { Guards } from '../ports/guards.ts'
 import type { Live } from '../ports/live.ts'
@@ -11,12 +12,6 @@ import type { OutsideName, OutsideProblem } from '../ports/outside.ts'
 import type { Store } from '../ports/store.ts'
 
 /** An account's door: what proves a call, who answers one that carries no proof, and who takes the others. */
-export interface Webhook {
-  readonly verification: readonly WebhookVerification[]
-  challenge?(request: WebhookRequest): WebhookResponse | undefined
-  handle(request: WebhookRequest): Promise<WebhookResponse>
-}
-
 export interface Readiness {
   readonly ready: boolean
   readonly problems: readonly string[]

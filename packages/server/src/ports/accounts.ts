@@ -1,5 +1,5 @@
 /** The accounts that are configured, as the pipeline sees them. */
-import type { Capabilities, Connection, Rate } from '@posthouse/contract'
+import type { Capabilities, Connection, Rate, WebhookRequest, WebhookResponse, WebhookVerification } from '@posthouse/contract'
 
 export interface Account {
   readonly id: string
@@ -17,4 +17,11 @@ export interface Account {
 
 export interface Accounts {
   find(id: string): Account | undefined
+}
+
+/** An account's door: what proves a call, who answers one that carries no proof, and who takes the others. */
+export interface Webhook {
+  readonly verification: readonly WebhookVerification[]
+  challenge?(request: WebhookRequest): WebhookResponse | undefined
+  handle(request: WebhookRequest): Promise<WebhookResponse>
 }

@@ -2,7 +2,8 @@
 import { isPosthouseError, PosthouseError, type WebhookRequest } from '@posthouse/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Gateway, Webhook } from '../gateway.ts'
+import type { Webhook } from '../../ports/accounts.ts'
+import type { Gateway } from '../gateway.ts'
 import type { Routes } from './routes.ts'
 
 const LIMIT = 1024 * 1024

@@ -8,4 +8,6 @@ export const nodeFlags = [
   '--disable-sigusr1',
   '--max-semi-space-size=16',
   '--max-old-space-size=1024',
+  // Several threads that share out a young generation of this size cost more than they save: an eighth of the processor on two cores.
+  '--no-parallel-scavenge',
 ]

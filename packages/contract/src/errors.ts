@@ -46,6 +46,11 @@ export const errorTable = {
     en: 'The database does not take writes now. Nothing was accepted; send again later.',
     zh: '数据库暂时无法写入，本次未受理。请稍后重发。',
   },
+  handed: {
+    status: 409,
+    en: 'A person answers in this conversation now. Your message is kept; what they say will be in the history.',
+    zh: '该对话现由人工解答。你的消息已保存；对方的答复会出现在历史记录中。',
+  },
   'model-failed': {
     status: 502,
     en: 'No model gave an answer. Your message is kept; send it again or ask the administrator.',

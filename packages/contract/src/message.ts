@@ -10,6 +10,7 @@
  * - **Outbox**: messages promised and not yet confirmed, staged in the turn's own commit.
  * - **Delivery**: sending one outbox entry piece by piece, with attempts, a **Receipt**, or a failure of a closed kind.
  * - **Draft**: best-effort live preview of an answer, never durable.
+ * - **Hand-over**: a person answers a conversation in the assistant's place, until it is given back.
  * - **Lease**: exclusive, fenced ownership of a long connection.
  * - **Dead letter**: a message or delivery that could not get its outcome and waits for an operator.
  *

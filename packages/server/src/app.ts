@@ -234,6 +234,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       pseudonym,
     },
     receive: (sent) => receiveSent(sent),
+    takeOver: pipeline.takeOver,
     stop: pipeline.stop,
     inFlight: pipeline.inFlight,
     webhook: accounts.webhook,

@@ -294,6 +294,16 @@ export const rootFields: Readonly<Record<string, Field>> = {
           zh: '回答期间新来的多条消息：合并回答，或逐条回答。',
         },
       },
+      return_after: {
+        type: 'string',
+        format: 'duration',
+        minimum: 60_000,
+        default: '2h',
+        description: {
+          en: 'Where a person took a conversation over: how long after their last word there the assistant answers again.',
+          zh: '人工接管对话后，在其最后一次发言多久之后由助手重新回答。',
+        },
+      },
       cache_answers: {
         type: 'string',
         format: 'duration',

@@ -79,6 +79,7 @@ export interface Config {
     readonly contextTokens: number
     readonly coalesce: number
     readonly cacheAnswers: number | undefined
+    readonly returnAfter: number
   }
   readonly models: { readonly primary: string; readonly fallback: readonly string[]; readonly endpoints: readonly EndpointConfig[] }
   readonly accounts: readonly AccountConfig[]
@@ -333,6 +334,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       contextTokens: assistant?.context_tokens ?? 0,
       coalesce: (assistant?.burst as string | undefined) === 'one-by-one' ? 1 : COALESCE,
       cacheAnswers: assistant?.cache_answers,
+      returnAfter: assistant?.return_after ?? 0,
     },
     models,
     accounts,

@@ -106,6 +106,7 @@ async function finalMessage({ store }: Follows, conversationId: string, messageI
   const asked = new Set([messageId, ...later.filter(({ role }) => role === 'user').map(({ id }) => id)])
   const found = later.find(({ role, replyTo }) => role !== 'user' && replyTo !== undefined && asked.has(replyTo))
   if (found) return viewMessage(found)
+  if (outcome?.outcome === 'handed') throw new PosthouseError('handed')
   throw new PosthouseError('model-failed', `the message ended without an answer (${outcome?.outcome ?? outcome?.state ?? 'unknown'})`)
 }
 

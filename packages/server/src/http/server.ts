@@ -18,6 +18,7 @@ import { chatRoutes } from './routes/chat.ts'
 import { conversationRoutes } from './routes/conversations.ts'
 import { entryRoutes } from './routes/entry.ts'
 import { fileRoutes } from './routes/files.ts'
+import { handoverRoutes } from './routes/handovers.ts'
 import { healthRoutes } from './routes/health.ts'
 import { liveRoutes } from './routes/live.ts'
 import { openAiRoutes } from './routes/openai.ts'
@@ -198,6 +199,7 @@ export function createApp(gateway: Gateway, options: HttpOptions) {
     fileRoutes(routes, gateway, options.maxFile)
     openAiRoutes(routes, gateway)
     adminRoutes(routes, gateway)
+    handoverRoutes(routes, gateway)
     liveRoutes(routes, gateway)
     webRoutes(routes, options.webFolder)
   })

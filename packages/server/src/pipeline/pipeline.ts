@@ -24,9 +24,9 @@ import {
   type TurnResult,
 } from '../ports/store.ts'
 import { viewConversation, viewMessage } from '../ports/views.ts'
-import { languageIn, noticeText } from './converse/notices.ts'
+import { languageIn, languageOfMessage, noticeText } from './converse/notices.ts'
 import { runTurn } from './converse/turn.ts'
-import { type Interruption, LeftInDoubt, replyTarget, type Timing, type TurnParts } from './converse/work.ts'
+import { type Interruption, LeftInDoubt, replyTarget, type Timing, type TurnParts, type TurnWork } from './converse/work.ts'
 import { createLanes } from './queue/lanes.ts'
 import { type AcceptLimits, createAccept, laneKey, type Origin } from './receive/accept.ts'
 import { createDeliver } from './reply/deliver.ts'
@@ -48,6 +48,11 @@ export interface PipelineParts extends TurnParts {
 export interface Pipeline {
   /** Takes a message in. Resolves after the commit (P1). @throws PosthouseError `overloaded`, `unavailable`. */
   receive(message: InboundMessage, origin: Origin): Promise<Admission & { readonly recorded: Recorded | undefined }>
+  /**
+   * A person answers from now on: no call with the assistant's words is begun there after this resolved. `text`: what the person says; without it people are
+   * told, once. Undefined: there is no such conversation.
+   */
+  takeOver(conversationId: string, by: string, text: string | undefined): Promise<readonly StoredMessage[] | undefined>
   /** Ends the answer that is being written, on whatever node, keeping what is there. */
   stop(conversationId: string): Promise<void>
   /** The turn in flight, for who joins while it runs. */
@@ -66,7 +71,9 @@ interface Running {
   readonly by: string
   readonly turn: Turn
   readonly abort: AbortController
-  readonly draft: { text: string }
+  readonly draft: TurnWork['draft']
+  /** Resolves when nothing of it is under way any more. */
+  readonly over: PromiseWithResolvers<void>
 }
 
 const SWEEP_LANES = 1000
@@ -76,6 +83,10 @@ const FLOOD_NOTICE = 60_000
 /** Characters of a draft in one frame. */
 const PIECE = 40_000
 const MOST_FLOODS = 10_000
+/** Milliseconds that the last edit of a preview may take. */
+const LAST_EDIT = 5000
+/** Messages back in which the newest question is looked for. */
+const LOOK_BACK = 20
 
 export function createPipeline(parts: PipelineParts): Pipeline {
   const { store, live, clock, log, node, observer, broker } = parts
@@ -207,7 +218,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     }
     const started = clock.elapsed()
     const timing: Timing = { model: 0, firstToken: undefined }
-    const work: Running = { by, turn, abort: new AbortController(), draft: { text: '' } }
+    const work: Running = { by, turn, abort: new AbortController(), draft: { text: '' }, over: Promise.withResolvers() }
     running.set(lane, work)
     const interrupt = () => work.abort.abort('shutdown' satisfies Interruption)
     ended.addEventListener('abort', interrupt, { once: true })
@@ -226,6 +237,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       return !ending.signal.aborted
     } finally {
       running.delete(lane)
+      work.over.resolve()
       ended.removeEventListener('abort', interrupt)
       show(work, 'ended')
       const took = clock.elapsed() - started
@@ -282,7 +294,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   async function giveBack({ turn, by, abort }: Running, error: unknown): Promise<void> {
     if (error instanceof StaleTurn) {
       observer.fenced({ what: 'turn' })
-      log.warn({ turn: turn.id }, 'a turn was taken over by another node; its result is dropped')
+      log.warn({ turn: turn.id }, 'a turn was taken over by another node or a person; its result is dropped')
       return
     }
     const ours = abort.signal.aborted
@@ -312,6 +324,32 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     const work = running.get(lane)
     work?.abort.abort('stop' satisfies Interruption)
     return work !== undefined
+  }
+
+  async function takeOver(conversationId: string, by: string, text: string | undefined): Promise<readonly StoredMessage[] | undefined> {
+    const conversation = await store.conversations.find(conversationId)
+    if (!conversation) return undefined
+    const shown = await store.handovers.take(conversationId, by)
+    log.info({ conversation: conversationId }, 'a person answers in this conversation')
+    live.tell(conversationTopic(conversationId), 'stop')
+    const work = running.get(conversationId)
+    work?.abort.abort('handed' satisfies Interruption)
+    // Its last edit of a preview is behind it then.
+    if (work) await Promise.race([work.over.promise, clock.sleep(LAST_EDIT)])
+    const words = text ?? (conversation.held ? undefined : noticeText('handed', await languageOfTalk(conversationId)))
+    if (words === undefined) return []
+    const role = text === undefined ? ('system' as const) : ('assistant' as const)
+    const message = { id: parts.newId(), role, parts: [{ type: 'text' as const, text: words }], status: 'complete' as const }
+    const said = [await store.handovers.say(conversation, message, work?.draft.shown ?? shown)]
+    announce(conversationId, said, conversation.owner)
+    deliver.look(conversationId).catch(failed)
+    return said
+  }
+
+  /** That of the person's newest words. */
+  async function languageOfTalk(conversationId: string) {
+    const newest = await store.conversations.messages(conversationId, {}, LOOK_BACK)
+    return languageOfMessage(newest.findLast(({ role }) => role === 'user'))
   }
 
   async function stop(conversationId: string): Promise<void> {
@@ -346,6 +384,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   return {
     receive,
+    takeOver,
     stop,
     inFlight(conversationId) {
       const work = running.get(conversationId)

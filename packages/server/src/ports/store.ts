@@ -17,6 +17,7 @@ import type { MessageStatus } from '@posthouse/contract/http'
 import type { Priority, Ticket } from './broker.ts'
 import type { Lease, LeaseStore } from './leases.ts'
 import type { NodeStore } from './node.ts'
+import type { UserStore } from './users.ts'
 
 // ---- State machines, as data (the delivery's is in the contract) ------------------------------------------------------
 
@@ -39,7 +40,7 @@ export const toolCallSteps: Readonly<Record<ToolCallState, readonly ToolCallStat
   unknown: [],
 }
 
-/** How an admitted message ended (P3). `withdrawn`: its author took it back before it was read. `closed`: its account is not configured any more. `restored`: it was under way when a backup was made. */
+/** How an admitted message ended (P3). `withdrawn`: its author took it back before it was read. `closed`: its account is not configured any more. `restored`: it was under way when a backup was made. `handed`: a person answers. */
 export type Outcome =
   | 'replied'
   | 'stopped'
@@ -53,6 +54,7 @@ export type Outcome =
   | 'replaced'
   | 'withdrawn'
   | 'restored'
+  | 'handed'
 
 // ---- Conversations and messages ---------------------------------------------------------------------------------------
 
@@ -73,6 +75,8 @@ export interface Conversation {
   readonly lastTurn: string | undefined
   /** What was asked with a lower `seq` is not answered any more. */
   readonly stoppedBefore: number
+  /** The person who answers in the assistant's place, and when they last did. */
+  readonly held: { readonly by: string; readonly at: number } | undefined
 }
 
 /** The sealed part of a message. */
@@ -246,6 +250,25 @@ export class StaleTurn extends Error {
   override readonly name = 'StaleTurn'
 }
 
+// ---- Handing over -----------------------------------------------------------------------------------------------------
+
+/** A person answers in the assistant's place. */
+export interface HandoverStore {
+  /**
+   * From this commit on nothing of the assistant's is sent in the conversation: a turn at work there is stale, what was asked has the outcome `handed`,
+   * answers not yet sent are dead letters. Answers the preview that stands in the chat, if any. Where a person answers already, only the name changes.
+   */
+  take(conversationId: string, by: string): Promise<Receipt | undefined>
+  /** Words for the people there, in the place of a preview. */
+  say(conversation: Pick<Conversation, 'id' | 'account'>, message: NewMessage, draft: Receipt | undefined): Promise<StoredMessage>
+  /** The assistant answers again; false: it did already. */
+  giveBack(conversationId: string): Promise<boolean>
+  /** Those that persons answer, who waits longest first. */
+  list(limit: number): Promise<readonly Conversation[]>
+  /** All conversations of a room, its threads too. */
+  inRoom(account: string, room: string, limit: number): Promise<readonly Conversation[]>
+}
+
 // ---- Tool calls -------------------------------------------------------------------------------------------------------
 
 export interface NewToolCall {
@@ -320,8 +343,8 @@ export class StaleDelivery extends Error {
   override readonly name = 'StaleDelivery'
 }
 
-/** Why a delivery is a dead letter: a failure of the closed kinds, or too old to be sent by itself (P8). */
-export type DeadReason = DeliveryFailure | 'stale' | 'exhausted' | 'restored'
+/** Why a delivery is a dead letter: a failure of the closed kinds, too old to be sent by itself (P8), or overtaken by a person. */
+export type DeadReason = DeliveryFailure | 'stale' | 'exhausted' | 'restored' | 'handed'
 
 /** An answer that may have arrived twice in the chat tool. */
 export interface MaybeDuplicate {
@@ -391,48 +414,6 @@ export interface SettingStore {
   once(key: string): Promise<boolean>
 }
 
-export interface User {
-  readonly id: string
-  readonly name: string
-  readonly role: 'admin' | 'user'
-  readonly passwordHash: string
-  /** Raised when a password changes; what was issued before is void. */
-  readonly version: number
-}
-
-export interface AccessToken {
-  readonly id: string
-  readonly name: string
-  readonly userId: string
-  readonly scopes: readonly string[]
-  readonly createdAt: number
-  readonly expiresAt: number
-  readonly revokedAt: number | undefined
-}
-
-export interface UserStore {
-  count(): Promise<number>
-  /** The account that was made first. */
-  first(): Promise<User | undefined>
-  byName(name: string): Promise<User | undefined>
-  byId(id: string): Promise<User | undefined>
-  /** @throws PosthouseError `invalid` when the name is taken. */
-  add(user: Omit<User, 'version'>): Promise<void>
-  /** Makes the first account, if there is none yet and `linkHash` is the unused, unexpired set-up link. */
-  setUp(linkHash: string, user: Omit<User, 'version'>): Promise<boolean>
-  /** Sets a set-up link. `alone`: earlier ones are void; else another node may have told one, and the first that is used counts. */
-  setLink(linkHash: string, expiresAt: number, alone: boolean): Promise<void>
-  changePassword(id: string, passwordHash: string): Promise<void>
-  addLogin(hash: string, userId: string, expiresAt: number): Promise<void>
-  /** The user of a valid login. */
-  login(hash: string): Promise<User | undefined>
-  removeLogin(hash: string): Promise<void>
-  addToken(token: Omit<AccessToken, 'revokedAt'>): Promise<void>
-  token(id: string): Promise<AccessToken | undefined>
-  tokens(): Promise<readonly AccessToken[]>
-  revokeToken(id: string): Promise<boolean>
-}
-
 export interface StoredFile {
   readonly id: string
   /** The conversation that it was sent in; until then the person who uploaded it. */
@@ -468,6 +449,7 @@ export interface Store extends AsyncDisposable {
   readonly conversations: ConversationStore
   readonly inbox: InboxStore
   readonly turns: TurnStore
+  readonly handovers: HandoverStore
   readonly toolCalls: ToolCallStore
   readonly outbox: OutboxStore
   readonly dead: DeadLetterStore

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { beforeEach, describe, it } from 'node:test'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
-import type { AccessToken, User, UserStore } from '../ports/store.ts'
+import type { AccessToken, User, UserStore } from '../ports/users.ts'
 import type { MasterKey } from './key.ts'
 import { createTokens, hashSecret, newSecret, type Tokens } from './tokens.ts'
 

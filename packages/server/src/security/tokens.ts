@@ -4,7 +4,7 @@ import { jwtVerify, SignJWT } from 'jose'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Principal, Scope } from '../ports/guards.ts'
-import type { UserStore } from '../ports/store.ts'
+import type { UserStore } from '../ports/users.ts'
 import type { MasterKey } from './key.ts'
 
 const ISSUER = 'posthouse'

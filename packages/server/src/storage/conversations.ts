@@ -161,6 +161,7 @@ export function createConversations(
     revision: row.revision,
     lastTurn: row.last_turn ?? undefined,
     stoppedBefore: Number(row.stopped_before),
+    held: row.held_by === null ? undefined : { by: row.held_by, at: Number(row.held_at) },
   })
 
   const ensure: Conversations['ensure'] = async (transaction, account, place, options) => {

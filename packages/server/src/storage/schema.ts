@@ -26,6 +26,9 @@ export interface Schema {
     turn_node: string | null
     last_turn: string | null
     stopped_before: Generated<number>
+    /** Name of the person who answers here, and when they last did; null: the assistant. */
+    held_by: string | null
+    held_at: number | null
     created_at: number
     updated_at: number
   }

@@ -9,6 +9,7 @@ import type { Database, OpenOptions } from './dialects/dialect.ts'
 import { dialectOf } from './dialects/index.ts'
 import { createErasures } from './erasures.ts'
 import { createFiles } from './files.ts'
+import { createHandovers } from './handovers.ts'
 import { createInbox } from './inbox.ts'
 import { opens, sealCheck } from './key-check.ts'
 import { createLeases } from './leases.ts'
@@ -80,6 +81,7 @@ export async function openStore({ url, sealer, clock, newId, ...options }: Store
     settings,
     inbox: createInbox(builder, database, conversations, messages, files, leases, time),
     turns: createTurns(builder, database, { conversations, messages, outbox }, time),
+    handovers: createHandovers(dialect, database, { conversations, messages, outbox }, time),
     toolCalls: createToolCalls(dialect, database, sealer, time),
     dead: createDeadLetters(dialect, database, sealer, messages, time),
     accountState: createAccountState(builder, database, sealer, leases, time),

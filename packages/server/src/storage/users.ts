@@ -2,7 +2,7 @@
 import { PosthouseError } from '@posthouse/contract'
 import type { Kysely, Selectable } from 'kysely'
 import type { Clock } from '../base/clock.ts'
-import type { AccessToken, User, UserStore } from '../ports/store.ts'
+import type { AccessToken, User, UserStore } from '../ports/users.ts'
 import type { Database } from './dialects/dialect.ts'
 import { createErasures } from './erasures.ts'
 import { first, prepare, type Transaction } from './query.ts'

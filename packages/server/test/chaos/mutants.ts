@@ -39,6 +39,14 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'taken over and the turn goes on',
+    rows: ['F46'],
+    edits: [
+      { file: 'src/storage/handovers.ts', find: 'turn_id: null,\n        turn_node: null,', replace: '' },
+      { file: 'src/pipeline/pipeline.ts', find: "work?.abort.abort('handed' satisfies Interruption)", replace: 'void work?.abort' },
+    ],
+  },
+  {
     name: 'restored and let loose',
     rows: ['F14:under load', 'F14:a restore that is killed'],
     edits: [{ file: 'src/app.ts', find: 'paused: pauses.since(account.id) !== undefined', replace: 'paused: false' }],

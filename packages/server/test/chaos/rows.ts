@@ -6,6 +6,7 @@ import { diskRows } from './rows/disk.ts'
 import { loadRows } from './rows/load.ts'
 import { modelRows } from './rows/model.ts'
 import { networkRows } from './rows/network.ts'
+import { peopleRows } from './rows/people.ts'
 import { platformRows } from './rows/platform.ts'
 import { processRows } from './rows/process.ts'
 import type { Matrix } from './table.ts'
@@ -14,6 +15,7 @@ export const rows: readonly Row[] = [
   ...processRows,
   ...networkRows,
   ...platformRows,
+  ...peopleRows,
   ...modelRows,
   ...loadRows,
   ...diskRows,
@@ -22,7 +24,6 @@ export const rows: readonly Row[] = [
 
 export const missingRows: readonly MissingRow[] = [
   { id: 'F40', title: 'An MCP server that hangs, floods or dies', notYet: 'there is no MCP' },
-  { id: 'F46', title: 'A human takes over while the model writes', notYet: 'there is no handing over to a person' },
 ]
 
 export const oneNode: Matrix = {

@@ -70,6 +70,8 @@ const calls = [
   'intend',
   'settle',
   'take-over',
+  'hand-over',
+  'give-back',
 ] as const
 const walk = fc.array(fc.record({ call: fc.constantFrom(...calls), pick: fc.nat() }), { minLength: 30, maxLength: 80 })
 
@@ -139,6 +141,21 @@ async function stumble({ store }: Opened, script: readonly { readonly call: (typ
       async 'take-over'() {
         if (someTurn) await store.toolCalls.takeOver(someTurn, (name) => name === 'look', 'lost')
       },
+      async 'hand-over'() {
+        const conversation = await store.conversations.find(some(lanes, pick))
+        if (!conversation) return
+        const id = newId()
+        deliveries.push(id)
+        await store.handovers.take(conversation.id, 'ann')
+        const words = {
+          id,
+          role: 'assistant' as const,
+          parts: [{ type: 'text' as const, text: 'I am here.' }],
+          status: 'complete' as const,
+        }
+        await store.handovers.say(conversation, words, undefined)
+      },
+      'give-back': () => store.handovers.giveBack(some(lanes, pick)),
       adopt: () => store.outbox.adopt('node', some(lanes, pick)),
       begin: () => store.outbox.begin('node', delivery),
       confirm: () => store.outbox.confirm('node', delivery, { id: '1', room: 'r' }, pick % 2 === 0),

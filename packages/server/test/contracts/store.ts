@@ -347,6 +347,56 @@ const wayBehaviours: readonly Behaviour[] = [
     },
   },
   {
+    name: 'a person takes over: the turn at work is stale, what was asked is theirs, what was promised stays back',
+    async run(harness) {
+      const { store } = harness
+      const first = await admit(store)
+      const { conversationId } = first
+      const ended = await store.turns.claim(conversationId, 'n', 1)
+      const promised = answer(harness, ended, 'late')
+      await store.turns.finish('n', promised)
+      const [asked, waiting] = [await admit(store), await admit(store)]
+      const turn = await store.turns.claim(conversationId, 'n', 1)
+      assert.ok(turn)
+      const draft = { id: '7', room: 'room' }
+      await store.turns.noteDraft(turn, draft)
+      const words = (text: string) => ({
+        id: harness.newId(),
+        role: 'assistant' as const,
+        parts: [{ type: 'text' as const, text }],
+        status: 'complete' as const,
+      })
+      const here = words('I am here.')
+      assert.deepEqual(await store.handovers.take(conversationId, 'eve'), draft)
+      const said = await store.handovers.say(turn.conversation, here, draft)
+      await assert.rejects(store.turns.finish('n', answer(harness, turn)), StaleTurn)
+      assert.deepEqual((await store.turns.stopped([conversationId])).get(conversationId), said.seq)
+      for (const { messageId } of [asked, waiting])
+        assert.deepEqual(await store.inbox.outcome(messageId), { state: 'done', outcome: 'handed' })
+      assert.deepEqual(
+        (await store.dead.list(10)).map(({ id, reason }) => [id, reason]),
+        [[promised.deliveries[0]?.id, 'handed']],
+      )
+      assert.deepEqual(
+        (await store.outbox.adopt('n', conversationId)).map(({ text, draft: over }) => [text, over]),
+        [['I am here.', draft]],
+      )
+      assert.deepEqual(
+        (await store.handovers.list(10)).map(({ id, held }) => [id, held?.by]),
+        [[conversationId, 'eve']],
+      )
+      // Another word, by somebody else: nothing more is thrown out for it.
+      await admit(store)
+      assert.equal((await store.handovers.inRoom('bot', 'room', 10)).length, 1)
+      assert.equal(await store.handovers.take(conversationId, 'bob'), undefined)
+      await store.handovers.say(turn.conversation, words('So am I.'), undefined)
+      assert.equal((await store.turns.claim(conversationId, 'n', 1))?.conversation.held?.by, 'bob')
+      assert.equal((await store.outbox.adopt('n', conversationId)).length, 2)
+      assert.deepEqual([await store.handovers.giveBack(conversationId), await store.handovers.giveBack(conversationId)], [true, false])
+      assert.deepEqual(await store.handovers.list(10), [])
+    },
+  },
+  {
     name: 'an edit changes what was said and asks for no other answer',
     async run({ store }) {
       const original = inbound()

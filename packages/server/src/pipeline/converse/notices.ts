@@ -1,6 +1,6 @@
 /** What the gateway itself says to people, in both languages. */
 import { textOf } from '@posthouse/contract'
-import type { Turn } from '../../ports/store.ts'
+import type { StoredMessage, Turn } from '../../ports/store.ts'
 
 export type Language = 'en' | 'zh'
 
@@ -42,6 +42,10 @@ const notices = {
     en: () => 'That was too much at once: what came in last was not taken. Please send it again when the answers have caught up.',
     zh: () => '消息太多，最后收到的几条未被受理。请等回答跟上后再发送。',
   },
+  handed: {
+    en: () => 'A person answers you here from now on.',
+    zh: () => '接下来由人工为你解答。',
+  },
   stopped: { en: () => 'Stopped.', zh: () => '已停止。' },
   model: {
     en: (current: string, all: string) => `This conversation uses **${current}**. Available: ${all}. Switch with \`/model NAME\`.`,
@@ -81,8 +85,10 @@ export function languageIn(text: string, otherwise: Language): Language {
 }
 
 /** The language of the people in a turn: what they write in, else what their platform says. */
-export function languageOf(turn: Turn): Language {
-  const last = turn.messages.at(-1)
-  const told = last?.body.author?.language?.toLowerCase().startsWith('zh') ? 'zh' : 'en'
-  return languageIn(last ? textOf(last.body.parts) : '', told)
+export const languageOf = ({ messages }: Turn): Language => languageOfMessage(messages.at(-1))
+
+/** That of a person's words; where they tell none, what the platform says of the person. */
+export function languageOfMessage(message: Pick<StoredMessage, 'body'> | undefined): Language {
+  const told = message?.body.author?.language?.toLowerCase().startsWith('zh') ? 'zh' : 'en'
+  return languageIn(message ? textOf(message.body.parts) : '', told)
 }

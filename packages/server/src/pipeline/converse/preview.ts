@@ -66,6 +66,7 @@ export function openPreview(work: TurnWork): Preview {
     // The answer will stand where its preview does: not before an answer that is still on its way.
     else if (await parts.store.outbox.isSettled(turn.conversation.id)) {
       receipt = await open.send(piece, to, options)
+      draft.shown = receipt
       await parts.store.turns.noteDraft(turn, receipt)
     } else return
     shown = piece.text

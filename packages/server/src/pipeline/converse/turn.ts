@@ -1,5 +1,5 @@
 /**
- * Third station: one turn. It reads as the sentence: what failed before is quarantined, what is too old waits for an operator, who is not allowed
+ * Third station: one turn. It reads as the sentence: what a person answers is left to that person, what failed before is quarantined, what is too old waits for an operator, who is not allowed
  * is refused, a command is carried out, and everything else is answered by a model.
  *
  * A turn only computes its result; the pipeline commits it.
@@ -21,7 +21,25 @@ export async function runTurn(
 ): Promise<TurnResult> {
   const account = parts.accounts.find(turn.conversation.account)
   const work: TurnWork = { turn, account, language: languageOf(turn), parts, signal, draft, timing }
-  return quarantine(work) ?? setAside(work) ?? (await refuse(work)) ?? (await runCommand(work)) ?? (await answer(work))
+  return (
+    (await leaveToPerson(work)) ??
+    quarantine(work) ??
+    setAside(work) ??
+    (await refuse(work)) ??
+    (await runCommand(work)) ??
+    (await answer(work))
+  )
+}
+
+/** While a person answers, the assistant is silent; it comes back by itself where the person said nothing for long. */
+async function leaveToPerson({ turn, parts }: TurnWork): Promise<TurnResult | undefined> {
+  const { id, account, held } = turn.conversation
+  if (!held) return undefined
+  if (parts.clock.now() - held.at > parts.assistant.returnAfter) {
+    await parts.store.handovers.giveBack(id)
+    return undefined
+  }
+  return { turnId: turn.id, lane: id, account, outcome: 'handed', inbox: 'done', messages: [], deliveries: [] }
 }
 
 function quarantine(work: TurnWork): TurnResult | undefined {

@@ -11,8 +11,8 @@ import type { NewDelivery, NewMessage, Outcome, Store, Turn, TurnResult } from '
 import type { Tools } from '../../ports/tools.ts'
 import type { Language, NoticeName } from './notices.ts'
 
-/** Why a turn's signal fired. */
-export type Interruption = 'stop' | 'shutdown'
+/** Why a turn's signal fired. `handed`: a person took the conversation over. */
+export type Interruption = 'stop' | 'shutdown' | 'handed'
 
 /** The process ends, and a tool's effect is not known: the turn counts, so that the next one looks for it and tells the person. */
 export class LeftInDoubt extends Error {
@@ -26,6 +26,8 @@ export interface Assistant {
   readonly contextTokens: number
   /** Milliseconds for which an answer to a first question may be given again; undefined: never. */
   readonly cacheAnswers: number | undefined
+  /** Milliseconds after a person's last word until it answers again where that person took over. */
+  readonly returnAfter: number
 }
 
 export interface TurnParts {
@@ -52,8 +54,8 @@ export interface TurnWork {
   readonly parts: TurnParts
   /** Fires when somebody says stop, or the process ends. */
   readonly signal: AbortSignal
-  /** The draft as it grows; for those who join later. */
-  readonly draft: { text: string }
+  /** The draft as it grows; for those who join later. `shown`: what people see of it in the chat tool. */
+  readonly draft: { text: string; shown?: Receipt }
   /** Milliseconds spent in models and tools, and until the first sign of an answer. */
   readonly timing: Timing
 }

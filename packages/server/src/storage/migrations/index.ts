@@ -15,6 +15,7 @@ import { nodes } from './0004-nodes.ts'
 import { filesAndErasures } from './0005-files-and-erasures.ts'
 import { stops } from './0006-stops.ts'
 import { knows } from './0007-knows.ts'
+import { handovers } from './0008-handovers.ts'
 
 interface Migration {
   readonly name: string
@@ -31,6 +32,7 @@ const migrations: readonly Migration[] = [
   { name: '0005-files-and-erasures', statements: filesAndErasures },
   { name: '0006-stops', statements: stops },
   { name: '0007-knows', statements: knows },
+  { name: '0008-handovers', statements: handovers },
 ]
 
 /** The newest migration that this version knows. */

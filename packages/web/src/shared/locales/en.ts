@@ -201,6 +201,7 @@ export const en = {
     'rate-limited': 'Too many requests in a short time. Wait a moment.',
     overloaded: 'The server is busy. Try again in a moment.',
     unavailable: 'The server can’t save anything right now. Try again later.',
+    handed: 'A person answers you here now; please wait for their words.',
     'model-failed': 'No model gave an answer.',
     timeout: 'It took too long.',
     internal: 'Something went wrong on the server.',

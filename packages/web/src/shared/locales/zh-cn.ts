@@ -193,6 +193,7 @@ export const zh = {
     'rate-limited': '短时间内请求过多，请稍候。',
     overloaded: '服务器繁忙，请稍后再试。',
     unavailable: '服务器暂时无法保存内容，请稍后再试。',
+    handed: '现在由人工为你解答，请等待对方答复。',
     'model-failed': '没有模型给出回答。',
     timeout: '用时过长。',
     internal: '服务器出错了。',

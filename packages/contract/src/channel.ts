@@ -39,10 +39,12 @@ export interface Capabilities {
   readonly draftGrows?: boolean
 }
 
-/** Small durable state of one account: cursors, tokens. Sealed at rest. */
+/** Small durable state of one account: cursors, tokens. Sealed at rest. A key that begins with `~` may be forgotten two days after it was written. */
 export interface KeyValue {
   get(key: string): Promise<string | undefined>
   set(key: string, value: string): Promise<void>
+  /** Puts `value` where `before` still stands (undefined: nothing), for what several nodes change; answers whether it did. */
+  swap(key: string, before: string | undefined, value: string): Promise<boolean>
 }
 
 /** A channel's door for HTTP calls from its platform, at `/api/webhook/{account}`. */

@@ -34,7 +34,7 @@ async function start(publicUrl?: string) {
   } as unknown as Channel
   const quiet = { debug() {}, info() {}, warn() {}, error() {} }
   const accounts = createAccounts({
-    state: { get: async () => undefined, set: async () => undefined },
+    state: { get: async () => undefined, set: async () => undefined, swap: async () => true },
     leases: { keep: async () => undefined, held: [] },
     node: { live: true },
     observer: { fenced: () => undefined },

@@ -189,13 +189,18 @@ export function createAccounts(parts: {
         void inName(async () => heard(entry)).catch(() => {})
       },
       receive: (message) => inName(() => parts.receive(entry.config, message, lease)),
-      state: { ...stateOf(id), set: (key, value) => inName(() => state.set(id, key, value, lease)) },
+      state: {
+        ...stateOf(id),
+        set: (key, value) => inName(() => state.set(id, key, value, lease)),
+        swap: (key, before, value) => inName(() => state.swap(id, key, before, value, lease)),
+      },
     }
   }
 
   const stateOf = (account: string): KeyValue => ({
     get: (key) => state.get(account, key),
     set: (key, value) => state.set(account, key, value),
+    swap: (key, before, value) => state.swap(account, key, before, value),
   })
 
   const hostOf = (entry: Open): ChannelHost => {

@@ -382,6 +382,8 @@ export interface AccountStateStore {
   get(account: string, key: string): Promise<string | undefined>
   /** `lease`: in whose name. @throws {StaleLease} */
   set(account: string, key: string, value: string, lease?: Lease): Promise<void>
+  /** Puts `value` where `before` still stands, on whatever node; answers whether it did. `lease`: in whose name. @throws {StaleLease} */
+  swap(account: string, key: string, before: string | undefined, value: string, lease?: Lease): Promise<boolean>
 }
 
 export interface SettingStore {

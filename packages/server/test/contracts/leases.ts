@@ -139,6 +139,7 @@ export const nodeBehaviours: readonly Behaviour[] = [
       await other.accountState.set('bot', 'offset', '2', taken)
       await assert.rejects(admit(store, lease), StaleLease)
       await assert.rejects(store.accountState.set('bot', 'offset', '1', lease), StaleLease)
+      await assert.rejects(store.accountState.swap('bot', 'offset', '2', '1', lease), StaleLease)
       assert.deepEqual([await other.accountState.get('bot', 'offset'), await other.inbox.depth()], ['2', 1])
       assert.equal((await admit(other, taken)).status, 'admitted')
       assert.equal((await admit(store)).status, 'admitted', 'what came by a webhook has no lease')

@@ -21,6 +21,8 @@ export interface Capabilities {
   readonly download: number
   /** `single`: one node by lease. `spread`: several connections share the flow. `stateless`: webhooks on any node. */
   readonly ownership: 'single' | 'spread' | 'stateless'
+  /** Of an account that is owned `single`: only the node that listens can send, over its connection. */
+  readonly sendsOverConnection?: boolean
   /** Whether we may write first. */
   readonly proactive: boolean
   /** How long after a message an answer is allowed, in milliseconds. */

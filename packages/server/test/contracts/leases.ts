@@ -214,4 +214,23 @@ export const nodeBehaviours: readonly Behaviour[] = [
       assert.deepEqual(outlines(await other.outbox.adopt('b', lane)), [`${id} pending b`, `${alone} pending b`])
     },
   },
+  {
+    name: 'deliveries that a node gives back are for whoever looks, begun ones as begun; others it cannot give back',
+    shared: true,
+    async run(harness) {
+      const { store } = harness
+      const other = await both(harness)
+      const begun = await answered(harness, store, 'a', true)
+      const waiting = await answered(harness, store, 'a')
+      assert.equal(begun.lane, waiting.lane)
+      const due = async (node: string) => (await other.outbox.due(node, 2_000_000, 0, 10)).map(({ id, account }) => `${id} ${account}`)
+      const all = [`${begun.id} bot`, `${waiting.id} bot`]
+      await other.outbox.release('b', begun.lane)
+      assert.deepEqual([await due('a'), await due('b')], [all, []])
+      await store.outbox.release('a', begun.lane)
+      assert.deepEqual([await due('a'), await due('b')], [all, all])
+      await assert.rejects(store.outbox.confirm('a', begun.id, { id: '1', room: 'room' }, true), StaleDelivery)
+      assert.deepEqual(outlines(await other.outbox.adopt('b', begun.lane)), [`${begun.id} sending b`, `${waiting.id} pending b`])
+    },
+  },
 ]

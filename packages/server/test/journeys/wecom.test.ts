@@ -13,6 +13,9 @@ import {
   type WecomPost,
   wecomStage,
 } from '@posthouse/testkit'
+import { withMutant } from '../chaos/mutants.ts'
+import { createNodes, type OneOfSeveral } from '../cluster/nodes.ts'
+import { newPlace, noPostgres } from '../contracts/postgres.ts'
 import { freePort } from '../ports.ts'
 import { createPosthouse, type Ended, type Posthouse, until } from './posthouse.ts'
 
@@ -216,6 +219,82 @@ describe('WeCom, an AI bot', () => {
       })
       await other.start()
       await told('conflict', /another program connects with this bot_id/)
+    }))
+})
+
+describe('WeCom, AI bots of two nodes', { skip: noPostgres ?? false }, () => {
+  const people = ['ann', 'bob', 'cat', 'dan', 'eve', 'fay']
+
+  /** The first node answers one person at a time, so that the second answers others. */
+  async function withNodes(
+    mode: 'bot' | 'bot-webhook',
+    play: (scene: { wecom: WecomEmulator; one: OneOfSeveral; two: OneOfSeveral; answeredBy(name: string): number }) => Promise<void>,
+  ): Promise<void> {
+    await using wecom = await createWecomEmulator({ mode, pollEvery: 30, retryDelay: 100, maxRetryDelay: 500, attempts: 100 })
+    const pace: ModelPace = { firstToken: 300, interval: 50, chunks: 4 }
+    await using model = await createModelEmulator({ keys: 'any', models: 'any', pace })
+    const url = await newPlace()
+    const { bot_id, secret, token, encoding_aes_key, url: base_url, ws_url } = wecom
+    const of = { bot: { secret }, 'bot-webhook': { token, encoding_aes_key } }
+    await using nodes = await createNodes(['one', 'two'], (name, port) => ({
+      database: { url },
+      server: { public_url: `http://127.0.0.1:${port}` },
+      models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: name } } },
+      resources: { max_concurrency: name === 'one' ? 1 : 10 },
+      channels: { wecom: { mode, bot_id, ...of[mode], base_url, ws_url, send_rate: 1000, room_send_rate: 1000 } },
+    }))
+    const [one, two] = nodes
+    assert.ok(one && two)
+    for (const node of nodes) await node.start(withMutant('hurried nodes'))
+    if (mode === 'bot') await until(() => wecom.connections === 1, 'one of them is connected')
+    await play({ wecom, one, two, answeredBy: (name) => model.calls.filter(({ question }) => question?.model === name).length })
+  }
+
+  it('by the long connection: what the other node answers is sent at once, by the one that is connected', () =>
+    withNodes('bot', async ({ wecom, two, answeredBy }) => {
+      for (const person of people) wecom.say({ text: `hello from ${person}`, from: person })
+      const answers = () => people.filter((person) => wecom.posted(person).some(({ text }) => text === `You said: hello from ${person}`))
+      await until(() => answers().length === people.length, 'everybody is answered', 15_000)
+      assert.ok(answeredBy('two') > 0, 'the node without a connection answered somebody')
+      assert.ok(people.every((person) => wecom.posted(person).length === 1))
+      const { code, stderr } = await two.cli('send', 'wecom', 'ann', 'from the other node')
+      assert.equal(code, 0, stderr)
+      await wecom.waitForPosted(({ text }) => text === 'from the other node')
+      const { dead, maybeDuplicates } = JSON.parse((await two.cli('status', '--json')).stdout) as { dead: number; maybeDuplicates: number }
+      assert.deepEqual([dead, maybeDuplicates], [0, 0])
+    }))
+
+  it('by the long connection: the connected node dies; the other connects, and sends what was left', () =>
+    withNodes('bot', async ({ wecom, one, two }) => {
+      const { leases } = JSON.parse((await two.cli('status', '--json')).stdout) as { leases: { name: string; node: string }[] }
+      const holder = leases.find(({ name }) => name === 'wecom')?.node
+      const [dying, staying] = holder === 'one' ? [one, two] : [two, one]
+      for (const person of people) wecom.say({ text: `hello from ${person}`, from: person })
+      await until(() => people.some((person) => wecom.posted(person).length > 0), 'answers come')
+      await dying.kill()
+      const answered = (person: string) => wecom.posted(person).some(({ text }) => text.includes(`You said: hello from ${person}`))
+      await until(() => people.every(answered), 'everybody is answered', 40_000)
+      const posted = people.reduce((sum, person) => sum + wecom.posted(person).filter(({ streaming }) => !streaming).length, 0)
+      const { dead, maybeDuplicates } = JSON.parse((await staying.cli('status', '--json')).stdout) as {
+        dead: number
+        maybeDuplicates: number
+      }
+      assert.equal(dead, 0)
+      assert.ok(posted - people.length <= maybeDuplicates, `${posted} answers, ${maybeDuplicates} marked`)
+    }))
+
+  it('by calls: every node says how far an answer is, whoever writes it', () =>
+    withNodes('bot-webhook', async ({ wecom, one, two, answeredBy }) => {
+      await wecom.subscribe(`${one.url}/api/webhook/wecom`)
+      for (const person of people) wecom.say({ text: `hello from ${person}`, from: person })
+      await until(() => wecom.pending === 0, 'all are taken')
+      await wecom.subscribe(`${two.url}/api/webhook/wecom`)
+      const answered = (person: string) =>
+        wecom.posted(person).some(({ text, streaming }) => text === `You said: hello from ${person}` && !streaming)
+      await until(() => people.every(answered), 'everybody is answered', 20_000)
+      assert.ok(answeredBy('one') > 0 && answeredBy('two') > 0, 'both nodes answered somebody')
+      assert.ok(people.every((person) => wecom.posted(person).length === 1))
+      assert.deepEqual(wecom.refused, [])
     }))
 })
 

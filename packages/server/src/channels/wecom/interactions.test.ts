@@ -118,7 +118,11 @@ async function start(more: WecomEmulatorOptions = {}, publicly = true): Promise<
       opened.unshift(connection, next)
       return { host: beside, connection }
     },
-    probe: () => channel.probe(settings, host, new AbortController().signal),
+    // The platform cannot be asked; its question to us is a round trip as well.
+    async probe() {
+      if (publicly) await emulator.subscribe(host.routes.url)
+      return await channel.probe(settings, host, new AbortController().signal)
+    },
     platform: {
       say: (text) => {
         last = emulator.say({ text })

@@ -41,7 +41,7 @@ export interface Capabilities {
   readonly draftGrows?: boolean
 }
 
-/** Small durable state of one account: cursors, tokens. Sealed at rest. A key that begins with `~` may be forgotten two days after it was written. */
+/** Small durable state of one account: cursors, tokens. Sealed at rest. A key that begins with `~` may be forgotten three hours after it was written. */
 export interface KeyValue {
   get(key: string): Promise<string | undefined>
   set(key: string, value: string): Promise<void>

@@ -12,8 +12,8 @@ const KEEP_SENT = 14 * DAY
 const KEEP_CALLS = 14 * DAY
 /** Who was refused is told so once in this time. */
 const KEEP_REFUSALS = 30 * DAY
-/** What channels need while a platform waits. */
-const KEEP_PASSING = 2 * DAY
+/** What channels need while a platform waits; content among it. */
+const KEEP_PASSING = 3 * 3_600_000
 /** Longer than a backup is kept: what was deleted must not come back with an older one. */
 const KEEP_ERASURES = 400 * DAY
 const BATCH = 500

@@ -183,15 +183,15 @@ export const keepingBehaviours: readonly Behaviour[] = [
     },
   },
   {
-    name: 'what an account kept for a while is forgotten after two days, and nothing else of it',
+    name: 'what an account kept for a while is forgotten after three hours, and nothing else of it',
     async run({ store, advance }) {
       for (const key of ['~old', 'offset']) await store.accountState.set('bot', key, '1')
-      const day = 86_400_000
-      advance(day)
+      const hour = 3_600_000
+      advance(hour)
       await store.accountState.set('other', '~old', '1')
-      await store.prune(1_000_000 + 2 * day)
+      await store.prune(1_000_000 + 3 * hour)
       assert.equal(await store.accountState.get('bot', '~old'), '1')
-      await store.prune(1_000_001 + 2 * day)
+      await store.prune(1_000_001 + 3 * hour)
       assert.equal(await store.accountState.get('bot', '~old'), undefined)
       assert.deepEqual(await Promise.all([store.accountState.get('other', '~old'), store.accountState.get('bot', 'offset')]), ['1', '1'])
     },

@@ -233,7 +233,7 @@ test('its address is proven; kinds of messages, a group, a citation, a button, w
 /** A call as the platform makes it, changed. */
 async function call(
   { emulator, host }: World,
-  change: { inner?: string; body?: string; query?: object; receiveId?: string; at?: number; method?: string; headers?: object } = {},
+  change: { inner?: string; body?: string; query?: object; receiveId?: string; at?: number; method?: string; slashes?: boolean } = {},
 ) {
   const { encoding_aes_key, token, bot_id } = emulator
   const id = String(Math.random()).slice(2)
@@ -244,9 +244,13 @@ async function call(
   const echo = change.method === 'GET' && change.query === undefined ? { echostr: sealed } : {}
   const query = { ...signAsWecom(token, sealed, change.at), ...echo, ...change.query }
   const given = Object.entries(query).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
-  const body = change.body?.replaceAll('SEALED', sealed) ?? JSON.stringify({ encrypt: sealed })
+  const other = sealAsWecom(encoding_aes_key, inner, '')
+  const body = change.body?.replaceAll('SEALED', sealed).replaceAll('OTHER', other) ?? JSON.stringify({ encrypt: sealed })
   const method = change.method ?? 'POST'
-  return await fetch(`${host.routes.url}?${new URLSearchParams(given)}`, { method, ...(method === 'GET' ? {} : { body }) })
+  return await fetch(`${host.routes.url}?${new URLSearchParams(given)}`, {
+    method,
+    ...(method === 'GET' ? {} : { body: change.slashes ? body.replaceAll('/', '\\/') : body }),
+  })
 }
 
 test('what is not the platform’s, or is not as it writes, is refused and does no harm', async () => {
@@ -271,6 +275,8 @@ test('what is not the platform’s, or is not as it writes, is refused and does 
     ['another nonce', 401, { query: { nonce: 'x' } }],
     ['another body', 401, { body: '{"encrypt":"AAAA"}' }],
     ['two bodies', 401, { body: '{"encrypt":"SEALED","encrypt":"SEALED"}' }],
+    ['a second body that is named otherwise', 400, { body: '{"encrypt":"SEALED","\\u0065ncrypt":"OTHER"}' }],
+    ['a body that is proven and another that is read', 400, { body: '{"x":{"encrypt":"SEALED"},"\\u0065ncrypt":"OTHER"}' }],
     ['no body', 401, { body: '' }],
     ['no JSON', 400, { body: '{"encrypt":"SEALED"' }],
     ['an app’s XML', 401, { body: '<xml><Encrypt>SEALED</Encrypt></xml>' }],
@@ -288,6 +294,10 @@ test('what is not the platform’s, or is not as it writes, is refused and does 
   ]
   for (const [name, status, change] of cases) assert.equal((await call(world, change)).status, status, name)
   assert.equal(host.inbox.length, 0)
+  // Some write a slash in JSON with a backslash before it.
+  for (let id = 20; id < 30; id++)
+    assert.equal((await call(world, { inner: about({ msgid: `${id}` }), body: '{"encrypt":"SEALED"}', slashes: true })).status, 200)
+  assert.equal(host.inbox.length, 10)
   // The same at once, over and over: one message, one stream.
   const same = about({ msgid: '11' })
   const answers = await Promise.all(Array.from({ length: 10 }, () => call(world, { inner: same })))
@@ -295,7 +305,7 @@ test('what is not the platform’s, or is not as it writes, is refused and does 
     answers.map(async (answer) => openAsWecom(emulator.encoding_aes_key, ((await answer.json()) as { encrypt: string }).encrypt, '')),
   )
   assert.equal(new Set(streams).size, 1)
-  assert.equal(host.inbox.length, 1)
+  assert.equal(host.inbox.length, 11)
   // Asked for what nobody knows, it is at its end.
   const unknown = await call(world, { inner: about({ msgid: '12', msgtype: 'stream', stream: { id: '__proto__' } }) })
   const { encrypt } = (await unknown.json()) as { encrypt: string }

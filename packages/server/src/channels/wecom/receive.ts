@@ -184,8 +184,14 @@ export function parseFrame(frame: unknown): Fields {
 
 /** developer.work.weixin.qq.com/document/path/100719: what an AI bot is called with, opened. @throws PosthouseError `invalid` */
 export function openBotCall({ body }: WebhookRequest, settings: WecomSettings, known: Known): Fields {
-  return parseFrame(unseal(textIn(parseFrame(body).encrypt), settings, known))
+  const { encrypt } = parseFrame(body)
+  // JSON can write a name in many ways, and takes the last; proven is the one that stands there plainly.
+  const [, proven] = PROVEN.exec(utf8(body)) ?? []
+  if (proven?.replaceAll('\\/', '/') !== encrypt) throw new PosthouseError('invalid', 'what was proven is not what would be read')
+  return parseFrame(unseal(textIn(encrypt), settings, known))
 }
+
+const PROVEN = /"encrypt"\s*:\s*"([^"]*)"/
 
 function readBotRequest(request: WebhookRequest, settings: WecomSettings, known: Known): Reading {
   if (request.method === 'GET') return answerQuestion(request.query.echostr, settings, known)

@@ -21,6 +21,8 @@ export interface Capabilities {
   readonly download: number
   /** `single`: one node by lease. `spread`: several connections share the flow. `stateless`: webhooks on any node. */
   readonly ownership: 'single' | 'spread' | 'stateless'
+  /** Of an account that is owned `single`: only the node that listens can send, over its connection. */
+  readonly sendsOverConnection?: boolean
   /** Whether we may write first. */
   readonly proactive: boolean
   /** How long after a message an answer is allowed, in milliseconds. */
@@ -39,10 +41,12 @@ export interface Capabilities {
   readonly draftGrows?: boolean
 }
 
-/** Small durable state of one account: cursors, tokens. Sealed at rest. */
+/** Small durable state of one account: cursors, tokens. Sealed at rest. A key that begins with `~` may be forgotten three hours after it was written. */
 export interface KeyValue {
   get(key: string): Promise<string | undefined>
   set(key: string, value: string): Promise<void>
+  /** Puts `value` where `before` still stands (undefined: nothing), for what several nodes change; answers whether it did. */
+  swap(key: string, before: string | undefined, value: string): Promise<boolean>
 }
 
 /** A channel's door for HTTP calls from its platform, at `/api/webhook/{account}`. */

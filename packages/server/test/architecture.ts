@@ -71,6 +71,7 @@ const CHANNEL_FILES = [
   'expressions.ts',
   'samples.ts',
   'interactions.ts',
+  'questions.ts',
 ]
 
 /** The frame around the tools; every other file of the part is one that is built in. */

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { test } from 'node:test'
 import { type Channel, type ChannelHost, DeliveryError } from '@posthouse/contract'
 import type { Clock } from '../base/clock.ts'
+import type { Leases } from '../ports/leases.ts'
 import { createAccounts } from './accounts.ts'
 
 /** A channel that is asked who it is, and a clock whose minutes pass when the test says so. */
-async function start(publicUrl?: string) {
+async function start(publicUrl?: string, more: { capabilities?: object; keep?: Leases['keep'] } = {}) {
   let now = 1_000_000
   let tick = () => {}
   let host: ChannelHost | undefined
@@ -22,20 +24,25 @@ async function start(publicUrl?: string) {
   const channel = {
     id: 'test',
     settings: { fields: {}, required: [] },
-    capabilities: {},
+    capabilities: more.capabilities ?? {},
     async probe() {
       probes.push(now)
       throw new DeliveryError('auth', 'refused')
     },
     async open(_: unknown, given: ChannelHost) {
       host = given
-      return { render: () => [], send: async () => ({ id: '', room: '' }), [Symbol.asyncDispose]: async () => undefined }
+      return {
+        listen: (_: unknown, signal: AbortSignal) => once(signal, 'abort'),
+        render: () => [],
+        send: async () => ({ id: '', room: '' }),
+        [Symbol.asyncDispose]: async () => undefined,
+      }
     },
   } as unknown as Channel
   const quiet = { debug() {}, info() {}, warn() {}, error() {} }
   const accounts = createAccounts({
-    state: { get: async () => undefined, set: async () => undefined },
-    leases: { keep: async () => undefined, held: [] },
+    state: { get: async () => undefined, set: async () => undefined, swap: async () => true },
+    leases: { keep: more.keep ?? (async () => undefined), held: [] },
     node: { live: true },
     observer: { fenced: () => undefined },
     platform: {} as never,
@@ -103,4 +110,22 @@ test('behind a proxy, a call from this machine proves nothing', async () => {
   const alone = await start()
   alone.host.routes.webhook({ verification: [{ kind: 'loopback' }] }, handle)
   assert.ok(alone.accounts.webhook('a'))
+})
+
+test('an account that sends over its connection is elsewhere unless this node has its lease', async () => {
+  const given = Promise.withResolvers<AbortController>()
+  const keep: Leases['keep'] = async (name, _signal, work) => {
+    const lost = new AbortController()
+    const working = work({ lease: { name, node: 'n', epoch: 1 }, demand: () => undefined }, lost.signal)
+    given.resolve(lost)
+    await working
+  }
+  const capabilities = { ownership: 'single', sendsOverConnection: true }
+  const { accounts } = await start(undefined, { capabilities, keep })
+  const lost = await given.promise
+  assert.equal(accounts.find('a')?.elsewhere, false)
+  lost.abort()
+  while (!accounts.find('a')?.elsewhere) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal((await start(undefined, { capabilities })).accounts.find('a')?.elsewhere, true)
+  assert.equal((await start(undefined, { capabilities: { ownership: 'single' } })).accounts.find('a')?.elsewhere, false)
 })

@@ -70,6 +70,8 @@ interface Open {
   state: ConnectionState | 'paused'
   problem: string | undefined
   lastReceived: number | undefined
+  /** We have the lease of an account that is owned `single`. */
+  held: boolean
   opening: Promise<void>
   listening: Promise<void>
 }
@@ -109,6 +111,7 @@ export function createAccounts(parts: {
       state: config.paused ? 'paused' : 'starting',
       problem: undefined,
       lastReceived: undefined,
+      held: false,
       opening: Promise.resolve(),
       listening: Promise.resolve(),
     }
@@ -161,7 +164,12 @@ export function createAccounts(parts: {
       deaf.signal,
       async (held, signal) => {
         const lost = new AbortController()
-        await listenAs(listenerOf(entry, held, lost), AbortSignal.any([signal, lost.signal]))
+        entry.held = true
+        try {
+          await listenAs(listenerOf(entry, held, lost), AbortSignal.any([signal, lost.signal]))
+        } finally {
+          entry.held = false
+        }
       },
       // Webhooks come to every node.
       () => report(entry, entry.webhook ? 'connected' : 'standby'),
@@ -189,13 +197,18 @@ export function createAccounts(parts: {
         void inName(async () => heard(entry)).catch(() => {})
       },
       receive: (message) => inName(() => parts.receive(entry.config, message, lease)),
-      state: { ...stateOf(id), set: (key, value) => inName(() => state.set(id, key, value, lease)) },
+      state: {
+        ...stateOf(id),
+        set: (key, value) => inName(() => state.set(id, key, value, lease)),
+        swap: (key, before, value) => inName(() => state.swap(id, key, before, value, lease)),
+      },
     }
   }
 
   const stateOf = (account: string): KeyValue => ({
     get: (key) => state.get(account, key),
     set: (key, value) => state.set(account, key, value),
+    swap: (key, before, value) => state.swap(account, key, before, value),
   })
 
   const hostOf = (entry: Open): ChannelHost => {
@@ -308,6 +321,7 @@ export function createAccounts(parts: {
         rates: config.rates,
         // A node that may be taken for dead calls no platform.
         connection: node.live ? connection : undefined,
+        elsewhere: config.capabilities.sendsOverConnection === true && !entry.held,
       }
     },
     async update(accounts) {

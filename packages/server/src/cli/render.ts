@@ -30,7 +30,7 @@ function unplugged(account: string): ChannelHost {
   return {
     account,
     log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
-    state: { get: async () => undefined, set: async () => {} },
+    state: { get: async () => undefined, set: async () => {}, swap: async () => true },
     routes: { url: undefined, webhook: quiet },
     fetch: never,
     connect: never,

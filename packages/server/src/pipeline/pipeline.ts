@@ -263,7 +263,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     // Alone, what is in hand here is all that there is before it.
     const known = node.id === by && (ready ? !waits : node.others.length === 0)
     if (known) for (const delivery of deliveries) deliver.take(inHand(turn, by, delivery, messages))
-    else await deliver.look(conversation.id)
+    else await deliver.look(conversation)
   }
 
   function inHand({ conversation }: Turn, by: string, delivery: NewDelivery, stored: readonly StoredMessage[]): Delivery {

@@ -13,6 +13,8 @@ export interface Account {
   readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
   /** Undefined while the account is closed or could not be opened, or this node may be taken for dead. */
   readonly connection: Connection | undefined
+  /** It sends over the connection that it listens by, and this node does not listen: what is to be sent is left to the one that does. */
+  readonly elsewhere: boolean
 }
 
 export interface Accounts {

@@ -336,7 +336,7 @@ export interface Delivery {
   readonly node: string
 }
 
-export type DueDelivery = Pick<Delivery, 'id' | 'seq' | 'conversationId'>
+export type DueDelivery = Pick<Delivery, 'id' | 'seq' | 'conversationId' | 'account'>
 
 /** The delivery was taken from us meanwhile, or is settled (P7). */
 export class StaleDelivery extends Error {
@@ -361,6 +361,8 @@ export interface OutboxStore {
   due(node: string, now: number, after: number, limit: number): Promise<readonly DueDelivery[]>
   /** Makes a conversation's unsettled deliveries this node's, unless another's that lives; answers them in order. */
   adopt(node: string, conversationId: string): Promise<readonly Delivery[]>
+  /** Gives a conversation's unsettled deliveries back: they are for whatever node looks. */
+  release(node: string, conversationId: string): Promise<void>
   /** Journals an attempt before it is made (P6). @throws {StaleDelivery} when another node sends it by now, or it is settled; so do all that follow. */
   begin(node: string, id: string): Promise<void>
   confirm(node: string, id: string, receipt: Receipt, last: boolean): Promise<void>
@@ -405,6 +407,8 @@ export interface AccountStateStore {
   get(account: string, key: string): Promise<string | undefined>
   /** `lease`: in whose name. @throws {StaleLease} */
   set(account: string, key: string, value: string, lease?: Lease): Promise<void>
+  /** Puts `value` where `before` still stands, on whatever node; answers whether it did. `lease`: in whose name. @throws {StaleLease} */
+  swap(account: string, key: string, before: string | undefined, value: string, lease?: Lease): Promise<boolean>
 }
 
 export interface SettingStore {

@@ -309,6 +309,9 @@ describe('a signature in the query over a field of the body, as WeCom', () => {
     assert.ok(passes(xml(`<Encrypt><![CDATA[${sealed}]]></Encrypt>`)))
     assert.ok(passes(xml(`<Encrypt>${sealed}</Encrypt>`)))
     assert.ok(passes(JSON.stringify({ a: 1, Encrypt: sealed, text: '"Encrypt":"x"' }, null, 2)))
+    assert.ok(passes(JSON.stringify({ Encrypt: sealed }).replaceAll('/', '\\/')), 'slashes may be escaped')
+    assert.ok(!passes(JSON.stringify({ Encrypt: sealed }).replaceAll('/', '\\\\/')))
+    assert.ok(!passes(JSON.stringify({ Encrypt: sealed }).replaceAll('/', '\\u002f')))
   })
 
   it('is refused for another field, two of them, another query or method', () => {

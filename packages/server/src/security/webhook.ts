@@ -146,13 +146,15 @@ function fieldOf(body: Uint8Array, name: string): string | undefined {
 /** More strings of one name than any platform writes. */
 const MOST_STRINGS = 8
 
-/** What stands under that name in a body that is not parsed yet: `"name":"..."` or `<name><![CDATA[...]]></name>`, of plain characters. */
+/** What stands under that name in a body that is not parsed yet: `"name":"..."` or `<name><![CDATA[...]]></name>`, of plain characters. Some write a slash in JSON as `\/`. */
 function stringsOf(body: Uint8Array, name: string): string[] {
   const found = Buffer.from(body).toString('latin1').matchAll(fieldPattern(name)).take(MOST_STRINGS)
-  return [...found].map((match) => match[1] ?? match[2] ?? match[3] ?? '')
+  return [...found].map((match) => match[1]?.replaceAll('\\/', '/') ?? match[2] ?? match[3] ?? '')
 }
 
 const patterns = new Map<string, RegExp>()
+/** Neither a quote nor a backslash. */
+const PLAIN = '[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]'
 
 /** An escaped quote stands behind a backslash, so nothing inside of a string looks like a field. */
 function fieldPattern(name: string): RegExp {
@@ -160,7 +162,7 @@ function fieldPattern(name: string): RegExp {
   if (known) return known
   const word = name.replace(/[^\w-]/g, '')
   const made = new RegExp(
-    `"${word}"[ \\t\\r\\n]{0,64}:[ \\t\\r\\n]{0,64}"([\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]*)"|<${word}><!\\[CDATA\\[([^\\]<>]*)\\]\\]></${word}>|<${word}>([^\\]<>&]*)</${word}>`,
+    `"${word}"[ \\t\\r\\n]{0,64}:[ \\t\\r\\n]{0,64}"(${PLAIN}*(?:\\\\/${PLAIN}*)*)"|<${word}><!\\[CDATA\\[([^\\]<>]*)\\]\\]></${word}>|<${word}>([^\\]<>&]*)</${word}>`,
     'g',
   )
   patterns.set(name, made)

@@ -125,7 +125,7 @@ export function createOutbox(
   const due = prepare<{ node: string; now: number; after: number; limit: number }>()((p) =>
     builder
       .selectFrom('outbox')
-      .select(['id', 'seq', 'conversation_id'])
+      .select(['id', 'seq', 'conversation_id', 'account'])
       .where('settled_at', 'is', null)
       .where('next_at', '<=', p.now)
       .where('seq', '>', p.after)
@@ -156,6 +156,14 @@ export function createOutbox(
           ),
         ),
       ),
+  )
+  const release = prepare<{ conversation: string; node: string }>()((p) =>
+    builder
+      .updateTable('outbox')
+      .set({ node: null })
+      .where('conversation_id', '=', p.conversation)
+      .where('settled_at', 'is', null)
+      .where('node', '=', p.node),
   )
   const unsettled = prepare<{ conversation: string; node: string }>()((p) =>
     builder
@@ -250,7 +258,7 @@ export function createOutbox(
     add,
     async due(node, now, after, limit) {
       const rows = await database.read.all(due, { node, now, after, limit })
-      return rows.map(({ id, seq, conversation_id: conversationId }) => ({ id, seq: Number(seq), conversationId }))
+      return rows.map(({ id, seq, conversation_id: conversationId, account }) => ({ id, seq: Number(seq), conversationId, account }))
     },
     adopt: (node, conversation) =>
       database.write(async (transaction) => {
@@ -282,6 +290,8 @@ export function createOutbox(
           }
         })
       }, conversation),
+    release: (node, conversation) =>
+      database.write(async (transaction) => void (await transaction.run(release, { node, conversation })), conversation),
     begin: (node, id) => database.write(async (transaction) => demand(id, await transaction.run(begin, { id, node, at: clock.now() })), id),
     confirm: (node, id, receipt, last) =>
       database.write(async (transaction) => {

@@ -12,6 +12,8 @@ const KEEP_SENT = 14 * DAY
 const KEEP_CALLS = 14 * DAY
 /** Who was refused is told so once in this time. */
 const KEEP_REFUSALS = 30 * DAY
+/** What channels need while a platform waits; content among it. */
+const KEEP_PASSING = 3 * 3_600_000
 /** Longer than a backup is kept: what was deleted must not come back with an older one. */
 const KEEP_ERASURES = 400 * DAY
 const BATCH = 500
@@ -65,6 +67,20 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
           .limit(sql.lit(BATCH)),
       ),
   )
+  // Channels' keys that begin with `~`.
+  const oldPassing = prepare<{ until: number }>()((p) =>
+    builder
+      .deleteFrom('account_state')
+      .where('key', 'in', (e) =>
+        e
+          .selectFrom('account_state')
+          .select('key')
+          .where('key', 'like', sql.lit('~%'))
+          .where('updated_at', '<', p.until)
+          .limit(sql.lit(BATCH)),
+      )
+      .where('updated_at', '<', p.until),
+  )
   const oldErasures = prepare<{ until: number }>()((p) => builder.deleteFrom('erasures').where('erased_at', '<', p.until))
   return (now) =>
     database.write(async (transaction) => {
@@ -73,6 +89,7 @@ export function createRetention(builder: Kysely<Schema>, database: Database): (n
       rows += await transaction.run(oldOutbox, { until: now - KEEP_SENT })
       rows += await transaction.run(oldToolCalls, { until: now - KEEP_CALLS })
       rows += await transaction.run(oldRefusals, { until: now - KEEP_REFUSALS })
+      rows += await transaction.run(oldPassing, { until: now - KEEP_PASSING })
       rows += await transaction.run(oldLogins, { until: now })
       rows += await transaction.run(oldErasures, { until: now - KEEP_ERASURES })
       return rows

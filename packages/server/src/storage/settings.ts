@@ -68,6 +68,21 @@ export function createAccountState(
           .doUpdateSet({ value: (e) => e.ref('excluded.value'), updated_at: (e) => e.ref('excluded.updated_at') }),
       ),
   )
+  const add = prepare<{ account: string; key: string; value: Uint8Array; at: number }>()((p) =>
+    builder
+      .insertInto('account_state')
+      .values({ account: p.account, key: p.key, value: p.value, updated_at: p.at })
+      .onConflict((conflict) => conflict.doNothing()),
+  )
+  // Sealed anew each time, the bytes are one writing and no other.
+  const replace = prepare<{ account: string; key: string; before: Uint8Array; value: Uint8Array; at: number }>()((p) =>
+    builder
+      .updateTable('account_state')
+      .set({ value: p.value, updated_at: p.at })
+      .where('account', '=', p.account)
+      .where('key', '=', p.key)
+      .where('value', '=', p.before),
+  )
   const place = (account: string, key: string) => `account_state.value|${account}|${key}`
   return {
     async get(account, key) {
@@ -78,6 +93,14 @@ export function createAccountState(
       database.write(async (transaction) => {
         if (lease) await leases.demand(transaction, lease)
         await transaction.run(set, { account, key, value: sealer.seal(value, place(account, key)), at: clock.now() })
+      }),
+    swap: (account, key, before, value, lease) =>
+      database.write(async (transaction) => {
+        if (lease) await leases.demand(transaction, lease)
+        const row = await first(transaction, get, { account, key })
+        if ((row && sealer.open(row.value, place(account, key)).toString()) !== before) return false
+        const next = { account, key, value: sealer.seal(value, place(account, key)), at: clock.now() }
+        return (await transaction.run(row ? replace : add, { ...next, before: row?.value ?? new Uint8Array() })) === 1
       }),
   }
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { sealAsWecom, signAsWecom } from '@posthouse/testkit'
 import { createFolder } from './command.ts'
 
 const folder = createFolder()
@@ -152,6 +153,44 @@ describe('channel decode', () => {
         ['ignore', 200],
         ['reject', 400],
       ],
+    )
+  })
+
+  it('opens the sealed calls of an AI bot, and renders for it', async () => {
+    const [token, key] = ['shh', 'a'.repeat(43)]
+    const settings = `mode: bot-webhook\ntoken: ${token}\nencoding_aes_key: ${key}\nbot_id: aib\n`
+    const about = { msgid: 'm', aibotid: 'aib', chatid: 'wr_1', chattype: 'group', from: { userid: 'ann' } }
+    const request = (inner: object, seal = key) => {
+      const encrypt = sealAsWecom(seal, JSON.stringify({ ...about, ...inner }), '')
+      return { method: 'POST', query: signAsWecom(token, encrypt), headers: {}, raw: JSON.stringify({ encrypt }) }
+    }
+    const text = { msgtype: 'text', text: { content: '@Bot /new' } }
+    const { read } = await decode('wecom', settings, [
+      request(text),
+      request({ msgtype: 'stream', stream: { id: 's' } }),
+      request({ ...text, aibotid: 'other' }),
+      request(text, 'b'.repeat(43)),
+      { ...request(text), raw: '{"encrypt":"AAAA"}' },
+    ])
+    assert.deepEqual(
+      read.map(({ verdict, status }) => [verdict, status]),
+      [
+        ['accept', 200],
+        ['ignore', 200],
+        ['reject', 400],
+        ['reject', 400],
+        ['reject', 401],
+      ],
+    )
+    const [event] = (read[0]?.events ?? []) as { type: string; text: string; chat_id: string; is_group: boolean }[]
+    assert.deepEqual([event?.type, event?.text, event?.chat_id, event?.is_group], ['command', '/new', 'wr_1', true])
+    const shown = await folder.posthouse(
+      ...['channel', 'render', 'wecom', '--settings', write('settings.yaml', settings), '--markdown', write('text.md', '# T\n\n~~gone~~')],
+    )
+    assert.equal(shown.code, 0, shown.stderr)
+    assert.deepEqual(
+      lines(shown.stdout).map(({ payload }) => payload),
+      [{ content: '# T\n\n~~gone~~' }],
     )
   })
 

@@ -139,6 +139,7 @@ export const nodeBehaviours: readonly Behaviour[] = [
       await other.accountState.set('bot', 'offset', '2', taken)
       await assert.rejects(admit(store, lease), StaleLease)
       await assert.rejects(store.accountState.set('bot', 'offset', '1', lease), StaleLease)
+      await assert.rejects(store.accountState.swap('bot', 'offset', '2', '1', lease), StaleLease)
       assert.deepEqual([await other.accountState.get('bot', 'offset'), await other.inbox.depth()], ['2', 1])
       assert.equal((await admit(other, taken)).status, 'admitted')
       assert.equal((await admit(store)).status, 'admitted', 'what came by a webhook has no lease')
@@ -211,6 +212,25 @@ export const nodeBehaviours: readonly Behaviour[] = [
       await store.dead.retry(id)
       assert.deepEqual(await store.outbox.adopt('a', lane), [], 'let go again, it goes with the others')
       assert.deepEqual(outlines(await other.outbox.adopt('b', lane)), [`${id} pending b`, `${alone} pending b`])
+    },
+  },
+  {
+    name: 'deliveries that a node gives back are for whoever looks, begun ones as begun; others it cannot give back',
+    shared: true,
+    async run(harness) {
+      const { store } = harness
+      const other = await both(harness)
+      const begun = await answered(harness, store, 'a', true)
+      const waiting = await answered(harness, store, 'a')
+      assert.equal(begun.lane, waiting.lane)
+      const due = async (node: string) => (await other.outbox.due(node, 2_000_000, 0, 10)).map(({ id, account }) => `${id} ${account}`)
+      const all = [`${begun.id} bot`, `${waiting.id} bot`]
+      await other.outbox.release('b', begun.lane)
+      assert.deepEqual([await due('a'), await due('b')], [all, []])
+      await store.outbox.release('a', begun.lane)
+      assert.deepEqual([await due('a'), await due('b')], [all, all])
+      await assert.rejects(store.outbox.confirm('a', begun.id, { id: '1', room: 'room' }, true), StaleDelivery)
+      assert.deepEqual(outlines(await other.outbox.adopt('b', begun.lane)), [`${begun.id} sending b`, `${waiting.id} pending b`])
     },
   },
 ]

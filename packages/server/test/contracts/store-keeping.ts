@@ -162,4 +162,38 @@ export const keepingBehaviours: readonly Behaviour[] = [
       assert.deepEqual(await Promise.all(keys.map((key) => store.settings.once(key))), [true, false, false])
     },
   },
+  {
+    name: 'of all who change a value of an account from the same one, on whatever node, one does',
+    async run({ store, another }) {
+      const other = await another()
+      const race = async (before: string | undefined) => {
+        const values = Array.from({ length: 10 }, (_, index) => `${before ?? ''}${index}`)
+        const tries = values.map((value, index) => (index % 2 ? store : other).accountState.swap('bot', 'k', before, value))
+        const won = (await Promise.all(tries)).flatMap((did, index) => (did ? [values[index]] : []))
+        assert.equal(won.length, 1)
+        assert.equal(await other.accountState.get('bot', 'k'), won[0])
+        return won[0]
+      }
+      const first = await race(undefined)
+      const second = await race(first)
+      assert.equal(await store.accountState.swap('bot', 'k', 'another', 'x'), false)
+      assert.equal(await store.accountState.swap('bot', 'k', undefined, 'x'), false)
+      assert.equal(await store.accountState.swap('other', 'k', second, 'x'), false)
+      assert.equal(await store.accountState.get('bot', 'k'), second)
+    },
+  },
+  {
+    name: 'what an account kept for a while is forgotten after three hours, and nothing else of it',
+    async run({ store, advance }) {
+      for (const key of ['~old', 'offset']) await store.accountState.set('bot', key, '1')
+      const hour = 3_600_000
+      advance(hour)
+      await store.accountState.set('other', '~old', '1')
+      await store.prune(1_000_000 + 3 * hour)
+      assert.equal(await store.accountState.get('bot', '~old'), '1')
+      await store.prune(1_000_001 + 3 * hour)
+      assert.equal(await store.accountState.get('bot', '~old'), undefined)
+      assert.deepEqual(await Promise.all([store.accountState.get('other', '~old'), store.accountState.get('bot', 'offset')]), ['1', '1'])
+    },
+  },
 ]

@@ -301,4 +301,42 @@ describe('DingTalk', () => {
       assert.equal(dingtalk.connections, 0)
     })
   })
+
+  it('webhook: a button of a card is told by a call, through the gateway’s own door', async () => {
+    const port = await freePort()
+    const server = { port, public_url: `http://127.0.0.1:${port}` }
+    const pace: ModelPace = { firstToken: 20, interval: 60, chunkSize: 4 }
+    await inScene({ server, account: { mode: 'webhook' }, cards: true, pace }, async ({ story, model, dingtalk, posthouse }) => {
+      dingtalk.subscribe(`${posthouse.url}/api/webhook/dingtalk`)
+      await until(() => callsOf(dingtalk, 'card.callbacks.register').length === 1, 'the address for buttons is registered')
+      model.reply(({ text }) => (text === 'the long road' ? stages(30) : `You said: ${text}`))
+      const ann = story.user('ann')
+      ann.says('the long road')
+      const card = await ann.hears(stages(30))
+      assert.equal(card.form, 'card')
+      dingtalk.press(card.id, { data: 'again' })
+      await until(() => dingtalk.pending === 0, 'the press is taken')
+      const { status } = await fetch(`${posthouse.url}/api/webhook/dingtalk`, {
+        method: 'POST',
+        headers: { 'x-ddpaas-signature': 'AAAA', 'x-ddpaas-signature-timestamp': String(Date.now()) },
+        body: '{}',
+      })
+      assert.equal(status, 401)
+    })
+  })
+
+  it('a group robot says what it is told to say, and hears nothing', async () => {
+    await using dingtalk = await createDingtalkEmulator()
+    await using model = await createModelEmulator({ keys: 'any', models: 'any' })
+    const { access_token, secret, url: old_base_url } = dingtalk
+    await using posthouse = createPosthouse({
+      models: { primary: 'main', endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'main' } } },
+      channels: { builds: { type: 'dingtalk', mode: 'robot', access_token, secret, old_base_url } },
+    })
+    await posthouse.start()
+    const { code, stderr } = await posthouse.cli('send', 'builds', 'group', '**The build** is green')
+    assert.equal(code, 0, stderr)
+    await dingtalk.waitForPosted(({ room, text }) => room === 'group-robot' && text === 'The build is green')
+    for (const hidden of [access_token, secret]) assert.ok(!posthouse.log.some((line) => line.includes(hidden)), 'a secret is in the log')
+  })
 })

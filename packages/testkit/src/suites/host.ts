@@ -65,6 +65,11 @@ export async function createFakeHost(options: FakeHostOptions): Promise<FakeHost
       set: async (key, value) => {
         state.set(key, value)
       },
+      swap: async (key, before, value) => {
+        if (state.get(key) !== before) return false
+        state.set(key, value)
+        return true
+      },
     },
     routes: routes ?? { url: undefined, webhook: () => undefined },
     fetch: options.fetch,

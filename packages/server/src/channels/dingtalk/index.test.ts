@@ -24,6 +24,7 @@ import {
   type FakeHost,
   openListening,
   signAsDingtalk,
+  signAsDingtalkCard,
   until,
   whyNot,
 } from '@posthouse/testkit'
@@ -562,4 +563,90 @@ test('events: the platform’s question, a sealed event, its sealed answer', asy
   emulator.emit('chat_update_title', { Title: 'x' })
   await until(() => emulator.pending === 0, 'the answer is sealed and signed')
   assert.equal(host.attempts.length, 0)
+})
+
+// ---- Buttons ----------------------------------------------------------------------------------------------------------
+
+const buttons = async (world: World) => {
+  const connection = await world.open({ card_template_id: world.emulator.card_template_id })
+  await until(() => world.host.reports.some(({ state }) => state === 'connected'), 'the address for buttons is registered')
+  return connection
+}
+
+test('webhook: buttons of cards are told by a call, in private chats and groups; repeated they are one', async () => {
+  await using world = await start('webhook')
+  const { emulator, host } = world
+  emulator.gather(group.room)
+  await using connection = await buttons(world)
+  for (const [index, to] of [place, group].entries()) {
+    const { id } = await connection.send(first(connection, 'choose'), to, options({ draft: true, idempotencyKey: `b${index}` }))
+    assert.ok(id.length <= 64)
+    const press = emulator.press(id, { data: 'yes' })
+    await until(() => host.inbox.length === index * 2 + 1 && emulator.pending === 0, 'the press')
+    const message = host.inbox.at(-1)
+    assert.deepEqual([message?.kind, message?.callbackData, message?.place, message?.author.id], ['callback', 'yes', to, PERSON])
+    emulator.redeliver(press)
+    await until(() => emulator.pending === 0, 'its repetition')
+    assert.equal(host.inbox.length, index * 2 + 1)
+    emulator.press(id, { data: 'yes' })
+    await until(() => host.inbox.length === index * 2 + 2, 'a second press is another')
+    await connection.edit?.({ id, room: to.room }, first(connection, 'chosen'), options())
+    assert.equal(emulator.posted(to.room).at(-1)?.text, 'chosen')
+  }
+  assert.equal(world.emulator.ledger.filter(({ method }) => method === 'card.callbacks.register').length, 1)
+})
+
+test('webhook: a call for a card that is not the platform’s, or is not as it writes, is refused', async () => {
+  await using world = await start('webhook')
+  const { emulator, host } = world
+  await using connection = await buttons(world)
+  const { id } = await connection.send(first(connection, 'choose'), place, options({ draft: true }))
+  const { apiSecret = '' } = (calls(world, 'card.callbacks.register')[0]?.params ?? {}) as { apiSecret?: string }
+  assert.ok(apiSecret.length === 32 && !apiSecret.includes(emulator.client_secret))
+  const body = (more: object = {}) =>
+    JSON.stringify({ type: 'actionCallback', outTrackId: id, corpId: 'c', userId: PERSON, content: '{}', ...more })
+  const call = async (headers: Record<string, string>, sent = body()) =>
+    (await fetch(host.routes.url ?? '', { method: 'POST', body: sent, headers })).status
+  const signed = signAsDingtalkCard(apiSecret)
+  const HOUR = 3_600_000
+  const cases: readonly (readonly [string, number, Record<string, string>, string?])[] = [
+    ['no signature', 401, {}],
+    ['another secret', 401, signAsDingtalkCard('other')],
+    ['an empty secret', 401, signAsDingtalkCard('')],
+    ['the secret of the app', 401, signAsDingtalkCard(emulator.client_secret)],
+    ['an old one', 401, signAsDingtalkCard(apiSecret, Date.now() - 2 * HOUR)],
+    ['one from the future', 401, signAsDingtalkCard(apiSecret, Date.now() + 2 * HOUR)],
+    ['a short one', 401, { ...signed, 'x-ddpaas-signature': 'AAAA' }],
+    ['another time', 401, { ...signed, 'x-ddpaas-signature-timestamp': String(Date.now() - 5) }],
+    ['two proofs', 400, { ...signed, ...signAsDingtalk(emulator.client_secret) }],
+    [
+      'a robot’s proof beside a card’s that does not hold',
+      400,
+      { ...signAsDingtalk(emulator.client_secret), 'x-ddpaas-signature': 'AAAA' },
+    ],
+    ['no JSON', 400, signed, '['.repeat(1000)],
+    ['of nobody', 400, signed, body({ userId: '' })],
+    ['without a card', 400, signed, body({ outTrackId: undefined })],
+    ['in a group that is not told', 400, signed, body({ outTrackId: `posthouse-g-${'0'.repeat(40)}` })],
+    [
+      'a robot message with the proof of a card',
+      400,
+      signed,
+      JSON.stringify({ msgId: 'm', senderStaffId: PERSON, msgtype: 'text', text: { content: 'x' } }),
+    ],
+  ]
+  for (const [name, status, headers, sent] of cases) assert.equal(await call(headers, sent), status, name)
+  assert.equal(host.inbox.length, 0)
+  assert.equal(await call(signed), 200)
+  assert.equal(host.inbox.length, 1)
+})
+
+test('webhook: without the right to register, cards grow as before', async () => {
+  await using world = await start('webhook')
+  const { emulator } = world
+  emulator.failNext('card.callbacks.register', { status: 403, description: 'Forbidden.AccessDenied.AccessTokenPermissionDenied' })
+  await using connection = await buttons(world)
+  const { id } = await connection.send(first(connection, 'one'), place, options({ draft: true }))
+  await connection.edit?.({ id, room: PERSON }, first(connection, 'one two'), options())
+  assert.equal(emulator.posted(PERSON)[0]?.text, 'one two')
 })

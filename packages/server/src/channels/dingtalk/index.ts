@@ -1,4 +1,4 @@
-/** DingTalk: identity, Stream connections or the webhook, and the addresses that messages bring along to be answered at. https://open.dingtalk.com/document */
+/** DingTalk: identity, Stream connections or the webhook, a group's own robot, and the addresses that messages bring along to be answered at. https://open.dingtalk.com/document */
 import { hash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -22,8 +22,8 @@ import {
   type WebhookResponse,
 } from '@posthouse/contract'
 import { type Api, ApiError, createApi } from './api.ts'
-import { CARD, createReader, openFrame, ROBOT, type Session, sessionOf } from './receive.ts'
-import { type Desk, edit, keep, MAX_BODY, MAX_FILE, render, type Sessions, send, toDeliveryError } from './send.ts'
+import { CARD, cardSecretOf, createReader, openFrame, ROBOT, type Session, sessionOf } from './receive.ts'
+import { type Desk, edit, keep, MAX_BODY, MAX_FILE, render, type Sessions, send, sendToGroup, toDeliveryError } from './send.ts'
 import { type DingtalkSettings, robotOf, settings } from './settings.ts'
 import { holdStream } from './socket.ts'
 import { type Fields, fieldsOf, textIn } from './text.ts'
@@ -46,6 +46,13 @@ const capabilities: Capabilities = {
 }
 /** Cards take an update of their text this often. */
 const growing: Capabilities = { ...capabilities, draftInterval: 800 }
+/** https://open.dingtalk.com/document/robots/custom-robot-access: 20 messages a minute. */
+const groupRobot: Capabilities = {
+  ...capabilities,
+  upload: {},
+  ownership: 'stateless',
+  rates: { account: { amount: 20, per: 60_000 } },
+}
 
 /** Time, as tests need it. */
 export interface Clock {
@@ -66,7 +73,7 @@ export function createDingtalk(clock: Clock = systemClock): Channel<DingtalkSett
     id: 'dingtalk',
     settings,
     capabilities,
-    capabilitiesOf: ({ card_template_id }) => (card_template_id ? growing : capabilities),
+    capabilitiesOf: ({ mode, card_template_id }) => (mode === 'robot' ? groupRobot : card_template_id ? growing : capabilities),
     setbacks: {
       transient: { remedy: 'DingTalk is not reachable; it is being tried again' },
       auth: {
@@ -76,14 +83,17 @@ export function createDingtalk(clock: Clock = systemClock): Channel<DingtalkSett
       'rate-limited': { remedy: 'DingTalk asks us to wait' },
     },
     reader: createReader,
-    open: (settings, host) => open(settings, host, clock),
-    // The platform tells a robot nothing about itself.
+    open: async (settings, host) => (settings.mode === 'robot' ? openRobot(settings, host, clock) : await open(settings, host, clock)),
+    // The platform tells a robot nothing about itself, and a group's own robot cannot ask anything.
     async probe(settings, host, signal) {
-      await createApi(settings, settings, host.fetch, clock.now).check({ signal }).catch(refuse)
+      if (settings.mode === 'robot') return undefined
+      await createApi(settings, appOf(settings), host.fetch, clock.now).check({ signal }).catch(refuse)
       return { id: robotOf(settings), name: 'DingTalk' }
     },
   }
 }
+
+const appOf = ({ client_id = '', client_secret = '' }: DingtalkSettings) => ({ client_id, client_secret })
 
 function refuse(error: unknown): never {
   throw toDeliveryError(error)
@@ -100,6 +110,7 @@ interface Account {
   readonly host: ChannelHost
   readonly clock: Clock
   readonly sessions: KeptSessions
+  readonly desk: Desk
   /** What comes from one room is handed over in its order. */
   readonly rooms: Map<string, Promise<unknown>>
 }
@@ -107,11 +118,12 @@ interface Account {
 async function open(settings: DingtalkSettings, host: ChannelHost, clock: Clock): Promise<Connection> {
   const underWay = trackWork()
   const { closing, tracked } = underWay
-  const api = createApi(settings, settings, host.fetch, clock.now)
+  const api = createApi(settings, appOf(settings), host.fetch, clock.now)
   const sessions = keepSessions(host.state, clock.now)
-  const account: Account = { settings, api, reader: createReader(settings), host, clock, sessions, rooms: new Map() }
   const { card_template_id: template, card_template_key: key } = settings
-  const desk: Desk = { api, robot: robotOf(settings), card: template ? { template, key } : undefined, sessions, tried: new Map() }
+  const card = template ? { template, key } : undefined
+  const desk: Desk = { api, robot: robotOf(settings), card, sessions, tried: new Map() }
+  const account: Account = { settings, api, reader: createReader(settings), host, clock, sessions, desk, rooms: new Map() }
   if (settings.mode === 'webhook') serve(account, closing, tracked)
   return {
     listen: (listener, until) => {
@@ -123,13 +135,34 @@ async function open(settings: DingtalkSettings, host: ChannelHost, clock: Clock)
         }),
       )
     },
-    render,
+    render: (message) => render(message),
     send: (piece, to, options) => underWay.calling(options, (within) => send(desk, piece, to, within)),
     ...(template ? { edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(desk, receipt, piece, within)) } : {}),
     download: (file, limit, signal) => download(account, file, limit, signal),
     [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   } satisfies Connection
 }
+
+/** It only sends, and the address tells the group. */
+function openRobot(settings: DingtalkSettings, host: ChannelHost, clock: Clock): Connection {
+  const underWay = trackWork()
+  const api = createApi(settings, appOf(settings), host.fetch, clock.now)
+  const { access_token = '', secret, old_base_url } = settings
+  const address = () => {
+    const timestamp = String(clock.now())
+    const signed = secret ? { timestamp, sign: signatureOf(host, secret, timestamp) } : {}
+    return `${old_base_url.replace(/\/+$/, '')}/robot/send?${new URLSearchParams({ access_token, ...signed })}`
+  }
+  host.report('connected')
+  return {
+    render: (message) => render(message, false),
+    send: (piece, to, options) => underWay.calling(options, (within) => sendToGroup(api, address, piece, to, within)),
+    [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
+  }
+}
+
+const signatureOf = ({ crypto }: ChannelHost, secret: string, timestamp: string) =>
+  Buffer.from(crypto.hmac('sha256', secret, `${timestamp}\n${secret}`)).toString('base64')
 
 // ---- Receiving --------------------------------------------------------------------------------------------------------
 
@@ -213,8 +246,8 @@ function serve(account: Account, closing: AbortSignal, tracked: <T>(work: Promis
   account.host.routes.webhook({ verification }, (request) => tracked(handle(account, request, closing)))
 }
 
-/** How long a call waits for a message to be taken, in milliseconds. */
-const CALL_PATIENCE = 2000
+/** How long a call waits for a message to be taken, in milliseconds: a card waits for two seconds in all. */
+const CALL_PATIENCE = 1500
 
 async function handle(account: Account, request: WebhookRequest, closing: AbortSignal): Promise<WebhookResponse> {
   const { reader, host } = account
@@ -236,13 +269,34 @@ async function handle(account: Account, request: WebhookRequest, closing: AbortS
 }
 
 /** Asks from time to time whether we are known still. Where to send is told to the platform in its console, by hand. */
-async function lookAfter({ api, host, clock }: Account, listener: Listener, signal: AbortSignal): Promise<void> {
+async function lookAfter(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
+  const { api, host, clock, desk } = account
   while (!signal.aborted) {
     await api.check({ signal })
     listener.received()
+    if (desk.card && !desk.card.route) desk.card.route = await registerCards(account, signal)
     if (host.routes.url) host.report('connected')
     else host.report('degraded', 'server.public_url is not set, so DingTalk cannot reach the webhook; set it, or use mode: stream')
     await clock.wait(WEBHOOK_CHECK, signal)
+  }
+}
+
+/**
+ * Tells the platform where buttons of our cards are to be told; answers the name of that address. Without it cards are as they were, and buttons say nothing.
+ * https://open.dingtalk.com/document/development/register-card-callback-address
+ */
+async function registerCards({ api, settings, host }: Account, signal: AbortSignal): Promise<string | undefined> {
+  const { url: callbackUrl } = host.routes
+  if (!callbackUrl) return undefined
+  const apiSecret = cardSecretOf(settings.client_secret ?? '')
+  // Another address or secret is another name, so nothing of anybody else's is ever overwritten.
+  const callbackRouteKey = `posthouse-${hash('sha256', `${callbackUrl} ${apiSecret}`).slice(0, 16)}`
+  try {
+    await api.call('POST', 'card/callbacks/register', { callbackRouteKey, callbackUrl, apiSecret, forceUpdate: true }, { signal })
+    return callbackRouteKey
+  } catch (error) {
+    host.log.warn({ problem: String(error) }, 'buttons of cards are not told: DingTalk did not take the address for them')
+    return undefined
   }
 }
 

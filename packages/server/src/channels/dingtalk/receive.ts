@@ -21,19 +21,29 @@ import { contentIn, type Fields, fieldsOf, readContent, textIn } from './text.ts
 export const ROBOT = '/v1.0/im/bot/messages/get'
 export const CARD = '/v1.0/card/instances/callback'
 
-/** Our cards are known by it; the letter tells where they stand. */
+/** Our cards are known by it; the letter tells where they stand, and behind it a group may be named: a call does not tell it. */
 export const CARD_IDS = { direct: 'posthouse-d-', group: 'posthouse-g-' } as const
+const GROUP_IN_ID = /^posthouse-g-[0-9a-f]{16}-(.+)$/
 
-type Secrets = Pick<DingtalkSettings, 'client_id' | 'client_secret' | 'robot_code' | 'token' | 'aes_key'>
+/** What calls for cards are signed with: told to the platform with our address, and the same on every node. */
+export const cardSecretOf = (client_secret: string): string => hash('sha256', `cards of ${client_secret}`).slice(0, 32)
+
+type Secrets = Partial<Pick<DingtalkSettings, 'mode'>> &
+  Pick<DingtalkSettings, 'client_id' | 'client_secret' | 'robot_code' | 'token' | 'aes_key'>
 
 const HOUR = 3_600_000
+/** https://open.dingtalk.com/document/development/event-callback-card */
+const CARD_SIGN = 'x-ddpaas-signature'
+const CARD_TIME = 'x-ddpaas-signature-timestamp'
 
 export function createReader(settings: Secrets): Reader {
+  if (settings.mode === 'robot') return {}
   return {
     verification: verificationOf(settings),
     request(request, known) {
       // The two proofs never hold for each other's calls: that of the robot does not cover what it came with.
       if (request.query.signature !== undefined) return sealedEvent(request, settings, known)
+      if (request.headers[CARD_SIGN] !== undefined) return cardCall(request, known)
       const message = fieldsOf(parse(request.body))
       const robot = textIn(message.robotCode)
       if (robot !== '' && robot !== robotOf(settings) && robot !== settings.client_id)
@@ -44,7 +54,7 @@ export function createReader(settings: Secrets): Reader {
   }
 }
 
-function verificationOf({ client_secret, token, aes_key }: Secrets): readonly WebhookVerification[] {
+function verificationOf({ client_secret = '', token, aes_key }: Secrets): readonly WebhookVerification[] {
   const time = { header: 'timestamp' }
   const robot: WebhookVerification = {
     kind: 'hmac',
@@ -55,10 +65,21 @@ function verificationOf({ client_secret, token, aes_key }: Secrets): readonly We
     signed: [time, { text: '\n' }, 'secret'],
     time: { at: time, unit: 'ms', window: HOUR },
   }
-  if (!token || !aes_key) return [robot]
+  const signedAt = { header: CARD_TIME }
+  const card: WebhookVerification = {
+    kind: 'hmac',
+    algorithm: 'sha256',
+    at: { header: CARD_SIGN },
+    encoding: 'base64',
+    secret: client_secret === '' ? '' : cardSecretOf(client_secret),
+    signed: [signedAt],
+    time: { at: signedAt, unit: 'ms', window: HOUR },
+  }
+  if (!token || !aes_key) return [robot, card]
   const at = { query: 'timestamp' }
   return [
     robot,
+    card,
     {
       kind: 'digest',
       algorithm: 'sha1',
@@ -202,6 +223,14 @@ export function sessionOf(message: Fields, root: string): Session | undefined {
 
 // ---- Cards ------------------------------------------------------------------------------------------------------------
 
+/** The call of a pressed button has no id; what it says and when it was signed together are one. @throws PosthouseError `invalid` */
+function cardCall({ headers, body }: WebhookRequest, known: Known): Reading {
+  if (headers.sign !== undefined) throw new PosthouseError('invalid', 'it carries the proofs of two kinds of calls')
+  const id = hash('sha256', Buffer.concat([Buffer.from(`${headers[CARD_TIME] ?? ''} `), body])).slice(0, 40)
+  const answer = { status: 200, headers: { 'content-type': 'application/json' }, body: '{}' }
+  return { ...pressed(fieldsOf(parse(body)), id, known), response: answer }
+}
+
 /** A pressed button. What it carries is what the template gives it. https://open.dingtalk.com/document/orgapp/event-callback-card */
 function pressed(data: Fields, messageId: string, { now }: Known): Reading {
   const card = required(data.outTrackId, 'outTrackId')
@@ -209,7 +238,7 @@ function pressed(data: Fields, messageId: string, { now }: Known): Reading {
   const { actionIds, params } = fieldsOf(contentIn(data.content).cardPrivateData)
   const isGroup = card.startsWith(CARD_IDS.group) || (!card.startsWith(CARD_IDS.direct) && /group/i.test(textIn(data.spaceType)))
   const place: Place = isGroup
-    ? { room: required(textIn(data.spaceId).replace(/^dtv1\.card\/\/\w+\./, ''), 'spaceId'), type: 'group' }
+    ? { room: required(textIn(data.spaceId).replace(/^dtv1\.card\/\/\w+\./, '') || GROUP_IN_ID.exec(card)?.[1], 'spaceId'), type: 'group' }
     : { room: person, type: 'direct' }
   const values = fieldsOf(params)
   const callbackData = typeof values.data === 'string' ? values.data : JSON.stringify({ actionIds: actionIds ?? [], params: values })

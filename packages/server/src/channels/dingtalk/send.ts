@@ -26,8 +26,8 @@ export const MAX_BODY = 18_000
 export const MAX_FILE = 20 * 1024 * 1024
 
 /** The messages that show this, then each file; what robots cannot send becomes a link. Blank text is no piece. */
-export function render(outbound: OutboundMessage): readonly Piece[] {
-  const message = withLinks(outbound, (file) => kindOf(file) !== undefined && file.size <= MAX_FILE)
+export function render(outbound: OutboundMessage, sendsFiles = true): readonly Piece[] {
+  const message = withLinks(outbound, (file) => sendsFiles && kindOf(file) !== undefined && file.size <= MAX_FILE)
   const pieces: Piece[] = []
   const fits = (blocks: readonly Block[]) => sizeOf(markdownOf(toMarkdown(blocks), plainText(blocks))) <= MAX_BODY
   for (const part of splitDocument(message.document, fits)) {
@@ -113,8 +113,8 @@ export function toMarkdown(document: readonly Block[]): string {
 export interface Desk {
   readonly api: Api
   readonly robot: string
-  /** Undefined: answers do not grow. */
-  readonly card: { readonly template: string; readonly key: string } | undefined
+  /** Undefined: answers do not grow. `route`: the name of the address at which buttons are told, once that is registered. */
+  readonly card: { readonly template: string; readonly key: string; route?: string | undefined } | undefined
   readonly sessions: Sessions
   /** Cards that may exist though nobody said so. */
   readonly tried: Map<string, true>
@@ -199,10 +199,16 @@ function keyIn({ processQueryKey }: Readonly<Record<string, unknown>>): string {
   throw new DeliveryError('unknown', 'the platform answered without processQueryKey')
 }
 
+const MOST_CARD_ID = 64
+
 // ---- Cards that grow --------------------------------------------------------------------------------------------------
 
 /** The same for every attempt, in every process: https://open.dingtalk.com/document/orgapp/create-and-deliver-cards */
-const cardIdOf = ({ type, room }: Place, key: string) => CARD_IDS[type] + hash('sha256', `${room} ${key}`).slice(0, 40)
+function cardIdOf({ type, room }: Place, key: string): string {
+  const digest = hash('sha256', `${room} ${key}`)
+  const named = `${CARD_IDS[type]}${digest.slice(0, 16)}-${room}`
+  return type === 'group' && named.length <= MOST_CARD_ID ? named : CARD_IDS[type] + digest.slice(0, 40)
+}
 
 async function begin(desk: Desk, markdown: Markdown, to: Place, options: SendOptions): Promise<string> {
   const { api, robot, card, tried } = desk
@@ -219,8 +225,8 @@ async function begin(desk: Desk, markdown: Markdown, to: Place, options: SendOpt
     {
       cardTemplateId: card.template,
       outTrackId: id,
-      // With another value no update is taken.
-      callbackType: 'STREAM',
+      // Without one no update is taken.
+      ...(card.route ? { callbackType: 'HTTP', callbackRouteKey: card.route } : { callbackType: 'STREAM' }),
       cardData: { cardParamMap: { [card.key]: markdown.text } },
       userIdType: 1,
       openSpaceId: `dtv1.card//${isGroup ? 'IM_GROUP' : 'IM_ROBOT'}.${to.room}`,
@@ -300,14 +306,45 @@ async function upload(api: Api, file: OutboundFile, options: SendOptions): Promi
   return { msgKey: 'sampleFile', msgParam: JSON.stringify(param) }
 }
 
+// ---- A group's own robot ------------------------------------------------------------------------------------------------
+
+/** Where a custom robot posts; signed anew for each call, good for an hour. https://open.dingtalk.com/document/robots/customize-robot-security-settings */
+export type GroupAddress = () => string
+
+/** Posts one piece; it says no id. @throws DeliveryError */
+export async function sendToGroup(
+  api: Pick<Api, 'answerAt'>,
+  address: GroupAddress,
+  piece: Piece,
+  to: Place,
+  options: SendOptions,
+): Promise<Receipt> {
+  if (options.signal.aborted) throw new DeliveryError('cancelled', 'stopped before it was sent')
+  const { markdown } = piece.payload as { markdown?: Markdown }
+  if (!markdown) throw new DeliveryError('invalid', 'a custom robot sends no files: set server.public_url, and they become links')
+  try {
+    await api.answerAt(address(), { msgtype: 'markdown', markdown }, options)
+    return { id: '', room: to.room }
+  } catch (error) {
+    if (!(error instanceof ApiError && error.code === SECURITY)) throw toDeliveryError(error)
+    throw new DeliveryError(
+      'permission',
+      `the robot's security settings refuse it: look at its secret, keywords and IPs (${error.message})`,
+    )
+  }
+}
+
+/** A wrong signature, a keyword that is missing, an address that is not listed. */
+const SECURITY = '310000'
+
 // ---- Refusals ---------------------------------------------------------------------------------------------------------
 
 /** Which words and numbers of the platform's mean what for a delivery; the first that fits. https://open.dingtalk.com/document/orgapp/server-api-error-codes-1 */
 const KINDS: readonly (readonly [kind: DeliveryFailure, codes: RegExp])[] = [
   ['rate-limited', /qpslimit|throttl|flowcontrol|toomany|^(?:90018|90002|130101|410100|660026)$/i],
-  ['auth', /^(?:invalidClientIdOrSecret|authFailed|InvalidAccessToken|40089|40096|52013)$/i],
-  ['permission', /^forbidden|accessdenied|permission|robotCode|^(?:60011|50002)$/i],
-  ['not-found', /not_?exist|not_?found|^(?:300001|34013|60121)$/i],
+  ['auth', /^(?:invalidClientIdOrSecret|authFailed|InvalidAccessToken|40089|40096|52013|300005|400101|400106)$/i],
+  ['permission', /^forbidden|accessdenied|permission|robotCode|^(?:60011|50002|310000|400102)$/i],
+  ['not-found', /not_?exist|not_?found|^(?:300001|34013|60121|400013)$/i],
   ['transient', /^-1$|^ServiceUnavailable$/i],
 ]
 

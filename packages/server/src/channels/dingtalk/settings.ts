@@ -1,11 +1,13 @@
-/** What is to be set for a DingTalk app with a robot, in the words of its developer console, as data. */
+/** What is to be set for a DingTalk app with a robot, or a group's own robot, in the words of its developer console, as data. */
 import type { Schema } from '@posthouse/contract'
 
 export interface DingtalkSettings {
-  readonly client_id: string
-  readonly client_secret: string
-  readonly mode: 'stream' | 'webhook'
+  readonly client_id?: string
+  readonly client_secret?: string
+  readonly mode: 'stream' | 'webhook' | 'robot'
   readonly robot_code?: string
+  readonly access_token?: string
+  readonly secret?: string
   readonly token?: string
   readonly aes_key?: string
   readonly card_template_id?: string
@@ -15,33 +17,44 @@ export interface DingtalkSettings {
   readonly allowed_users?: readonly string[]
 }
 
-export const robotOf = ({ robot_code, client_id }: Pick<DingtalkSettings, 'robot_code' | 'client_id'>): string => robot_code ?? client_id
+export const robotOf = ({ robot_code, client_id = '' }: Pick<DingtalkSettings, 'robot_code' | 'client_id'>): string =>
+  robot_code ?? client_id
+
+/** What each mode cannot do without. */
+const NEEDED = {
+  stream: ['client_id', 'client_secret'],
+  webhook: ['client_id', 'client_secret'],
+  robot: ['access_token'],
+} as const
 
 export const settings: Schema<DingtalkSettings> = {
-  required: ['client_id', 'client_secret'],
+  required: [],
   fields: {
     client_id: {
       type: 'string',
       pattern: '^\\w+$',
       description: {
-        en: 'Client ID (formerly AppKey), from "Credentials and Basic Information" in the developer console.',
-        zh: 'Client ID（原 AppKey），见开发者后台“凭证与基础信息”。',
+        en: 'Client ID (formerly AppKey), from "Credentials and Basic Information" in the developer console. For an app.',
+        zh: 'Client ID（原 AppKey），见开发者后台“凭证与基础信息”。用于应用。',
       },
       examples: ['dingabc1234567890xyz'],
     },
     client_secret: {
       type: 'string',
       format: 'secret',
-      description: { en: 'Client Secret (formerly AppSecret), from the same page.', zh: 'Client Secret（原 AppSecret），见同一页面。' },
+      description: {
+        en: 'Client Secret (formerly AppSecret), from the same page. For an app.',
+        zh: 'Client Secret（原 AppSecret），见同一页面。用于应用。',
+      },
       examples: ['$' + '{env:DINGTALK_CLIENT_SECRET}'],
     },
     mode: {
       type: 'string',
-      enum: ['stream', 'webhook'],
+      enum: ['stream', 'webhook', 'robot'],
       default: 'stream',
       description: {
-        en: 'How messages arrive: "stream" is a connection that we open, which needs no public address; "webhook" (the console calls it HTTP) needs server.public_url.',
-        zh: '接收方式：stream 由网关主动建立连接，无需公网地址；webhook（后台称 HTTP 模式）需要 server.public_url。',
+        en: 'How messages arrive: "stream" is a connection that we open, which needs no public address; "webhook" (the console calls it HTTP) needs server.public_url; "robot" is a custom robot of one group, which only sends and needs no app.',
+        zh: '接收方式：stream 由网关主动建立连接，无需公网地址；webhook（后台称 HTTP 模式）需要 server.public_url；robot 为群内的自定义机器人，只发送，无需应用。',
       },
     },
     robot_code: {
@@ -49,6 +62,22 @@ export const settings: Schema<DingtalkSettings> = {
       description: {
         en: 'RobotCode, from the page of the robot; unless given, the Client ID, as it is with newer apps.',
         zh: 'RobotCode，见机器人页面；不填则与 Client ID 相同（较新的应用均如此）。',
+      },
+    },
+    access_token: {
+      type: 'string',
+      format: 'secret',
+      description: {
+        en: 'What stands behind "access_token=" in the custom robot\'s webhook address. For mode "robot".',
+        zh: '自定义机器人 Webhook 地址中 access_token= 之后的部分。用于 robot 模式。',
+      },
+    },
+    secret: {
+      type: 'string',
+      format: 'secret',
+      description: {
+        en: 'Secret of the custom robot, if its security settings ask for a signature; it begins with SEC. For mode "robot".',
+        zh: '自定义机器人安全设置为“加签”时的密钥，以 SEC 开头。用于 robot 模式。',
       },
     },
     token: {
@@ -113,16 +142,23 @@ export const settings: Schema<DingtalkSettings> = {
       examples: [['manager4220']],
     },
   },
-  check: ({ token, aes_key }) =>
-    Boolean(token) === Boolean(aes_key)
+  check: (given) => [
+    ...NEEDED[given.mode]
+      .filter((field) => given[field] === undefined || given[field] === '')
+      .map((field) => ({
+        field,
+        problem: { en: `is required when mode is "${given.mode}"`, zh: `mode 为 "${given.mode}" 时必须填写` },
+      })),
+    ...(Boolean(given.token) === Boolean(given.aes_key)
       ? []
       : [
           {
-            field: token ? 'aes_key' : 'token',
+            field: given.token ? ('aes_key' as const) : ('token' as const),
             problem: {
               en: 'token and aes_key are needed together: events are signed with one and sealed with the other',
               zh: 'token 与 aes_key 须同时填写：事件分别用它们签名和加密',
             },
           },
-        ],
+        ]),
+  ],
 }

@@ -232,7 +232,7 @@ async function introduceTo(api: Api, settings: SlackSettings, signal: AbortSigna
   return { id: settings.client_id ?? '', name: `app ${settings.client_id}`, team: '' }
 }
 
-const NO_STATE: KeyValue = { get: async () => undefined, set: async () => undefined }
+const NO_STATE: KeyValue = { get: async () => undefined, set: async () => undefined, swap: async () => true }
 
 async function introduce({ api, settings, host, shared, stop }: Account): Promise<SlackIdentity> {
   const identity = await introduceTo(api, settings, stop)

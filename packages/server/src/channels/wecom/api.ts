@@ -13,6 +13,8 @@ export interface Api {
   /** What is uploaded is seen by nobody until a message refers to it. */
   upload(path: string, query: Query, file: OutboundFile, signal?: AbortSignal): Promise<Answer>
   download(path: string, query: Query, signal?: AbortSignal): Promise<FetchResponse>
+  /** Posts to an address that came with a message, which is a secret itself. @throws ApiError @throws FetchError */
+  answerAt(url: string, body: object, signal?: AbortSignal): Promise<void>
 }
 
 export type Query = Readonly<Record<string, string>>
@@ -103,6 +105,10 @@ export function createApi(base: string, app: App | undefined, fetch: Fetch, now:
         const body = multipart(boundary, file)
         return answerOf(await fetch(`${root}/${path}?${search}`, { method: 'POST', headers, body, ...options(signal, UPLOAD_TIMEOUT) }))
       }),
+    answerAt: async (url, body, signal) => {
+      const headers = { 'content-type': 'application/json; charset=utf-8' }
+      await answerOf(await fetch(url, { method: 'POST', headers, body: JSON.stringify(body), ...options(signal) }))
+    },
     download: (path, query, signal) =>
       authorized(query, signal, async (search) => {
         const response = await fetch(`${root}/${path}?${search}`, options(signal))

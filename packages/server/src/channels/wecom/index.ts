@@ -1,4 +1,4 @@
-/** WeCom (企业微信): an organization's app, an AI bot by its long connection, a group robot. https://developer.work.weixin.qq.com/document */
+/** WeCom (企业微信): an organization's app, an AI bot by its long connection or by calls, a group robot. https://developer.work.weixin.qq.com/document */
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
@@ -15,14 +15,19 @@ import {
   type Listener,
   limited,
   type Part,
+  type Piece,
+  type Place,
   PosthouseError,
   type Reader,
   type Reading,
+  type Receipt,
+  type SendOptions,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
 import { type Api, ApiError, createApi } from './api.ts'
+import { type CalledBot, createCalledBot } from './interactions.ts'
 import { createReader } from './receive.ts'
 import { type Desk, edit, MAX_TEXT, render, send, toDeliveryError } from './send.ts'
 import { settings, type WecomSettings } from './settings.ts'
@@ -53,9 +58,27 @@ const bot: Capabilities = {
   maxText: { limit: MAX_TEXT.bot, unit: 'bytes' },
   download: 100 * MB,
   ownership: 'single',
+  sendsOverConnection: true,
   answersRefer: true,
   rates: { direct: { amount: 30, per: 60_000 }, group: { amount: 30, per: 60_000 } },
   draftInterval: 1000,
+}
+
+/**
+ * It is fetched from, or posts to the address that came with a message (document/path/101138, for an hour), which takes one message: a second
+ * send of the same is refused or changes nothing. Called again as an app is.
+ */
+const calledBot: Capabilities = {
+  ...bot,
+  maxText: { limit: MAX_TEXT['bot-webhook'], unit: 'bytes' },
+  upload: {},
+  ownership: 'stateless',
+  sendsOverConnection: false,
+  proactive: false,
+  replyWindow: 3_600_000,
+  idempotentSend: true,
+  // What is there so far is written down for any node that may be asked for it.
+  draftInterval: 2000,
 }
 
 /** document/path/91770: 20 a minute. */
@@ -65,7 +88,7 @@ const robot: Capabilities = {
   rates: { account: { amount: 20, per: 60_000 } },
 }
 
-const capabilities = { app, bot, robot }
+const capabilities = { app, bot, 'bot-webhook': calledBot, robot }
 
 /** Time, as tests need it. */
 export interface Clock {
@@ -128,6 +151,7 @@ interface Account {
   readonly host: ChannelHost
   readonly clock: Clock
   readonly desk: Desk
+  readonly called: CalledBot | undefined
 }
 
 function open(given: WecomSettings, host: ChannelHost, clock: Clock): Connection {
@@ -135,12 +159,23 @@ function open(given: WecomSettings, host: ChannelHost, clock: Clock): Connection
   const { closing, tracked } = underWay
   const api = createApi(given.base_url, credentialsOf(given), host.fetch, clock.now)
   const desk: Desk = { settings: given, api, asking: undefined, questions: new Map() }
-  const account: Account = { settings: given, reader: createReader(given), host, clock, desk }
+  const called =
+    given.mode === 'bot-webhook'
+      ? createCalledBot({ settings: given, host, api, clock, named: (message) => named(host, message) })
+      : undefined
+  const account: Account = { settings: given, reader: createReader(given), host, clock, desk, called }
   const { verification } = account.reader
   if (verification) host.routes.webhook({ verification }, (request) => tracked(handle(account, request, closing)))
   if (given.mode === 'robot') host.report('connected')
-  const ways = { app: lookAfter, bot: hold, robot: undefined }
+  if (called && host.routes.url) host.report('starting', `waiting for the first call at ${host.routes.url}`)
+  if (called && !host.routes.url)
+    host.report('degraded', 'server.public_url is not set, so WeCom cannot call this bot; set it, or use mode: bot')
+  const ways = { app: lookAfter, bot: hold, 'bot-webhook': undefined, robot: undefined }
   const listen = ways[given.mode]
+  const way = called ?? {
+    send: (piece: Piece, to: Place, options: SendOptions) => send(desk, piece, to, options),
+    edit: (receipt: Receipt, piece: Piece, options: SendOptions) => edit(desk, receipt, piece, options),
+  }
   return {
     ...(listen
       ? {
@@ -155,9 +190,9 @@ function open(given: WecomSettings, host: ChannelHost, clock: Clock): Connection
         }
       : {}),
     render: (message) => render(message, given.mode),
-    send: (piece, to, options) => underWay.calling(options, (within) => send(desk, piece, to, within)),
-    ...(given.mode === 'bot'
-      ? { edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(desk, receipt, piece, within)) }
+    send: (piece, to, options) => underWay.calling(options, (within) => way.send(piece, to, within)),
+    ...(given.mode === 'bot' || called
+      ? { edit: (receipt, piece, options) => underWay.calling(options, (within) => way.edit(receipt, piece, within)) }
       : {}),
     download: (file, limit, signal) => download(account, file, limit, signal),
     [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
@@ -168,11 +203,13 @@ function open(given: WecomSettings, host: ChannelHost, clock: Clock): Connection
 
 const knownTo = ({ clock, host }: Account): Known => ({ now: clock.now(), crypto: host.crypto })
 
-/** An app is called: 200 with nothing inside takes what came, and the answer is sent by a call of ours. document/path/90930 */
+/** An app (or a bot) is called: 200 with nothing inside takes what came, and the answer is sent by a call of ours. document/path/90930 */
 async function handle(account: Account, request: WebhookRequest, closing: AbortSignal): Promise<WebhookResponse> {
-  const { reader, host } = account
+  const { reader, host, called } = account
   if (closing.aborted) return { status: 503, headers: { 'retry-after': '5' } }
   try {
+    if (called) host.report('connected')
+    if (called && request.method === 'POST') return await called.take(request)
     const reading = reader.request?.(request, knownTo(account))
     if (!reading) return { status: 404 }
     host.received()
@@ -229,7 +266,7 @@ async function hold(account: Account, listener: Listener, signal: AbortSignal): 
           const reading = read(frame)
           for (const message of reading?.messages ?? []) {
             remember(desk, message.id, textIn(fieldsOf(frame.headers).req_id))
-            await admit(account, listener, await named(account, message), signal)
+            await admit(account, listener, await named(host, message), signal)
           }
         },
       },
@@ -254,7 +291,7 @@ function remember({ questions }: Desk, id: string, request: string): void {
 const NAME_WITHIN = 2000
 
 /** The platform tells a file's name only where that is fetched from, and for five minutes; without one it is unknown what kind of file it is. */
-async function named({ host }: Account, message: InboundMessage): Promise<InboundMessage> {
+async function named(host: ChannelHost, message: InboundMessage): Promise<InboundMessage> {
   const parts = message.parts.map(async (part): Promise<Part> => {
     const { url } = refIn(part.type === 'file' && part.file.kind === 'file' ? part.file.ref : undefined)
     if (part.type !== 'file' || typeof url !== 'string') return part
@@ -297,7 +334,12 @@ async function admit({ host, clock }: Account, listener: Listener, message: Inbo
 // ---- Files ------------------------------------------------------------------------------------------------------------
 
 /** document/path/90254; a bot's file is fetched from where it was told to be, sealed with the key that came with it. */
-async function download({ desk, host }: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+async function download(
+  { settings, desk, host }: Account,
+  file: FileRef,
+  limit: number,
+  signal: AbortSignal,
+): Promise<AsyncIterable<Uint8Array>> {
   const { media, url, aeskey } = refIn(file.ref)
   if (typeof media === 'string') {
     const response = await desk.api.download('media/get', { media_id: media }, signal).catch(refuse)
@@ -310,8 +352,10 @@ async function download({ desk, host }: Account, file: FileRef, limit: number, s
       status >= 500 ? 'transient' : 'not-found',
       `the file was answered with ${status}; its address is good for five minutes`,
     )
-  if (typeof aeskey !== 'string') return limited(body, limit)
-  return opened(limited(body, limit + PADDING, limit), aeskey, limit, host)
+  // Files of a bot that is called are sealed with the key of its calls: document/path/100719
+  const key = typeof aeskey === 'string' ? aeskey : settings.mode === 'bot-webhook' ? `${settings.encoding_aes_key}=` : undefined
+  if (key === undefined) return limited(body, limit)
+  return opened(limited(body, limit + PADDING, limit), key, limit, host)
 }
 
 const PADDING = 32

@@ -1,4 +1,4 @@
-/** In: sealed XML that an app is called with, and frames of an AI bot's long connection. Pure; nothing here is trusted. */
+/** In: sealed XML that an app is called with, sealed JSON that an AI bot is called with, frames of its long connection. Pure; nothing here is trusted. */
 import {
   type EnvelopeKey,
   type FileKind,
@@ -22,13 +22,15 @@ export function createReader(settings: WecomSettings): Reader {
   if (settings.mode === 'robot') return {}
   const frame: Reader['frame'] = (given, known) => readFrame(given, settings, known)
   if (settings.mode === 'bot') return { frame }
-  return { verification: verificationOf(settings), request: (request, known) => readRequest(request, settings, known), frame }
+  const verification = verificationOf(settings)
+  if (settings.mode === 'bot-webhook') return { verification, request: (request, known) => readBotRequest(request, settings, known) }
+  return { verification, request: (request, known) => readRequest(request, settings, known), frame }
 }
 
-// ---- An app's calls ---------------------------------------------------------------------------------------------------
+// ---- Calls -------------------------------------------------------------------------------------------------------
 
 /** developer.work.weixin.qq.com/document/path/90968: SHA-1 over four values in the order of their bytes. */
-function verificationOf({ token = '' }: WecomSettings): readonly WebhookVerification[] {
+function verificationOf({ mode, token = '' }: WecomSettings): readonly WebhookVerification[] {
   const [time, nonce] = [{ query: 'timestamp' }, { query: 'nonce' }]
   const proof = {
     kind: 'digest',
@@ -40,20 +42,14 @@ function verificationOf({ token = '' }: WecomSettings): readonly WebhookVerifica
     time: { at: time, unit: 's', window: SIGNED_WITHIN },
   } as const
   return [
-    { ...proof, method: 'POST', signed: ['secret', time, nonce, { field: 'Encrypt' }] },
+    { ...proof, method: 'POST', signed: ['secret', time, nonce, { field: mode === 'app' ? 'Encrypt' : 'encrypt' }] },
     { ...proof, method: 'GET', signed: ['secret', time, nonce, { query: 'echostr' }] },
   ]
 }
 
 /** @throws PosthouseError `invalid` */
 function readRequest({ method, query, body }: WebhookRequest, settings: WecomSettings, known: Known): Reading {
-  // The console asks whether the address is ours: the answer is what stands inside.
-  if (method === 'GET') {
-    const answer = unseal(questionIn(query.echostr), settings, known)
-    // What was caught of a call passes for a question, as both are signed alike: a message is not told to whoever asks.
-    if (!/^[!-;=-~]{1,256}$/.test(answer)) throw new PosthouseError('invalid', 'this is no question of the platform')
-    return { messages: [], challenge: true, response: { status: 200, headers: { 'content-type': 'text/plain' }, body: answer } }
-  }
+  if (method === 'GET') return answerQuestion(query.echostr, settings, known)
   const sealed = readXml(utf8(body)).get('Encrypt') ?? ''
   const message = readXml(unseal(sealed, settings, known))
   if (message.get('ToUserName') !== settings.corp_id) throw new PosthouseError('invalid', 'this is for another organization')
@@ -62,22 +58,34 @@ function readRequest({ method, query, body }: WebhookRequest, settings: WecomSet
   return readMessage(message, known)
 }
 
+/** The console asks whether the address is ours: the answer is what stands inside. @throws PosthouseError `invalid` */
+function answerQuestion(echostr: string | undefined, settings: WecomSettings, known: Known): Reading {
+  const answer = unseal(questionIn(echostr), settings, known)
+  // What was caught of a call passes for a question, as both are signed alike: a message is not told to whoever asks. JSON has a brace, XML `<`.
+  if (!/^[!-;=-z|~]{1,256}$/.test(answer)) throw new PosthouseError('invalid', 'this is no question of the platform')
+  return { messages: [], challenge: true, response: { status: 200, headers: { 'content-type': 'text/plain' }, body: answer } }
+}
+
 function questionIn(value: string | undefined): string {
   if (value === undefined || value === '' || value.length > 2048) throw new PosthouseError('invalid', 'echostr is missing')
   return value
 }
 
-/** 16 bytes of chance, four of length, the text, whom it is for: developer.work.weixin.qq.com/document/path/90968. @throws PosthouseError `invalid` */
-function unseal(sealed: string, { encoding_aes_key = '', corp_id }: WecomSettings, { crypto }: Known): string {
+/**
+ * 16 bytes of chance, four of length, the text, whom it is for: developer.work.weixin.qq.com/document/path/90968; a bot of the organization's own
+ * is for nobody by name, /101033. @throws PosthouseError `invalid`
+ */
+function unseal(sealed: string, { mode, encoding_aes_key = '', corp_id }: WecomSettings, { crypto }: Known): string {
   if (!/^[0-9A-Za-z+/]+={0,2}$/.test(sealed)) throw new PosthouseError('invalid', 'there is nothing sealed in it')
   const bytes = Buffer.from(crypto.decrypt(Buffer.from(sealed, 'base64'), keyOf(encoding_aes_key)))
   const length = bytes.length >= 20 ? bytes.readUInt32BE(16) : Number.NaN
   if (!(20 + length <= bytes.length)) throw new PosthouseError('invalid', 'what came sealed is too short')
-  if (utf8(bytes.subarray(20 + length)) !== corp_id) throw new PosthouseError('invalid', 'what came sealed is for another organization')
+  if (utf8(bytes.subarray(20 + length)) !== (mode === 'app' ? corp_id : ''))
+    throw new PosthouseError('invalid', 'what came sealed is for another organization')
   return utf8(bytes.subarray(20, 20 + length))
 }
 
-function keyOf(encoding: string): EnvelopeKey {
+export function keyOf(encoding: string): EnvelopeKey {
   const key = Buffer.from(`${encoding}=`, 'base64')
   return { key, iv: key.subarray(0, 16), block: 32 }
 }
@@ -161,7 +169,7 @@ function secondsIn(value: unknown): number | undefined {
   return Number.isFinite(at) && at > 0 ? at : undefined
 }
 
-// ---- A bot's frames ---------------------------------------------------------------------------------------------------
+// ---- A bot's calls and frames ---------------------------------------------------------------------------------------------------
 
 /** @throws PosthouseError `invalid` */
 export function parseFrame(frame: unknown): Fields {
@@ -174,21 +182,51 @@ export function parseFrame(frame: unknown): Fields {
   }
 }
 
+/** developer.work.weixin.qq.com/document/path/100719: what an AI bot is called with, opened. @throws PosthouseError `invalid` */
+export function openBotCall({ body }: WebhookRequest, settings: WecomSettings, known: Known): Fields {
+  const { encrypt } = parseFrame(body)
+  // JSON can write a name in many ways, and takes the last; proven is the one that stands there plainly.
+  const [, proven] = PROVEN.exec(utf8(body)) ?? []
+  if (proven?.replaceAll('\\/', '/') !== encrypt) throw new PosthouseError('invalid', 'what was proven is not what would be read')
+  return parseFrame(unseal(textIn(encrypt), settings, known))
+}
+
+const PROVEN = /"encrypt"\s*:\s*"([^"]*)"/
+
+function readBotRequest(request: WebhookRequest, settings: WecomSettings, known: Known): Reading {
+  if (request.method === 'GET') return answerQuestion(request.query.echostr, settings, known)
+  return readBotCall(openBotCall(request, settings, known), settings, known)
+}
+
+/** @throws PosthouseError `invalid` */
+export function readBotCall(body: Fields, settings: WecomSettings, known: Known): Reading {
+  demandOurs(body, settings)
+  if (body.msgtype === 'stream') return { messages: [], reason: 'it asks how far an answer is' }
+  return readBotBody(body, body.msgtype === 'event', known)
+}
+
+function demandOurs({ aibotid }: Fields, { bot_id }: WecomSettings): void {
+  if (bot_id !== undefined && textIn(aibotid) !== '' && aibotid !== bot_id) throw new PosthouseError('invalid', 'this is for another bot')
+}
+
+function readBotBody(body: Fields, isEvent: boolean, known: Known): Reading {
+  const at = secondsIn(body.create_time) ?? known.now
+  return isEvent ? pressed(body, at) : whole(botMessage(body, at))
+}
+
 /** developer.work.weixin.qq.com/document/path/101463; fields as in the official client. */
-function readFrame(given: unknown, { bot_id }: WecomSettings, known: Known): Reading {
+function readFrame(given: unknown, settings: WecomSettings, known: Known): Reading {
   const frame = parseFrame(given)
   const { cmd } = frame
   const body = fieldsOf(frame.body)
   if (cmd !== 'aibot_msg_callback' && cmd !== 'aibot_event_callback')
     return { messages: [], reason: cmd === undefined ? 'it acknowledges what we sent' : 'this is nothing that is answered' }
-  if (bot_id !== undefined && textIn(body.aibotid) !== '' && body.aibotid !== bot_id)
-    throw new PosthouseError('invalid', 'this is for another bot')
-  const at = secondsIn(body.create_time) ?? known.now
-  return cmd === 'aibot_msg_callback' ? whole(botMessage(body, at)) : pressed(body, at)
+  demandOurs(body, settings)
+  return readBotBody(body, cmd === 'aibot_event_callback', known)
 }
 
 /** Groups are told by their own id, private chats by the person's: so they are written to as well. */
-function botPlace(body: Fields): Pick<InboundMessage, 'place' | 'author'> {
+export function botPlace(body: Fields): Pick<InboundMessage, 'place' | 'author'> {
   const from = required(fieldsOf(body.from).userid, 'userid')
   const isGroup = body.chattype === 'group'
   return { place: { room: isGroup ? required(body.chatid, 'chatid') : from, type: isGroup ? 'group' : 'direct' }, author: { id: from } }

@@ -24,8 +24,8 @@ import type { Asking } from './socket.ts'
 
 type Mode = WecomSettings['mode']
 
-/** Bytes of Markdown: document/path/90236 (app), the official client (bot), document/path/91770 (robot). */
-export const MAX_TEXT: Readonly<Record<Mode, number>> = { app: 2048, bot: 20_480, robot: 4096 }
+/** Bytes of Markdown: document/path/90236 (app), the official client (bot), document/path/101031 and /101138 (bot-webhook), document/path/91770 (robot). */
+export const MAX_TEXT: Readonly<Record<Mode, number>> = { app: 2048, bot: 20_480, 'bot-webhook': 20_480, robot: 4096 }
 const MB = 1024 * 1024
 /** Bytes of what is uploaded, and there are more than five: document/path/90253 */
 const MAX_FILE = 20 * MB
@@ -38,8 +38,9 @@ const isTaken = ({ size }: OutboundFile) => size >= LEAST_FILE && size <= MAX_FI
 
 /** The messages that show this one, then each file. Blank text is no piece. */
 export function render(outbound: OutboundMessage, mode: Mode): readonly Piece[] {
-  const message = withLinks(outbound, isTaken)
-  const dialect = mode === 'bot' ? full : basic
+  // A bot that is called has no way to upload.
+  const message = withLinks(outbound, mode === 'bot-webhook' ? () => false : isTaken)
+  const dialect = mode === 'bot' || mode === 'bot-webhook' ? full : basic
   const write = (blocks: readonly Block[]) => writeMarkup(blocks, dialect)
   const fits = (blocks: readonly Block[]) =>
     Math.max(Buffer.byteLength(write(blocks)), Buffer.byteLength(plainText(blocks))) <= MAX_TEXT[mode]
@@ -47,13 +48,15 @@ export function render(outbound: OutboundMessage, mode: Mode): readonly Piece[] 
   for (const part of splitDocument(message.document, fits)) {
     const [text, content] = [plainText(part), write(part)]
     if (isBlank(text) || isBlank(content)) continue
-    // A question is answered once; what is more follows as a message of its own.
-    const asked = mode === 'bot' && pieces.length === 0 && message.replyTo !== undefined ? { reply_to: message.replyTo } : {}
+    const asked = refers(mode, pieces.length) && message.replyTo !== undefined ? { reply_to: message.replyTo } : {}
     pieces.push({ text, format: 'markdown', payload: { content, ...asked } })
   }
   for (const file of message.files ?? []) pieces.push({ text: file.name, format: 'file', payload: {}, file })
   return pieces
 }
+
+/** A bot's first message answers the question; one that is called may say more only in the place where it was asked. */
+const refers = (mode: Mode, before: number) => mode === 'bot-webhook' || (mode === 'bot' && before === 0)
 
 function isBlank(text: string): boolean {
   return /^(?:[\s\p{Cc}\p{Cf}\u2800\ufffc])*$/u.test(text)
@@ -123,18 +126,19 @@ export interface Desk {
   readonly questions: Map<string, string>
 }
 
-/** Sends one piece. @throws DeliveryError */
+/** Sends one piece; one of a bot that is called goes by `interactions.ts`. @throws DeliveryError */
 export async function send(desk: Desk, piece: Piece, to: Place, options: SendOptions): Promise<Receipt> {
   if (options.signal.aborted) throw new DeliveryError('cancelled', 'stopped before it was sent')
-  const ways = { app: sendAsApp, bot: sendAsBot, robot: sendAsRobot }
+  const { mode } = desk.settings
+  const way = mode === 'app' ? sendAsApp : mode === 'robot' ? sendAsRobot : sendAsBot
   try {
-    return { id: await ways[desk.settings.mode](desk, piece, to, options), room: to.room }
+    return { id: await way(desk, piece, to, options), room: to.room }
   } catch (error) {
     throw toDeliveryError(error)
   }
 }
 
-const contentOf = ({ payload }: Piece) => String(payload.content)
+export const contentOf = ({ payload }: Piece) => String(payload.content)
 
 /** document/path/90236. Its check for duplicates compares contents, so that two equal answers would be one: it is not asked for. */
 async function sendAsApp({ api, settings }: Desk, piece: Piece, to: Place, { signal }: SendOptions): Promise<string> {

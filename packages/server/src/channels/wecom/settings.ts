@@ -2,7 +2,7 @@
 import type { Schema } from '@posthouse/contract'
 
 export interface WecomSettings {
-  readonly mode: 'app' | 'bot' | 'robot'
+  readonly mode: 'app' | 'bot' | 'bot-webhook' | 'robot'
   readonly corp_id?: string
   readonly agent_id?: number
   readonly secret?: string
@@ -19,6 +19,7 @@ export interface WecomSettings {
 const NEEDED = {
   app: ['corp_id', 'agent_id', 'secret', 'token', 'encoding_aes_key'],
   bot: ['bot_id', 'secret'],
+  'bot-webhook': ['token', 'encoding_aes_key'],
   robot: ['key'],
 } as const
 
@@ -27,11 +28,11 @@ export const settings: Schema<WecomSettings> = {
   fields: {
     mode: {
       type: 'string',
-      enum: ['app', 'bot', 'robot'],
+      enum: ['app', 'bot', 'bot-webhook', 'robot'],
       default: 'app',
       description: {
-        en: '"app": an app of your organization, called at server.public_url. "bot": an AI bot by its long connection, which needs no public address. "robot": a group robot, which only sends.',
-        zh: 'app：企业自建应用，平台回调 server.public_url；bot：智能机器人长连接，无需公网地址；robot：群机器人，只发送。',
+        en: '"app": an app of your organization, called at server.public_url. "bot": an AI bot by its long connection, which needs no public address. "bot-webhook": an AI bot that is called at server.public_url. "robot": a group robot, which only sends.',
+        zh: 'app：企业自建应用，平台回调 server.public_url；bot：智能机器人长连接，无需公网地址；bot-webhook：智能机器人，平台回调 server.public_url；robot：群机器人，只发送。',
       },
     },
     corp_id: {
@@ -62,8 +63,8 @@ export const settings: Schema<WecomSettings> = {
       type: 'string',
       format: 'secret',
       description: {
-        en: 'Token of "Receive messages": calls are signed with it. For mode "app".',
-        zh: '“接收消息”中的 Token，平台用它签名每次调用。用于 app 模式。',
+        en: 'Token of "Receive messages": calls are signed with it. For modes "app" and "bot-webhook".',
+        zh: '“接收消息”中的 Token，平台用它签名每次调用。用于 app 与 bot-webhook 模式。',
       },
     },
     encoding_aes_key: {
@@ -71,13 +72,16 @@ export const settings: Schema<WecomSettings> = {
       format: 'secret',
       pattern: '^[0-9A-Za-z+/]{43}$',
       description: {
-        en: 'EncodingAESKey of "Receive messages", 43 characters: calls are sealed with it. For mode "app".',
-        zh: '“接收消息”中的 EncodingAESKey，43 个字符，平台用它加密每次调用。用于 app 模式。',
+        en: 'EncodingAESKey of "Receive messages", 43 characters: calls are sealed with it. For modes "app" and "bot-webhook".',
+        zh: '“接收消息”中的 EncodingAESKey，43 个字符，平台用它加密每次调用。用于 app 与 bot-webhook 模式。',
       },
     },
     bot_id: {
       type: 'string',
-      description: { en: 'Bot ID of the AI bot. For mode "bot".', zh: '智能机器人的 Bot ID。用于 bot 模式。' },
+      description: {
+        en: 'Bot ID of the AI bot. For mode "bot"; in mode "bot-webhook", if set, calls for another bot are refused.',
+        zh: '智能机器人的 Bot ID。用于 bot 模式；bot-webhook 模式下填写后，拒绝发给其他机器人的回调。',
+      },
     },
     key: {
       type: 'string',

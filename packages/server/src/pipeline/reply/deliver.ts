@@ -25,7 +25,7 @@ import type { Blobs } from '../../ports/blobs.ts'
 import type { Node } from '../../ports/node.ts'
 import type { Observer } from '../../ports/observer.ts'
 import type { Rates } from '../../ports/rates.ts'
-import { type Delivery, type OutboxStore, StaleDelivery } from '../../ports/store.ts'
+import { type Conversation, type Delivery, type OutboxStore, StaleDelivery } from '../../ports/store.ts'
 import { parseMarkdown, withMark } from '../markdown.ts'
 
 export interface Deliver {
@@ -36,7 +36,7 @@ export interface Deliver {
   /** A delivery is about to be committed as begun: until it is taken, nobody may think that it was forgotten. */
   expect(id: string): Disposable
   /** Takes what of a conversation is for this node to send, in order. */
-  look(conversationId: string): Promise<void>
+  look(conversation: Pick<Conversation, 'id' | 'account'>): Promise<void>
   /** Takes what is due and in nobody's hands: also what a node was sending that is no more. */
   sweep(): Promise<void>
   /** No waiting any more: what has to wait stays in the database; what may go at once still goes. */
@@ -98,9 +98,14 @@ export function createDeliver(parts: {
     tasks.run(() => walk(delivery.conversationId))
   }
 
-  const look = async (conversationId: string) => {
+  const look: Deliver['look'] = async ({ id, account }) => {
     if (!node.live) return
-    for (const delivery of await outbox.adopt(node.id, conversationId)) {
+    if (accounts.find(account)?.elsewhere) {
+      // The node that can send finds it with its next look. What is under way here gives the rest back itself.
+      if (!chains.has(id)) await outbox.release(node.id, id)
+      return
+    }
+    for (const delivery of await outbox.adopt(node.id, id)) {
       // It comes by itself, and what is behind it with the next look.
       if (expected.has(delivery.id)) return
       // Begun and in nobody's hands: whoever began it is no more.
@@ -142,6 +147,11 @@ export function createDeliver(parts: {
     while (current) {
       if (!(await wait(current.nextAt - clock.now()))) return false
       const account = accounts.find(current.account)
+      if (account?.elsewhere) {
+        const { node: owner, conversationId } = current
+        await write(() => outbox.release(owner, conversationId))
+        return false
+      }
       if (isStale(current, account)) {
         const { id, node: owner } = current
         await write(() => outbox.bury(owner, id, 'stale', 'older than the channel allows to be sent by itself'))
@@ -304,7 +314,10 @@ export function createDeliver(parts: {
   return {
     take,
     ready: async (account, conversationId, place) =>
-      account.connection !== undefined && !chains.has(conversationId) && (await rates.tryReserve(account.id, place, account.rates)),
+      account.connection !== undefined &&
+      !account.elsewhere &&
+      !chains.has(conversationId) &&
+      (await rates.tryReserve(account.id, place, account.rates)),
     expect(id) {
       expected.add(id)
       return { [Symbol.dispose]: () => void expected.delete(id) }
@@ -317,7 +330,8 @@ export function createDeliver(parts: {
         more = due.length === SWEEP
         after = due.at(-1)?.seq ?? after
         const forgotten = due.filter(({ id }) => !held.has(id) && !expected.has(id))
-        await Promise.all([...new Set(forgotten.map(({ conversationId }) => conversationId))].map(look))
+        const conversations = new Map(forgotten.map(({ conversationId: id, account }) => [id, { id, account }]))
+        await Promise.all([...conversations.values()].map(look))
       }
     },
     rest() {

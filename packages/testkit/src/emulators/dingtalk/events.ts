@@ -32,8 +32,8 @@ export interface Wish {
 }
 
 export interface Events extends AsyncDisposable {
-  /** Hands it over; answers its id. */
-  emit(room: string, topic: typeof ROBOT | typeof CARD, data: object): string
+  /** Hands it over, by a call to `route` if there is one; answers its id. */
+  emit(room: string, topic: typeof ROBOT | typeof CARD, data: object, route?: CardRoute): string
   emitEvent(eventType: string, data: object): string
   again(id: string): void
   /** Robot messages come by this webhook (or by the connections) from now on. */
@@ -55,6 +55,17 @@ export interface Events extends AsyncDisposable {
 /** The headers with which the platform signs a call of the robot. `at`: epoch milliseconds. https://open.dingtalk.com/document/orgapp/receive-message */
 export function signRobot(secret: string, at = Date.now()): Record<string, string> {
   return { timestamp: String(at), sign: createHmac('sha256', secret).update(`${at}\n${secret}`).digest('base64') }
+}
+
+export interface CardRoute {
+  readonly url: string
+  readonly secret: string
+}
+
+/** Those of a pressed button. https://open.dingtalk.com/document/development/event-callback-card */
+export function signCard(secret: string, at = Date.now()): Record<string, string> {
+  const signature = createHmac('sha256', secret).update(String(at)).digest('base64')
+  return { 'x-ddpaas-signature-timestamp': String(at), 'x-ddpaas-signature': signature }
 }
 
 type Keys = Pick<Subscription, 'token' | 'aes_key'>
@@ -156,9 +167,10 @@ export function createEvents(subscription: Subscription): Events {
     return { status: owner === client_id && said === 'success' ? 200 : 500, body: said }
   }
 
-  const post = async ({ url, body }: ReturnType<WebhookEvent['request']>, signal: AbortSignal) => {
+  const post = async ({ url, headers, body }: ReturnType<WebhookEvent['request']>, signal: AbortSignal) => {
     const [topic = '', eventType = ''] = url.split(' ')
     const data = String(body)
+    if (/^https?:/.test(url)) return await byCall(url, headers, data, signal)
     if (topic === 'event') {
       if (eventUrl !== undefined) return await bySealedCall(eventUrl, data, signal)
       const more = { eventType, eventId: newId(), eventCorpId: 'dingcorp', eventBornTime: String(Date.now()), eventUnifiedAppId: 'app' }
@@ -188,9 +200,10 @@ export function createEvents(subscription: Subscription): Events {
   }
 
   return {
-    emit(room, topic, data) {
+    emit(room, topic, data, route) {
       const id = newId()
-      const event: WebhookEvent = { room, request: () => ({ url: topic, headers: {}, body: JSON.stringify(data) }) }
+      const headers = route ? signCard(route.secret) : {}
+      const event: WebhookEvent = { room, request: () => ({ url: route?.url ?? topic, headers, body: JSON.stringify(data) }) }
       const send = () => robot.call(event)
       known.set(id, send)
       send()

@@ -13,6 +13,7 @@ import { createVerbs, type DingtalkSaying, type DingtalkVerbs } from './verbs.ts
 
 export {
   seal as sealAsDingtalk,
+  signCard as signAsDingtalkCard,
   signEvent as signAsDingtalkEvent,
   signRobot as signAsDingtalk,
   unseal as unsealAsDingtalk,
@@ -42,6 +43,9 @@ export interface DingtalkEmulator extends DingtalkVerbs, Pick<Faults, 'failNext'
   readonly card_template_id: string
   readonly token: string
   readonly aes_key: string
+  /** Of a group's own robot; what it posts is in the room `group-robot`. */
+  readonly access_token: string
+  readonly secret: string
   /** Every call with its outcome, oldest first. */
   readonly ledger: readonly PlatformEntry[]
   /** What was not acknowledged yet. */
@@ -101,6 +105,7 @@ export async function createDingtalkEmulator(options: DingtalkEmulatorOptions = 
   const world: World = {
     app,
     card_template_id,
+    group: { access_token: 'emulated-token-of-the-group-robot', secret: 'SECemulatedSecretOfTheGroupRobot' },
     store,
     tokens: new Map(),
     tokenLife,
@@ -156,6 +161,7 @@ export async function createDingtalkEmulator(options: DingtalkEmulatorOptions = 
     card_template_id,
     token,
     aes_key,
+    ...world.group,
     ledger: platform.ledger,
     get pending() {
       return events.pending
@@ -218,10 +224,10 @@ function paramsOf(body: Buffer): Record<string, unknown> {
 
 const OLD = new Set(routes.filter(({ old }) => old).map(({ name }) => name))
 
-/** For the older interface `status` from 1000 on is its number; for the newer one the code is the first word of the description. */
+/** For the older interface `status` from 1000 on (or below 0) is its number; for the newer one the code is the first word of the description. */
 function refuse({ status, description = 'unknownError emulated failure', retryAfter }: Fault, method: string): PlatformAnswer {
   const headers = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }
-  if (OLD.has(method) && status >= 1000) return { headers, body: { errcode: status, errmsg: description } }
+  if (OLD.has(method) && (status >= 1000 || status < 0)) return { headers, body: { errcode: status, errmsg: description } }
   const [code = ''] = description.split(' ')
   return { status, headers, body: { code, requestid: newId(), message: description } }
 }

@@ -1,4 +1,5 @@
 /** What the platform answers to each call, strictly. https://open.dingtalk.com/document/orgapp/robot-overview */
+import { createHmac } from 'node:crypto'
 import type { PlatformCall } from '../platform.ts'
 import type { Wish } from './events.ts'
 import { textOfMarkdown } from './markdown.ts'
@@ -27,6 +28,8 @@ export class OldRefusal extends Error {
 export interface World {
   readonly app: { readonly client_id: string; readonly client_secret: string; readonly robot_code: string }
   readonly card_template_id: string
+  /** A group's own robot; `secret`: its calls are to be signed. */
+  readonly group: { readonly access_token: string; readonly secret: string }
   readonly store: Store
   /** Valid tokens and when they end, epoch milliseconds. */
   readonly tokens: Map<string, number>
@@ -79,6 +82,8 @@ export const routes: readonly Route[] = [
   route('POST', '/v1.0/robot/messageFiles/download', 'robot.messageFiles.download', fileLink),
   route('POST', '/v1.0/card/instances/createAndDeliver', 'card.createAndDeliver', deliverCard, { right: 'Card.Instance.Write' }),
   route('PUT', '/v1.0/card/streaming', 'card.streaming', streamCard, { right: 'Card.Streaming.Write' }),
+  route('POST', '/v1.0/card/callbacks/register', 'card.callbacks.register', registerCards, { right: 'Card.Instance.Write' }),
+  route('POST', '/robot/send', 'robot.send', sendAsGroupRobot, { open: true, old: true }),
   route('POST', '/robot/sendBySession', 'robot.sendBySession', sendBySession, { open: true, old: true }),
   route('POST', '/media/upload', 'media.upload', upload, { open: true, old: true }),
   route('GET', '/files/\\w+', 'file', ({ store }, { path }) => fileAt(store, path), { open: true }),
@@ -194,6 +199,28 @@ function sendBySession(world: World, call: PlatformCall, body: Body): object {
   return {}
 }
 
+const HOUR = 3_600_000
+const MINUTE = 60_000
+
+/** https://open.dingtalk.com/document/robots/custom-robot-access: one address for one group, 20 messages a minute, else shut out for ten. */
+function sendAsGroupRobot(world: World, call: PlatformCall, body: Body): object {
+  const { access_token, secret } = world.group
+  const { query, headers } = call
+  if (world.revoked || query.get('access_token') !== access_token) throw new OldRefusal(300005, 'token is not exist')
+  const timestamp = query.get('timestamp') ?? ''
+  const sign = createHmac('sha256', secret).update(`${timestamp}\n${secret}`).digest('base64')
+  if (!(Math.abs(Date.now() - Number(timestamp || Number.NaN)) < HOUR)) throw new OldRefusal(310000, 'invalid timestamp')
+  if (query.get('sign') !== sign) throw new OldRefusal(310000, 'sign not match')
+  if (!/^application\/json/.test(headers['content-type'] ?? '')) throw new OldRefusal(43004, '无效的HTTP HEADER Content-Type')
+  if (call.body.length > MOST_BODY) throw new OldRefusal(460101, 'message too long, exceed 20000 bytes')
+  const lately = world.store.posts.filter(({ room, at }) => room === 'group-robot' && Date.now() - at < MINUTE)
+  if (lately.length >= 20) throw new OldRefusal(130101, 'send too fast, exceed 20 times per minute')
+  if (body.msgtype !== 'markdown') throw new OldRefusal(400105, '不支持的消息类型')
+  const wrong = () => new OldRefusal(40035, '缺少参数 title或text')
+  post(world, 'group-robot', '', markdownOf((body.markdown ?? {}) as Body, wrong))
+  return {}
+}
+
 // ---- Files -------------------------------------------------------------------------------------------------------------
 
 function upload({ store, tokens }: World, { query, headers, body }: PlatformCall): object {
@@ -259,6 +286,8 @@ function deliverCard(world: World, _call: PlatformCall, body: Body): object {
   if (store.cards.has(id)) throw new Refusal('param.cardExisted', '卡片已存在')
   // Without it no update of the text is taken.
   if (body.callbackType !== 'STREAM' && body.callbackType !== 'HTTP') throw new Refusal('param.error', 'callbackType')
+  const route = body.callbackType === 'HTTP' ? String(body.callbackRouteKey) : undefined
+  if (route !== undefined && !store.routes.has(route)) throw new Refusal('param.error', 'callbackRouteKey')
   const [, kind, room = ''] = /^dtv1\.card\/\/(IM_GROUP|IM_ROBOT)\.(.+)$/.exec(String(body.openSpaceId)) ?? []
   if (kind === 'IM_GROUP') {
     if ((body.imGroupOpenDeliverModel as Body | undefined)?.robotCode !== app.robot_code || !body.imGroupOpenSpaceModel)
@@ -274,8 +303,18 @@ function deliverCard(world: World, _call: PlatformCall, body: Body): object {
   if (!Object.values(values).every((value) => typeof value === 'string')) throw new Refusal('param.error', 'cardParamMap')
   const text = textOfMarkdown(String(content))
   const made = post(world, room, id, { form: 'card', title: '', text }, true)
-  store.cards.set(id, { room, key, finished: false, done: new Set(), post: made })
+  store.cards.set(id, { room, route, key, finished: false, done: new Set(), post: made })
   return { success: true, result: { outTrackId: id, deliverResults: [{ spaceId: room, spaceType: kind, success: true }] } }
+}
+
+/** https://open.dingtalk.com/document/development/register-card-callback-address: what is there stays unless `forceUpdate`. */
+function registerCards({ store }: World, _call: PlatformCall, { callbackRouteKey, callbackUrl, apiSecret, forceUpdate }: Body): object {
+  if (typeof callbackRouteKey !== 'string' || callbackRouteKey === '') throw new Refusal('param.error', 'callbackRouteKey')
+  if (typeof callbackUrl !== 'string' || !/^https?:/.test(callbackUrl)) throw new Refusal('param.error', 'callbackUrl')
+  if (forceUpdate === true || !store.routes.has(callbackRouteKey))
+    store.routes.set(callbackRouteKey, { url: callbackUrl, secret: String(apiSecret ?? '') })
+  const { url, secret } = store.routes.get(callbackRouteKey) ?? { url: '', secret: '' }
+  return { success: true, result: { callbackUrl: url, apiSecret: secret } }
 }
 
 /** https://open.dingtalk.com/document/orgapp/api-streamingupdate */

@@ -39,6 +39,8 @@ export interface DingtalkPost {
 
 export interface DingtalkCard {
   readonly room: string
+  /** The name of the address at which its buttons are told; by the connections without it. */
+  readonly route: string | undefined
   /** The variable that holds the text. */
   readonly key: string
   finished: boolean
@@ -58,6 +60,8 @@ export interface Store {
   /** Signed addresses that were given out for a file. */
   readonly links: Map<string, DingtalkFile>
   readonly cards: Map<string, DingtalkCard>
+  /** Registered addresses for the buttons of cards, by name. */
+  readonly routes: Map<string, { readonly url: string; readonly secret: string }>
   /** Addresses to answer at: whose room it is, and until when. */
   readonly sessions: Map<string, { readonly room: string; readonly until: number }>
 }
@@ -70,6 +74,7 @@ export const createStore = (): Store => ({
   files: new Map(),
   links: new Map(),
   cards: new Map(),
+  routes: new Map(),
   sessions: new Map(),
 })
 

@@ -152,18 +152,12 @@ export function createVerbs(world: World, events: Events, sessionLife: number): 
     press(outTrackId, params, staff = ANN.staff) {
       const card = store.cards.get(outTrackId)
       if (!card) throw new Error(`the card ${outTrackId} is not known`)
-      const isGroup = store.groups.has(card.room)
-      return events.emit(card.room, CARD, {
-        type: 'actionCallback',
-        outTrackId,
-        corpId: 'dingcorp',
-        userId: staff,
-        userIdType: 1,
-        spaceType: isGroup ? 'IM_GROUP' : 'IM_ROBOT',
-        spaceId: card.room,
-        extension: '{}',
-        content: JSON.stringify({ cardPrivateData: { actionIds: ['button'], params } }),
-      })
+      const content = JSON.stringify({ cardPrivateData: { actionIds: ['button'], params } })
+      const pressed = { type: 'actionCallback', outTrackId, corpId: 'dingcorp', userId: staff, content }
+      // A call tells less than a connection.
+      if (card.route !== undefined) return events.emit(card.room, CARD, pressed, store.routes.get(card.route))
+      const spaceType = store.groups.has(card.room) ? 'IM_GROUP' : 'IM_ROBOT'
+      return events.emit(card.room, CARD, { ...pressed, userIdType: 1, spaceType, spaceId: card.room, extension: '{}' })
     },
     sayAsRobot: (text, staff = ANN.staff) =>
       events.emit(know(staff), ROBOT, {

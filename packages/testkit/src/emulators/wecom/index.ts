@@ -1,6 +1,6 @@
 /**
- * An emulator of WeCom: an organization's app (called by sealed XML, answered by the server API), an AI bot on its long connection, a group
- * robot. Strict: what the platform refuses is refused here with its codes.
+ * An emulator of WeCom: an organization's app (called by sealed XML, answered by the server API), an AI bot on its long connection or called by
+ * sealed JSON, a group robot. Strict: what the platform refuses is refused here with its codes.
  */
 import type { Fault, Faults } from '../faults.ts'
 import { type PlatformAnswer, type PlatformEntry, type PlatformOptions, servePlatform } from '../platform.ts'
@@ -8,6 +8,7 @@ import { createPosts } from '../posts.ts'
 import type { WebhookAttempt } from '../webhook-calls.ts'
 import { createCalls, type Subscription } from './calls.ts'
 import { answer, type World } from './methods.ts'
+import { createPolls, type Polling } from './polls.ts'
 import { type Bot, createSockets, type WecomFrame } from './sockets.ts'
 import { createStore, newId, type WecomPost } from './store.ts'
 import { createVerbs, type WecomSaying, type WecomVerbs } from './verbs.ts'
@@ -18,9 +19,9 @@ export { wecomStage } from './stage.ts'
 export type { WecomFile, WecomPost } from './store.ts'
 export type { WecomSaid, WecomSaying, WecomVerbs } from './verbs.ts'
 
-export interface WecomEmulatorOptions extends PlatformOptions, Partial<Subscription>, Partial<Bot> {
+export interface WecomEmulatorOptions extends PlatformOptions, Partial<Subscription>, Partial<Bot>, Partial<Polling> {
   /** To whom people speak; `app` unless given. */
-  readonly mode?: 'app' | 'bot'
+  readonly mode?: 'app' | 'bot' | 'bot-webhook'
   readonly key?: string
   /** Milliseconds that a token lasts. Default two hours. */
   readonly tokenLife?: number
@@ -43,6 +44,10 @@ export interface WecomEmulator extends WecomVerbs, Pick<Faults, 'failNext' | 'he
   readonly ledger: readonly PlatformEntry[]
   /** Every frame of a long connection, and what it was answered. */
   readonly frames: readonly WecomFrame[]
+  /** What a bot that is called answered and was not taken, in words. */
+  readonly refused: readonly string[]
+  /** How often it was asked how far an answer is. */
+  readonly polls: number
   /** Calls that were not acknowledged yet. */
   readonly pending: number
   readonly attempts: readonly WebhookAttempt[]
@@ -52,7 +57,7 @@ export interface WecomEmulator extends WecomVerbs, Pick<Faults, 'failNext' | 'he
   posted(room?: string): readonly WecomPost[]
   waitForPosted(is: (post: WecomPost) => boolean, timeout?: number): Promise<WecomPost>
   onPosted(listener: (post: WecomPost) => void): Disposable
-  /** Calls the app at this address from now on, after asking whether it is ours. */
+  /** Calls the app or bot at this address from now on, after asking whether it is ours. */
   subscribe(url: string | undefined): Promise<void>
   /** Makes a person or a group known. */
   know(room: string): void
@@ -91,10 +96,14 @@ export async function createWecomEmulator(options: WecomEmulatorOptions = {}): P
     revoked: false,
     changed: posts.changed,
   }
-  const calls = createCalls(subscription)
+  const { mode = 'app' } = options
+  const calls = createCalls(subscription, mode === 'bot-webhook' ? 'json' : 'xml')
   let url = ''
   const sockets = createSockets(world, bot, () => platform.faults)
-  const verbs = createVerbs(world, calls, sockets, options.mode === 'bot' ? { bot_id: bot.bot_id, url: () => url } : undefined)
+  const polling: Polling = { pollEvery: 1000, urlLife: 3_600_000, ...options }
+  const polls = createPolls({ ...subscription, ...bot, ...polling }, world, calls, { url: () => url, faults: () => platform.faults })
+  const spokenTo = { bot_id: bot.bot_id, url: () => url, ...(mode === 'bot-webhook' ? { polls } : {}) }
+  const verbs = createVerbs(world, calls, sockets, mode === 'app' ? undefined : spokenTo)
   const posted = (room?: string) => store.posts.filter((post) => room === undefined || post.room === room)
   const platform = await servePlatform(options, {
     read: ({ path, body }) => ({ method: path.replace(/^\/cgi-bin\//, ''), params: paramsOf(body) }),
@@ -128,6 +137,10 @@ export async function createWecomEmulator(options: WecomEmulatorOptions = {}): P
     key: world.key,
     ledger: platform.ledger,
     frames: sockets.frames,
+    refused: polls.refused,
+    get polls() {
+      return polls.count
+    },
     get pending() {
       return calls.pending
     },
@@ -152,6 +165,7 @@ export async function createWecomEmulator(options: WecomEmulatorOptions = {}): P
       for (const socket of platform.sockets) socket.terminate()
     },
     [Symbol.asyncDispose]: async () => {
+      await polls[Symbol.asyncDispose]()
       await calls[Symbol.asyncDispose]()
       await platform[Symbol.asyncDispose]()
     },

@@ -29,6 +29,7 @@ export const methods: Readonly<Record<string, Method>> = {
   'message/send': authorized(sendMessage),
   'media/upload': authorized((world, call) => upload(world, call, call.query.get('type') ?? '')),
   'webhook/send': keyed(sendAsRobot),
+  'aibot/response': answerOnce,
   'webhook/upload_media': keyed((world, call) => {
     const type = call.query.get('type') ?? ''
     if (type !== 'file' && type !== 'voice') throw new WecomRefusal(40004, 'invalid media type')
@@ -105,6 +106,19 @@ function sendAsRobot(world: World, call: PlatformCall, body: Readonly<Record<str
     return {}
   }
   post(world, newId(), 'robot', body, 4096, ['voice', 'file'])
+  return {}
+}
+
+/** developer.work.weixin.qq.com/document/path/101138: once, within an hour. The page names no code for what is refused. */
+function answerOnce(world: World, call: PlatformCall, body: Readonly<Record<string, unknown>>): object {
+  mustBeJson(call)
+  const found = world.store.codes.get(call.query.get('response_code') ?? '')
+  if (!found || found.used || found.until <= Date.now()) throw new WecomRefusal(40029, 'invalid code')
+  if (body.msgtype !== 'markdown') throw new WecomRefusal(40008, 'invalid message type')
+  const { content } = (body.markdown ?? {}) as Record<string, unknown>
+  const source = readMarkdown(content, 20_480)
+  found.used = true
+  show(world, { id: newId(), room: found.room, msgtype: 'markdown', source, reply_to: found.msgid }, true)
   return {}
 }
 

@@ -31,9 +31,11 @@ export interface Store {
   readonly media: Map<string, WecomFile & { readonly type: string }>
   /** By path: what a bot's files are fetched from. */
   readonly sealed: Map<string, WecomFile>
+  /** By the code in a `response_url`: what may be answered there once, and until when. */
+  readonly codes: Map<string, { readonly room: string; readonly msgid: string; readonly until: number; used: boolean }>
 }
 
-export const createStore = (): Store => ({ users: new Set(), posts: [], media: new Map(), sealed: new Map() })
+export const createStore = (): Store => ({ users: new Set(), posts: [], media: new Map(), sealed: new Map(), codes: new Map() })
 
 export const newId = (prefix = ''): string => prefix + randomBytes(12).toString('hex')
 

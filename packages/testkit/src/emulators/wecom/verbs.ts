@@ -1,7 +1,8 @@
-/** What people do in the emulated WeCom: to an app by a call, to a bot by a frame. */
+/** What people do in the emulated WeCom: to an app by a call, to a bot by a frame or a call. */
 import { createCipheriv, randomBytes } from 'node:crypto'
 import type { Calls } from './calls.ts'
 import type { World } from './methods.ts'
+import type { Polls } from './polls.ts'
 import type { Sockets } from './sockets.ts'
 import { newId } from './store.ts'
 
@@ -49,7 +50,15 @@ const xmlOf = (fields: Readonly<Record<string, string | number>>) =>
     .map(([name, value]) => `<${name}>${typeof value === 'number' ? value : cdata(value)}</${name}>`)
     .join('')}</xml>`
 
-export function createVerbs(world: World, calls: Calls, sockets: Sockets, bot: { bot_id: string; url(): string } | undefined): WecomVerbs {
+export interface SpokenTo {
+  readonly bot_id: string
+  /** Where its files are fetched from. */
+  url(): string
+  /** Of one that is called. */
+  readonly polls?: Polls
+}
+
+export function createVerbs(world: World, calls: Calls, sockets: Sockets, bot: SpokenTo | undefined): WecomVerbs {
   const { store, corp_id, agent_id } = world
   const pushed = new Map<string, readonly [string, object]>()
   let number = 7_000_000_000
@@ -64,9 +73,12 @@ export function createVerbs(world: World, calls: Calls, sockets: Sockets, bot: {
   const push = (cmd: string, from: string, chat: string | undefined, at: number, fields: object): WecomSaid => {
     const msgid = newId()
     const where = chat === undefined ? { chattype: 'single' } : { chattype: 'group', chatid: chat }
-    const body = { msgid, aibotid: bot?.bot_id, ...where, from: { userid: from }, create_time: Math.floor(at / 1000), ...fields }
-    pushed.set(msgid, [cmd, body])
-    sockets.push(cmd, body)
+    const body = { msgid, aibotid: bot?.bot_id, ...where, from: { userid: from }, ...fields }
+    const frame = { ...body, create_time: Math.floor(at / 1000) }
+    // When a message was written is not told in a call.
+    if (bot?.polls) return { id: bot.polls.say(cmd === 'aibot_event_callback' ? frame : body, at), msgid, room: chat ?? from }
+    pushed.set(msgid, [cmd, frame])
+    sockets.push(cmd, frame)
     return { id: msgid, msgid, room: chat ?? from }
   }
   const kept = (bytes: Uint8Array, name: string, type: string) => {
@@ -74,14 +86,14 @@ export function createVerbs(world: World, calls: Calls, sockets: Sockets, bot: {
     store.media.set(media_id, { name, bytes, type })
     return media_id
   }
-  /** Sealed with a key of its own, and fetched without any other proof. */
+  /** Sealed with a key of its own (of a bot that is called: with that of its calls), and fetched without any other proof. */
   const sealed = (bytes: Uint8Array, name = 'file') => {
-    const [key, path] = [randomBytes(32), `/files/${newId()}`]
+    const [key, path] = [bot?.polls?.key ?? randomBytes(32), `/files/${newId()}`]
     const padding = 32 - (bytes.length % 32)
     const cipher = createCipheriv('aes-256-cbc', key, key.subarray(0, 16)).setAutoPadding(false)
     const made = Buffer.concat([cipher.update(bytes), cipher.update(Buffer.alloc(padding, padding)), cipher.final()])
     store.sealed.set(path, { name, bytes: made })
-    return { url: `${bot?.url()}${path}`, aeskey: key.toString('base64') }
+    return { url: `${bot?.url()}${path}`, ...(bot?.polls ? {} : { aeskey: key.toString('base64') }) }
   }
 
   const sayToApp = (saying: WecomSaying, from: string, at: number): WecomSaid => {
@@ -117,7 +129,10 @@ export function createVerbs(world: World, calls: Calls, sockets: Sockets, bot: {
     store.users.add(from)
     const { EventKey: event_key = '', TaskId: task_id = '' } = fields
     return bot
-      ? push('aibot_event_callback', from, undefined, Date.now(), { msgtype: 'event', event: { eventtype: type, event_key, task_id } })
+      ? push('aibot_event_callback', from, undefined, Date.now(), {
+          msgtype: 'event',
+          event: { eventtype: type, ...(bot.polls ? { [type]: { event_key, task_id } } : { event_key, task_id }) },
+        })
       : call(from, Date.now(), 'event', { Event: type, ...fields })
   }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { WecomCrypto, WSClient, type WsFrame } from '@wecom/aibot-node-sdk'
 import { until } from '../../suites/channel.ts'
-import { createWecomEmulator, openAsWecom, sealAsWecom, signAsWecom, type WecomEmulator } from './index.ts'
+import { createWecomEmulator, openAsWecom, sealAsWecom, signAsWecom, type WecomEmulator, type WecomEmulatorOptions } from './index.ts'
 
 const quiet = { error() {}, warn() {}, info() {}, debug() {} }
 
@@ -122,4 +124,110 @@ test('the verbs for people without code', async () => {
   assert.ok((await control('press', { key: 'yes' })).result)
   assert.deepEqual((await control('posted')).result, [])
   assert.ok((await control('nothing')).error)
+})
+
+/** A bot that is called, which answers as it is told; what comes is opened and answers are sealed by the official code. */
+async function calledBot(more: WecomEmulatorOptions = {}) {
+  const emulator = await createWecomEmulator({ mode: 'bot-webhook', pollEvery: 2, retryDelay: 2, maxRetryDelay: 5, attempts: 3, ...more })
+  const crypto = new WecomCrypto(emulator.token, emulator.encoding_aes_key, '')
+  const heard: Record<string, unknown>[] = []
+  let answer: (body: Record<string, unknown>) => object | string = () => ''
+  const server = createServer(async (request, response) => {
+    const query = new URL(request.url ?? '', 'http://localhost').searchParams
+    const [signature, timestamp, nonce] = ['msg_signature', 'timestamp', 'nonce'].map((name) => query.get(name) ?? '') as [
+      string,
+      string,
+      string,
+    ]
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk)
+    const sealed = query.get('echostr') ?? (JSON.parse(Buffer.concat(chunks).toString()) as { encrypt: string }).encrypt
+    assert.ok(crypto.verifySignature(signature, timestamp, nonce, sealed))
+    if (request.method === 'GET') return response.end(crypto.decrypt(sealed))
+    const body = JSON.parse(crypto.decrypt(sealed)) as Record<string, unknown>
+    heard.push(body)
+    const said = answer(body)
+    if (typeof said === 'string') return response.end(said)
+    const { encrypt, signature: msgsignature } = crypto.encrypt(JSON.stringify(said), timestamp, nonce)
+    response.end(JSON.stringify({ encrypt, msgsignature, timestamp: Number(timestamp), nonce }))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await emulator.subscribe(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+  return {
+    emulator,
+    heard,
+    answers: (next: typeof answer) => {
+      answer = next
+    },
+    async [Symbol.asyncDispose]() {
+      await emulator[Symbol.asyncDispose]()
+      server.closeAllConnections()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+const streamOf = (id: string, content: string, finish: boolean) => ({ msgtype: 'stream', stream: { id, content, finish } })
+
+test('a bot that is called: it is asked until it is finished, with what the official code seals and opens', async () => {
+  await using bot = await calledBot()
+  const { emulator, heard } = bot
+  let polls = 0
+  bot.answers(({ msgtype }) => (msgtype === 'stream' ? streamOf('s', `part ${++polls}`, polls === 3) : streamOf('s', 'so', false)))
+  const said = emulator.say({ text: 'hi', chat: 'wr_1' })
+  const post = await emulator.waitForPosted(({ streaming }) => !streaming)
+  assert.deepEqual([post.room, post.text, post.reply_to], ['wr_1', 'part 3', said.msgid])
+  assert.deepEqual(
+    heard.slice(1).map(({ msgtype, stream, chatid }) => [msgtype, (stream as { id: string }).id, chatid]),
+    Array.from({ length: 3 }, () => ['stream', 's', 'wr_1']),
+  )
+  assert.deepEqual(emulator.refused, [])
+})
+
+test('a bot that is called is refused what the platform does not take, and given up in the end', async () => {
+  await using bot = await calledBot({ streamLife: 60 })
+  const { emulator } = bot
+  const refused: (readonly [object | string, RegExp])[] = [
+    ['hello', /JSON/],
+    [{ msgtype: 'text', text: { content: 'x' } }, /msgtype/],
+    [streamOf('', 'x', false), /stream\.id/],
+    [streamOf('s', 'x'.repeat(20_481), false), /too long/],
+    [streamOf('s', ' ', true), /finish/],
+  ]
+  for (const [index, [answer, words]] of refused.entries()) {
+    bot.answers(() => answer)
+    emulator.say({ text: 'x', from: `p${index}` })
+    await until(() => emulator.pending === 0, 'it is given up')
+    assert.match(emulator.refused.at(-1) ?? '', words)
+  }
+  bot.answers(() => streamOf('same', 'x', false))
+  emulator.say({ text: 'x', from: 'ann' })
+  emulator.say({ text: 'x', from: 'bob' })
+  await until(() => emulator.pending === 0, 'the second one is given up')
+  assert.match(emulator.refused.at(-1) ?? '', /another message/)
+  await emulator.waitForPosted(({ room, streaming }) => room === 'ann' && !streaming)
+  assert.equal(emulator.posted('bob').length, 0)
+})
+
+test('the address of a message takes one message, for a while', async () => {
+  await using bot = await calledBot()
+  const { emulator, heard } = bot
+  emulator.say('hi')
+  await until(() => heard.length === 1 && emulator.pending === 0, 'it is taken')
+  const post = async (body: unknown, url = String(heard[0]?.response_url)) =>
+    ((await (await fetch(url, { method: 'POST', body: JSON.stringify(body) })).json()) as { errcode: number }).errcode
+  const markdown = (content: string) => ({ msgtype: 'markdown', markdown: { content } })
+  assert.notEqual(await post({ msgtype: 'text', text: { content: 'x' } }), 0)
+  assert.notEqual(await post(markdown('x'.repeat(20_481))), 0)
+  assert.notEqual(await post(markdown('x'), `${emulator.url}/cgi-bin/aibot/response?response_code=other`), 0)
+  assert.equal(await post(markdown('once')), 0)
+  assert.notEqual(await post(markdown('twice')), 0)
+  assert.deepEqual(
+    emulator.posted().map(({ text }) => text),
+    ['once'],
+  )
+  await using brief = await calledBot({ urlLife: 0 })
+  brief.emulator.say('hi')
+  await until(() => brief.heard.length === 1, 'it is taken')
+  assert.notEqual(await post(markdown('late'), String(brief.heard[0]?.response_url)), 0)
 })

@@ -90,6 +90,10 @@ export interface InboundMessage {
   /** By what: for `channel decode`. */
   readonly mentionsUs?: boolean
   readonly mentionsAll?: boolean
+  /**
+   * Whether `replyTo`, else the message that the thread hangs on, is one of ours. Left out where the platform does not tell: then the gateway looks
+   * into its receipts, and takes an answer to us as addressed. Say `false` where you know: it saves that look.
+   */
   readonly answersUs?: boolean
   /** A command of ours that the message consists of, without the slash and in lower case: `{ name: 'new', argument: '' }`. */
   readonly command?: Command

@@ -97,6 +97,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   const receive = createAccept({
     inbox: store.inbox,
+    outbox: store.outbox,
     broker,
     limits: parts.limits,
     observer,

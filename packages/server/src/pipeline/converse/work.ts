@@ -9,6 +9,7 @@ import type { Live } from '../../ports/live.ts'
 import type { Models } from '../../ports/models.ts'
 import type { NewDelivery, NewMessage, Outcome, Store, Turn, TurnResult } from '../../ports/store.ts'
 import type { Tools } from '../../ports/tools.ts'
+import type { Names } from './names.ts'
 import type { Language, NoticeName } from './notices.ts'
 
 /** Why a turn's signal fired. */
@@ -50,6 +51,7 @@ export interface TurnWork {
   readonly account: Account | undefined
   readonly language: Language
   readonly parts: TurnParts
+  readonly names: Names
   /** Fires when somebody says stop, or the process ends. */
   readonly signal: AbortSignal
   /** The draft as it grows; for those who join later. */
@@ -59,7 +61,7 @@ export interface TurnWork {
 }
 
 /** The account's connection as it is now: it may have been opened, or opened anew, since the turn began. */
-export function connectionOf({ turn, parts }: TurnWork): Connection | undefined {
+export function connectionOf({ turn, parts }: Pick<TurnWork, 'turn' | 'parts'>): Connection | undefined {
   return parts.accounts.find(turn.conversation.account)?.connection
 }
 

@@ -214,7 +214,7 @@ function edited(message: InboundMessage, sent: Fields): InboundMessage {
   return { ...message, kind: 'edit', key: `edit:${message.id}:${at}`, sentAt: at }
 }
 
-/** im-v1/message/events/recalled. Neither author nor thread is told; the connection adds them, if it saw the message. */
+/** im-v1/message/events/recalled. Neither author nor thread is told: the inbox looks for the message in the whole room. */
 function recalled(event: Fields, at: number): InboundMessage {
   const id = required(event.message_id, 'message_id')
   const place: Place = { room: required(event.chat_id, 'chat_id'), type: 'group' }

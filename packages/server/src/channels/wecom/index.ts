@@ -6,6 +6,7 @@ import {
   type ChannelHost,
   type Connection,
   DeliveryError,
+  type Download,
   FetchError,
   type FileRef,
   type Identity,
@@ -14,7 +15,6 @@ import {
   type Known,
   type Listener,
   limited,
-  type Part,
   PosthouseError,
   type Reader,
   type Reading,
@@ -229,7 +229,7 @@ async function hold(account: Account, listener: Listener, signal: AbortSignal): 
           const reading = read(frame)
           for (const message of reading?.messages ?? []) {
             remember(desk, message.id, textIn(fieldsOf(frame.headers).req_id))
-            await admit(account, listener, await named(account, message), signal)
+            await admit(account, listener, message, signal)
           }
         },
       },
@@ -251,35 +251,6 @@ function remember({ questions }: Desk, id: string, request: string): void {
   }
 }
 
-const NAME_WITHIN = 2000
-
-/** The platform tells a file's name only where that is fetched from, and for five minutes; without one it is unknown what kind of file it is. */
-async function named({ host }: Account, message: InboundMessage): Promise<InboundMessage> {
-  const parts = message.parts.map(async (part): Promise<Part> => {
-    const { url } = refIn(part.type === 'file' && part.file.kind === 'file' ? part.file.ref : undefined)
-    if (part.type !== 'file' || typeof url !== 'string') return part
-    try {
-      const { headers, body } = await host.fetch(url, { signal: AbortSignal.timeout(NAME_WITHIN) })
-      for await (const _ of body) break
-      const name = nameIn(headers['content-disposition'])
-      return name === undefined ? part : { ...part, file: { ...part.file, name } }
-    } catch (error) {
-      host.log.debug({ problem: String(error) }, 'the name of a file could not be read')
-      return part
-    }
-  })
-  return { ...message, parts: await Promise.all(parts) }
-}
-
-function nameIn(disposition = ''): string | undefined {
-  const [, encoded, plain] = /filename\*=utf-8''([^;\s]+)|filename="?([^";]+)"?/i.exec(disposition) ?? []
-  try {
-    return decodeURIComponent(encoded ?? plain ?? '') || undefined
-  } catch {
-    return plain
-  }
-}
-
 /** Tries until it is committed; given up only when this node stops or loses its place. */
 async function admit({ host, clock }: Account, listener: Listener, message: InboundMessage, signal: AbortSignal): Promise<void> {
   for (;;) {
@@ -297,21 +268,32 @@ async function admit({ host, clock }: Account, listener: Listener, message: Inbo
 // ---- Files ------------------------------------------------------------------------------------------------------------
 
 /** document/path/90254; a bot's file is fetched from where it was told to be, sealed with the key that came with it. */
-async function download({ desk, host }: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+async function download({ desk, host }: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<Download> {
   const { media, url, aeskey } = refIn(file.ref)
   if (typeof media === 'string') {
     const response = await desk.api.download('media/get', { media_id: media }, signal).catch(refuse)
     return limited(response.body, limit)
   }
   if (typeof url !== 'string') throw new DeliveryError('not-found', 'this file has no place on the platform')
-  const { status, body } = await host.fetch(url, { signal }).catch(refuse)
+  const { status, headers, body } = await host.fetch(url, { signal }).catch(refuse)
   if (status !== 200)
     throw new DeliveryError(
       status >= 500 ? 'transient' : 'not-found',
       `the file was answered with ${status}; its address is good for five minutes`,
     )
-  if (typeof aeskey !== 'string') return limited(body, limit)
-  return opened(limited(body, limit + PADDING, limit), aeskey, limit, host)
+  const bytes = typeof aeskey === 'string' ? opened(limited(body, limit + PADDING, limit), aeskey, limit, host) : limited(body, limit)
+  // The platform tells it nowhere else, and no message waits for that.
+  const name = file.kind === 'file' ? nameIn(headers['content-disposition']) : undefined
+  return Object.assign(bytes, name === undefined ? {} : { name })
+}
+
+function nameIn(disposition = ''): string | undefined {
+  const [, encoded, plain] = /filename\*=utf-8''([^;\s]+)|filename="?([^";]+)"?/i.exec(disposition) ?? []
+  try {
+    return decodeURIComponent(encoded ?? plain ?? '') || undefined
+  } catch {
+    return plain
+  }
 }
 
 const PADDING = 32

@@ -2,9 +2,6 @@
 import type { StoredMessage } from '../../ports/store.ts'
 import { connectionOf, type TurnWork } from './work.ts'
 
-/** The names that are known now of who wrote these messages, by their id. Each person is asked for once in a turn. */
-export type Names = (messages: readonly StoredMessage[]) => Promise<ReadonlyMap<string, string>>
-
 /** How long a request to the model waits for all of them together. */
 const WITHIN = 1000
 
@@ -14,7 +11,7 @@ export function isNameless({ turn }: Pick<TurnWork, 'turn'>, { role, body: { aut
 }
 
 /** Never fails a turn, and never holds it for long. */
-export function createNames(work: Pick<TurnWork, 'turn' | 'parts' | 'signal'>): Names {
+export function createNames(work: Pick<TurnWork, 'turn' | 'parts' | 'signal'>): TurnWork['names'] {
   const { turn, parts, signal } = work
   const asked = new Set<string>()
   const known = new Map<string, string>()

@@ -7,9 +7,8 @@ import type { Blobs } from '../../ports/blobs.ts'
 import type { Cache } from '../../ports/cache.ts'
 import type { Live } from '../../ports/live.ts'
 import type { Models } from '../../ports/models.ts'
-import type { NewDelivery, NewMessage, Outcome, Store, Turn, TurnResult } from '../../ports/store.ts'
+import type { NewDelivery, NewMessage, Outcome, Store, StoredMessage, Turn, TurnResult } from '../../ports/store.ts'
 import type { Tools } from '../../ports/tools.ts'
-import type { Names } from './names.ts'
 import type { Language, NoticeName } from './notices.ts'
 
 /** Why a turn's signal fired. */
@@ -51,7 +50,8 @@ export interface TurnWork {
   readonly account: Account | undefined
   readonly language: Language
   readonly parts: TurnParts
-  readonly names: Names
+  /** What the authors of these messages are called, by their ids, as far as it is known now. Each person is asked for once. */
+  readonly names: (messages: readonly StoredMessage[]) => Promise<ReadonlyMap<string, string>>
   /** Fires when somebody says stop, or the process ends. */
   readonly signal: AbortSignal
   /** The draft as it grows; for those who join later. */

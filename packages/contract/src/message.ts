@@ -85,6 +85,8 @@ export interface InboundMessage {
   readonly sentAt: number
   /** The platform's id of the message that this one answers. */
   readonly replyTo?: string
+  /** How the platform names the thread, where `place.thread` has to be something else to be answered in. For `channel decode`. */
+  readonly threadId?: string
   /** In a group: whether it is meant for us (mention, reply to us, command addressed to us). Always true in a direct place. */
   readonly addressed: boolean
   /** By what: for `channel decode`. */

@@ -169,6 +169,7 @@ function message(event: Fields, us: string | undefined, now: number): InboundMes
     mentionsUs,
     mentionsAll: mentions.some(({ key }) => key === '@_all') || content.text.includes('@_all'),
     ...(replyTo ? { replyTo } : {}),
+    ...(place.thread === undefined ? {} : { threadId: textIn(sent.thread_id) }),
   })
 }
 
@@ -184,6 +185,7 @@ interface Words extends Pick<InboundMessage, 'id' | 'place' | 'author' | 'parts'
   readonly mentionsUs: boolean
   readonly mentionsAll: boolean
   readonly replyTo?: string
+  readonly threadId?: string
 }
 
 function worded({ text, parts, ...rest }: Words): InboundMessage {

@@ -175,7 +175,7 @@ async function open(settings: TelegramSettings, host: ChannelHost, signal: Abort
   const underWay = trackWork()
   const api = createApi(settings.api_root, settings.token, host.fetch)
   // The bot's id stands in its token.
-  const us = await keepIdentity(host.state, settings.token.split(':')[0] ?? '', (within) => identify(api, within), underWay)
+  const us = await keepIdentity(host.state, /^\d+/.exec(settings.token)?.[0] ?? '', (within) => identify(api, within), underWay)
   const account: Account = {
     api,
     settings,

@@ -2,6 +2,7 @@
 import type { KeyValue } from './channel.ts'
 import type { SendOptions } from './delivery.ts'
 import { PosthouseError } from './errors.ts'
+import { parseKept } from './fields.ts'
 
 /** Work under way of one open account. Disposing it waits until all of it has ended. */
 export interface UnderWay extends AsyncDisposable {
@@ -71,7 +72,8 @@ export async function keepIdentity<I>(
   { closing, tracked }: UnderWay,
 ): Promise<KeptIdentity<I>> {
   let kept = await state.get('identity')
-  let known = readIdentity<I>(kept, of)
+  const found = parseKept<{ of?: string; us?: I }>(kept)
+  let known = found?.of === of ? found.us : undefined
   let asking: Promise<unknown> | undefined
   const ask = async (signal: AbortSignal) => {
     const us = await question(signal)
@@ -88,22 +90,24 @@ export async function keepIdentity<I>(
     ask,
     demand() {
       if (known !== undefined) return known
-      asking ??= tracked(ask(closing))
-        .catch(() => undefined)
-        .finally(() => {
+      if (!asking) {
+        const asked = () => {
           asking = undefined
-        })
+        }
+        asking = tracked(ask(closing)).then(asked, asked)
+      }
       throw new PosthouseError('unavailable', 'the platform has not said yet who we are', { retryAfter: 1000 })
     },
   }
 }
 
-function readIdentity<I>(kept: string | undefined, of: string): I | undefined {
-  try {
-    const found = JSON.parse(kept ?? '{}') as { of?: string; us?: I }
-    return found.of === of ? found.us : undefined
-  } catch {
-    return undefined
+/** Remembers the newest; what is beyond `most` is forgotten. */
+export function keepNewest<K, V>(map: Map<K, V>, key: K, value: V, most: number): void {
+  map.delete(key)
+  map.set(key, value)
+  for (const oldest of map.keys()) {
+    if (map.size <= most) break
+    map.delete(oldest)
   }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  type Clock,
   type Connection,
   DeliveryError,
   type DeliveryFailure,
@@ -30,7 +31,7 @@ import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto } from '../../security/platform-crypto.ts'
 import { connect } from '../../security/socket.ts'
 import { verifyWebhook } from '../../security/webhook.ts'
-import { type Clock, createFeishu, type FeishuSettings, feishu } from './index.ts'
+import { createFeishu, type FeishuSettings, feishu } from './index.ts'
 
 const PERSON = 'ou_ann'
 const CHAT = 'oc_ann'

@@ -1,24 +1,28 @@
 /** Feishu and Lark: identity, the long connection or the webhook, and what a message lacks when it comes. https://open.feishu.cn/document */
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
   type FileRef,
+  fieldsOf,
   type Identity,
   type InboundMessage,
   isPosthouseError,
   type KeptIdentity,
   type Known,
   keepIdentity,
+  keepNewest,
   type Listener,
   limited,
   PosthouseError,
   type Reader,
   type Reading,
+  systemClock,
+  textIn,
   trackWork,
   type UnderWay,
   type WebhookRequest,
@@ -26,10 +30,10 @@ import {
 } from '@posthouse/contract'
 import { type Api, ApiError, createApi } from './api.ts'
 import { createReader } from './receive.ts'
-import { type Desk, edit, keep, MAX_CARD, MAX_FILE, render, send, toDeliveryError } from './send.ts'
+import { type Desk, edit, MAX_CARD, MAX_FILE, render, send, toDeliveryError } from './send.ts'
 import { type FeishuSettings, rootOf, settings } from './settings.ts'
 import { holdConnection } from './socket.ts'
-import { fieldsOf, type Resource, textIn } from './text.ts'
+import type { Resource } from './text.ts'
 
 export type { FeishuSettings } from './settings.ts'
 
@@ -47,18 +51,6 @@ const capabilities: Capabilities = {
   rates: { account: { amount: 50, per: 1000 }, direct: { amount: 5, per: 1000 }, group: { amount: 5, per: 1000 } },
   draftInterval: 1000,
   draftGrows: true,
-}
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
 export const feishu = createFeishu()
@@ -132,7 +124,7 @@ async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): 
     render,
     async send(piece, to, options) {
       const receipt = await underWay.calling(options, (within) => send(desk, piece, to, within))
-      keep(account.memory.messages, receipt.id.split('/')[0] ?? '', true, MOST_REMEMBERED)
+      keepNewest(account.memory.messages, receipt.id.split('/')[0] ?? '', true, MOST_REMEMBERED)
       return receipt
     },
     edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(desk, receipt, piece, within)),
@@ -254,7 +246,7 @@ function completed(account: Account, message: InboundMessage): InboundMessage {
   if (message.kind !== 'message' && message.kind !== 'edit') return message
   const { memory } = account
   const { id, author, place, addressed } = message
-  if (!memory.messages.has(id) && !author.isBot) keep(memory.messages, id, false, MOST_REMEMBERED)
+  if (!memory.messages.has(id) && !author.isBot) keepNewest(memory.messages, id, false, MOST_REMEMBERED)
   // Of what did not go by here, the gateway's receipts tell.
   const answersUs = memory.messages.get(message.replyTo ?? place.thread ?? id)
   const isForUs = addressed || answersUs === true
@@ -299,7 +291,7 @@ async function askName({ api, memory, clock, host, underWay }: Account, id: stri
       signal: AbortSignal.any([underWay.closing, AbortSignal.timeout(ASKED_WITHIN)]),
     })
     const { user, name } = fieldsOf(data)
-    keep(
+    keepNewest(
       memory.names,
       id,
       { name: textIn(fieldsOf(user).name) || textIn(name) || undefined, until: clock.now() + NAME_LIFE },
@@ -308,7 +300,7 @@ async function askName({ api, memory, clock, host, underWay }: Account, id: stri
   } catch (error) {
     host.log.debug({ problem: String(error) }, 'a name could not be read')
     const name = memory.names.get(id)?.name
-    keep(memory.names, id, { name, until: clock.now() + NO_NAME_LIFE }, MOST_REMEMBERED)
+    keepNewest(memory.names, id, { name, until: clock.now() + NO_NAME_LIFE }, MOST_REMEMBERED)
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
+import { type Clock, type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
 import {
   type ChannelHarness,
   type ChannelWorld,
@@ -22,7 +22,7 @@ import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto } from '../../security/platform-crypto.ts'
 import { connect } from '../../security/socket.ts'
 import { verifyWebhook } from '../../security/webhook.ts'
-import { type Clock, createSlack, type SlackSettings, slack } from './index.ts'
+import { createSlack, type SlackSettings, slack } from './index.ts'
 
 const PERSON = 'U0PERSON'
 const PLACE: Place = { room: 'D0PERSON', type: 'direct' }

@@ -3,12 +3,12 @@
  * https://docs.slack.dev/apis/events-api/using-socket-mode
  */
 import { hash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Author,
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
@@ -18,10 +18,13 @@ import {
   type KeyValue,
   type Known,
   keepIdentity,
+  keepNewest,
   type Listener,
   type Place,
   PosthouseError,
+  parseKept,
   type Receipt,
+  systemClock,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
@@ -63,18 +66,6 @@ const capabilities: Capabilities = {
   // chat.update may be called 50 times a minute, chat.appendStream 100 times.
   draftInterval: 1500,
   draftGrows: true,
-}
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
 export const slack = createSlack()
@@ -195,7 +186,7 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
     typing: (to, until, message) => showTyping(account, to, until, message),
     nameOf: (person, place) => askedName(account, person, place),
     download: (file, limit, within) => {
-      const ref = parseJson<FileHandle>(file.ref) ?? {}
+      const ref = parseKept<FileHandle>(file.ref) ?? {}
       return download(workspaceOf(account, ref.team), { ...file, ...ref }, limit, within)
     },
     [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
@@ -255,7 +246,8 @@ async function admit(account: Account, reading: SlackReading, receive: (message:
   if (reading.team !== undefined && reading.messages.length > 0 && !(await installations?.has(reading.team))) return
   for (const message of reading.messages) {
     await receive(message.addressed && !message.author.isBot ? withNames(account, message, reading.team) : message)
-    if (reading.asker && message.addressed && !message.author.isBot) remember(account.shared.askers, keyOf(message.place), reading.asker)
+    if (reading.asker && message.addressed && !message.author.isBot)
+      keepNewest(account.shared.askers, keyOf(message.place), reading.asker, MOST_REMEMBERED)
   }
   if (reading.home) account.tracked(greet(account, reading.home.user, reading.team)).catch(() => undefined)
 }
@@ -297,7 +289,7 @@ async function askPerson(account: Account, user: string, team: string | undefine
     .call('users.info', { user, include_locale: true }, { signal })
     // Who may not be asked for is not asked for again.
     .catch((error: unknown) => (error instanceof ApiError && error.fromSlack ? {} : undefined))
-  if (told) remember(shared.people, personKey(user, team), personOf(told))
+  if (told) keepNewest(shared.people, personKey(user, team), personOf(told), MOST_REMEMBERED)
 }
 
 async function askedName(account: Account, user: string, { room }: Place): Promise<string | undefined> {
@@ -318,12 +310,6 @@ function personOf({ user }: Answer): Person {
 }
 
 const keyOf = ({ room, thread = '' }: Place) => `${room}:${thread}`
-
-function remember<T>(map: Map<string, T>, key: string, value: T): void {
-  map.delete(key)
-  map.set(key, value)
-  if (map.size > MOST_REMEMBERED) map.delete(map.keys().next().value ?? '')
-}
 
 /** Keeps a socket open. https://docs.slack.dev/apis/events-api/using-socket-mode */
 async function connect(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
@@ -470,12 +456,4 @@ async function greet(account: Account, user: string, team: string | undefined): 
       shared.greeted.delete(user)
       host.log.debug({ problem: error.message }, 'the page of the app was not filled')
     })
-}
-
-function parseJson<T>(text: string | undefined): T | undefined {
-  try {
-    return text === undefined ? undefined : (JSON.parse(text) as T)
-  } catch {
-    return undefined
-  }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
+import { type Clock, type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
 import {
   type ChannelHarness,
   type ChannelWorld,
@@ -16,7 +16,7 @@ import {
 } from '@posthouse/testkit'
 import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { createFetch } from '../../security/fetch.ts'
-import { type Clock, createTelegram, type TelegramSettings, telegram } from './index.ts'
+import { createTelegram, type TelegramSettings, telegram } from './index.ts'
 
 const PERSON = 1001
 const place: Place = { room: String(PERSON), type: 'direct' }

@@ -1,10 +1,10 @@
 /** Telegram over the Bot API: settings, identity, and the loops that keep an account connected. https://core.telegram.org/bots/api */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Update } from '@grammyjs/types'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
@@ -14,7 +14,9 @@ import {
   keepIdentity,
   limited,
   PosthouseError,
+  parseKept,
   type Schema,
+  systemClock,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
@@ -116,18 +118,6 @@ const capabilities: Capabilities = {
   draftInterval: 1000,
 }
 
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
-}
-
 const CONFLICT = 'another program uses this bot token; stop it or create a second bot'
 
 export const telegram = createTelegram()
@@ -224,7 +214,7 @@ async function poll(account: Account): Promise<void> {
   const { api, us, settings, host, clock, stop } = account
   await us.ask(stop)
   await api.call('deleteWebhook', {}, { signal: stop })
-  let cursor = parseJson<{ offset: number; at: number }>(await host.state.get('offset'))
+  let cursor = parseKept<{ offset: number; at: number }>(await host.state.get('offset'))
   for (let first = true; !stop.aborted; first = false) {
     const offset = cursor && clock.now() - cursor.at < OFFSET_LIFE ? { offset: cursor.offset } : {}
     // The first poll doesn't wait: it tells whether we are alone.
@@ -360,20 +350,12 @@ function refuse(error: unknown): never {
 const MOST_MOVES = 1000
 
 async function loadMoves(host: ChannelHost): Promise<Moves> {
-  const moved = new Map(parseJson<[string, string][]>(await host.state.get('moves')))
+  const moved = new Map(parseKept<[string, string][]>(await host.state.get('moves')))
   return {
     current: (room) => moved.get(room) ?? room,
     record: async (from, to) => {
       moved.set(from, to)
       await host.state.set('moves', JSON.stringify([...moved].slice(-MOST_MOVES)))
     },
-  }
-}
-
-function parseJson<T>(text: string | undefined): T | undefined {
-  try {
-    return text === undefined ? undefined : (JSON.parse(text) as T)
-  } catch {
-    return undefined
   }
 }

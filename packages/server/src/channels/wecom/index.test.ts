@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  type Clock,
   type Connection,
   DeliveryError,
   type DeliveryFailure,
@@ -33,7 +34,7 @@ import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto } from '../../security/platform-crypto.ts'
 import { connect } from '../../security/socket.ts'
 import { verifyWebhook } from '../../security/webhook.ts'
-import { type Clock, createWecom, type WecomSettings, wecom } from './index.ts'
+import { createWecom, type WecomSettings, wecom } from './index.ts'
 
 const place: Place = { room: 'ann', type: 'direct' }
 const options = (more: Partial<SendOptions> = {}): SendOptions => ({ idempotencyKey: 'k', signal: new AbortController().signal, ...more })

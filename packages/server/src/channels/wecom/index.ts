@@ -1,23 +1,28 @@
 /** WeCom (企业微信): an organization's app, an AI bot by its long connection, a group robot. https://developer.work.weixin.qq.com/document */
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   type Download,
   FetchError,
+  type Fields,
   type FileRef,
+  fieldsOf,
   type Identity,
   type InboundMessage,
   isPosthouseError,
   type Known,
+  keepNewest,
   type Listener,
   limited,
   PosthouseError,
   type Reader,
   type Reading,
+  systemClock,
+  textIn,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
@@ -27,7 +32,6 @@ import { createReader } from './receive.ts'
 import { type Desk, edit, MAX_TEXT, render, send, toDeliveryError } from './send.ts'
 import { settings, type WecomSettings } from './settings.ts'
 import { holdConnection } from './socket.ts'
-import { type Fields, fieldsOf, textIn } from './text.ts'
 
 export type { WecomSettings } from './settings.ts'
 
@@ -66,18 +70,6 @@ const robot: Capabilities = {
 }
 
 const capabilities = { app, bot, robot }
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
-}
 
 export const wecom = createWecom()
 
@@ -228,7 +220,8 @@ async function hold(account: Account, listener: Listener, signal: AbortSignal): 
         async take(frame) {
           const reading = read(frame)
           for (const message of reading?.messages ?? []) {
-            remember(desk, message.id, textIn(fieldsOf(frame.headers).req_id))
+            const question = textIn(fieldsOf(frame.headers).req_id)
+            if (question !== '') keepNewest(desk.questions, message.id, question, MOST_QUESTIONS)
             await admit(account, listener, message, signal)
           }
         },
@@ -238,16 +231,6 @@ async function hold(account: Account, listener: Listener, signal: AbortSignal): 
   } finally {
     desk.asking = undefined
     desk.questions.clear()
-  }
-}
-
-function remember({ questions }: Desk, id: string, request: string): void {
-  if (request === '') return
-  questions.delete(id)
-  questions.set(id, request)
-  for (const oldest of questions.keys()) {
-    if (questions.size <= MOST_QUESTIONS) break
-    questions.delete(oldest)
   }
 }
 

@@ -1,7 +1,10 @@
 /** In: sealed XML that an app is called with, and frames of an AI bot's long connection. Pure; nothing here is trusted. */
 import {
+  decodeUtf8,
   type EnvelopeKey,
+  type Fields,
   type FileKind,
+  fieldsOf,
   type InboundMessage,
   type Known,
   type Part,
@@ -9,11 +12,13 @@ import {
   parseCommand,
   type Reader,
   type Reading,
+  required,
+  textIn,
   type WebhookRequest,
   type WebhookVerification,
 } from '@posthouse/contract'
 import type { WecomSettings } from './settings.ts'
-import { type Fields, fieldsOf, type Message, readXml, required, textIn, utf8 } from './text.ts'
+import { type Message, readXml } from './text.ts'
 
 /** The platform repeats a call within seconds; clocks may differ. */
 const SIGNED_WITHIN = 3_600_000
@@ -54,7 +59,7 @@ function readRequest({ method, query, body }: WebhookRequest, settings: WecomSet
     if (!/^[!-;=-~]{1,256}$/.test(answer)) throw new PosthouseError('invalid', 'this is no question of the platform')
     return { messages: [], challenge: true, response: { status: 200, headers: { 'content-type': 'text/plain' }, body: answer } }
   }
-  const sealed = readXml(utf8(body)).get('Encrypt') ?? ''
+  const sealed = readXml(decodeUtf8(body)).get('Encrypt') ?? ''
   const message = readXml(unseal(sealed, settings, known))
   if (message.get('ToUserName') !== settings.corp_id) throw new PosthouseError('invalid', 'this is for another organization')
   const agent = message.get('AgentID')
@@ -73,8 +78,9 @@ function unseal(sealed: string, { encoding_aes_key = '', corp_id }: WecomSetting
   const bytes = Buffer.from(crypto.decrypt(Buffer.from(sealed, 'base64'), keyOf(encoding_aes_key)))
   const length = bytes.length >= 20 ? bytes.readUInt32BE(16) : Number.NaN
   if (!(20 + length <= bytes.length)) throw new PosthouseError('invalid', 'what came sealed is too short')
-  if (utf8(bytes.subarray(20 + length)) !== corp_id) throw new PosthouseError('invalid', 'what came sealed is for another organization')
-  return utf8(bytes.subarray(20, 20 + length))
+  if (decodeUtf8(bytes.subarray(20 + length)) !== corp_id)
+    throw new PosthouseError('invalid', 'what came sealed is for another organization')
+  return decodeUtf8(bytes.subarray(20, 20 + length))
 }
 
 function keyOf(encoding: string): EnvelopeKey {
@@ -166,7 +172,7 @@ function secondsIn(value: unknown): number | undefined {
 /** @throws PosthouseError `invalid` */
 export function parseFrame(frame: unknown): Fields {
   if (typeof frame !== 'string' && !(frame instanceof Uint8Array)) return fieldsOf(frame)
-  const text = typeof frame === 'string' ? frame : utf8(frame)
+  const text = typeof frame === 'string' ? frame : decodeUtf8(frame)
   try {
     return fieldsOf(JSON.parse(text))
   } catch (error) {

@@ -117,7 +117,7 @@ function readPayload(payload: Fields, known: Known, account: Account): SlackRead
   const type = textIn(payload.type)
   if (type === 'url_verification') {
     const headers = { 'content-type': 'text/plain; charset=utf-8' }
-    return { messages: [], challenge: true, response: { status: 200, headers, body: required(payload.challenge, 'challenge') } }
+    return { messages: [], challenge: true, response: { status: 200, headers, body: required(payload.challenge, 'challenge', MOST_ID) } }
   }
   // Interactions name the workspace as an object, the rest by its id.
   const team = textIn(payload.team_id) || textIn(fields(payload.team ?? {}).id)
@@ -382,7 +382,7 @@ const COMMANDS = /^(help|model|new|stop)(?:\s+(\S+))?$/i
 function readSlashCommand(payload: Fields, context: Context): SlackReading {
   const room = required(payload.channel_id, 'channel_id')
   const user = required(payload.user_id, 'user_id')
-  const trigger = required(payload.trigger_id, 'trigger_id')
+  const trigger = required(payload.trigger_id, 'trigger_id', MOST_ID)
   const text = readMrkdwn(textIn(payload.text), context.us).text
   const own = /^\/(help|model|new|stop)$/i.exec(textIn(payload.command))
   const named = COMMANDS.exec(text)
@@ -427,7 +427,7 @@ function readAction(payload: Fields, context: Context): SlackReading {
     messages: [
       {
         kind: 'callback',
-        key: `callback:${room}:${id}:${author}:${at || required(payload.trigger_id, 'trigger_id')}`,
+        key: `callback:${room}:${id}:${author}:${at || required(payload.trigger_id, 'trigger_id', MOST_ID)}`,
         id,
         place: placeOf(room, id, thread, {}),
         author: { id: author, ...(name ? { name } : {}) },
@@ -441,6 +441,9 @@ function readAction(payload: Fields, context: Context): SlackReading {
 }
 
 // ---- Fields that nobody promised -----------------------------------------------------------------------------------------
+
+/** Slack says of none of these how long they may be. */
+const MOST_ID = 4000
 
 const invalid = (what: string) => new PosthouseError('invalid', `not what Slack sends: ${what}`)
 

@@ -273,7 +273,7 @@ describe('Feishu', () => {
     }))
 
   it('a secret that is not accepted any more is told, and named', () =>
-    inScene({ refusals: [99991663] }, async ({ feishu, posthouse }) => {
+    inScene({}, async ({ feishu, posthouse }) => {
       await until(() => feishu.connections === 1, 'it is connected')
       feishu.revoke()
       await until(() => posthouse.log.some((line) => line.includes('"state":"needs-auth"') && line.includes('app_secret')), 'it is told')

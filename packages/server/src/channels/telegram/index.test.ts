@@ -106,7 +106,7 @@ async function start(mode: 'polling' | 'webhook' = 'polling'): Promise<World> {
 }
 
 const harnesses: Readonly<Record<string, ChannelHarness>> = {
-  polling: { capabilities: telegram.capabilities, start: () => start('polling') },
+  polling: { capabilities: telegram.capabilities, polls: /getUpdates/, start: () => start('polling') },
   webhook: { capabilities: telegram.capabilities, start: () => start('webhook') },
 }
 

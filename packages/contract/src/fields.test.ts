@@ -1,6 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { decodeUtf8, fieldsOf, isPosthouseError, keepNewest, listIn, parseJson, parseKept, required, systemClock, textIn } from './index.ts'
+import {
+  decodeUtf8,
+  fieldsOf,
+  isPosthouseError,
+  keepNewest,
+  listIn,
+  parseJson,
+  parseKept,
+  parseObject,
+  required,
+  systemClock,
+  textIn,
+} from './index.ts'
 
 const isInvalid = (error: unknown) => isPosthouseError(error) && error.code === 'invalid'
 const odd = [undefined, null, 0, true, Number.NaN, () => 0]
@@ -25,6 +37,7 @@ test('JSON and UTF-8 of others are invalid or right; what we wrote ourselves may
   assert.deepEqual(parseJson(new TextEncoder().encode('"馬"')), '馬')
   for (const bad of ['', '{', new Uint8Array([0x22, 0xff, 0x22])]) assert.throws(() => parseJson(bad), isInvalid)
   assert.throws(() => decodeUtf8(new Uint8Array([0xc3])), isInvalid)
+  assert.deepEqual(['{"a":1}', '<html>', '"x"', 'null', '[]'].map(parseObject), [{ a: 1 }, undefined, undefined, undefined, undefined])
   assert.deepEqual([parseKept('[1]'), parseKept('['), parseKept(undefined)], [[1], undefined, undefined])
 })
 

@@ -43,6 +43,12 @@ export function parseJson(source: Uint8Array | string): unknown {
   }
 }
 
+/** An object in JSON; undefined for anything else, such as the page of a proxy. */
+export function parseObject(text: string): Fields | undefined {
+  const value = parseKept<unknown>(text)
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
+}
+
 /** What we wrote down ourselves, in the account's state or a file's `ref`; undefined when it is not there, or damaged. */
 export function parseKept<T>(text: string | undefined): T | undefined {
   try {

@@ -115,10 +115,20 @@ export interface Connection extends AsyncDisposable {
    * repeats it every few seconds, and fires the signal when the answer is there.
    */
   typing?(to: Place, signal: AbortSignal, message?: string): Promise<void>
+  /**
+   * What somebody who wrote there is called; undefined where nobody says. Asked when a model is to be told who speaks in a group, for those whose
+   * messages came without a name: no message waits for one. Best effort; keep what you learn for a while, as it is asked with each answer.
+   */
+  nameOf?(person: string, place: Place, signal: AbortSignal): Promise<string | undefined>
   /** Bytes of a received file, at most `limit`; throws when there are more. */
-  download?(file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>
+  download?(file: FileRef, limit: number, signal: AbortSignal): Promise<Download>
   /** Was the piece sent? Asked after an ambiguous send. */
   reconcile?(piece: Piece, to: Place, options: SendOptions): Promise<'sent' | 'not-sent' | 'unknown'>
+}
+
+/** The bytes of a file, and its name where only now that is told. */
+export interface Download extends AsyncIterable<Uint8Array> {
+  readonly name?: string
 }
 
 /** Who we are on a platform. */

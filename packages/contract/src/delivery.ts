@@ -79,7 +79,7 @@ export interface SendOptions {
 
 /** Proof that the platform took a piece. */
 export interface Receipt {
-  /** The platform's id of the message. */
+  /** The platform's id of the message; behind a `/`, what the channel needs for an edit. */
   readonly id: string
   /** Where it was sent, for channels whose ids are only unique within a room. */
   readonly room: string

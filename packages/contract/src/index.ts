@@ -1,11 +1,13 @@
 /** All that a channel, model or plugin imports. */
 export type * from './channel.ts'
+export * from './clock.ts'
 export * from './connection.ts'
 export * from './conversation.ts'
 export * from './delivery.ts'
 export type * from './document.ts'
 export * from './errors.ts'
 export * from './fetch.ts'
+export * from './fields.ts'
 export * from './markup.ts'
 export * from './message.ts'
 export * from './model.ts'

@@ -86,11 +86,17 @@ export interface InboundMessage {
   readonly sentAt: number
   /** The platform's id of the message that this one answers. */
   readonly replyTo?: string
+  /** How the platform names the thread, where `place.thread` has to be something else to be answered in. For `channel decode`. */
+  readonly threadId?: string
   /** In a group: whether it is meant for us (mention, reply to us, command addressed to us). Always true in a direct place. */
   readonly addressed: boolean
   /** By what: for `channel decode`. */
   readonly mentionsUs?: boolean
   readonly mentionsAll?: boolean
+  /**
+   * Whether `replyTo`, else the message that the thread hangs on, is one of ours. Left out where the platform does not tell: then the gateway looks
+   * into its receipts, and takes an answer to us as addressed. Say `false` where you know: it saves that look.
+   */
   readonly answersUs?: boolean
   /** A command of ours that the message consists of, without the slash and in lower case: `{ name: 'new', argument: '' }`. */
   readonly command?: Command

@@ -58,7 +58,7 @@ export function showMessage(message: InboundMessage): ShownMessage {
     chat_id: message.place.room,
     message_id: message.id,
     // Where each message of a channel opens a thread of its own, the platform names none yet.
-    thread_id: message.place.thread === message.id ? null : (message.place.thread ?? null),
+    thread_id: message.threadId ?? (message.place.thread === message.id ? null : (message.place.thread ?? null)),
     reply_to_id: message.replyTo ?? null,
     is_group: message.place.type === 'group',
     mentions_bot: message.mentionsUs === true,

@@ -108,6 +108,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   const receive = createAccept({
     inbox: store.inbox,
+    outbox: store.outbox,
     broker,
     limits: parts.limits,
     observer,
@@ -342,7 +343,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     const message = { id: parts.newId(), role, parts: [{ type: 'text' as const, text: words }], status: 'complete' as const }
     const said = [await store.handovers.say(conversation, message, work?.draft.shown ?? shown)]
     announce(conversationId, said, conversation.owner)
-    deliver.look(conversationId).catch(failed)
+    deliver.look(conversation).catch(failed)
     return said
   }
 

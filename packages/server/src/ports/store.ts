@@ -154,7 +154,7 @@ export interface Recorded {
 }
 
 export interface InboxStore {
-  /** One admission per (account, key) (P2); files that the owner sent are the conversation's in the same commit; an `edit` or `delete` changes an earlier message, else is only noted. @throws {StaleLease} */
+  /** One admission per (account, key) (P2); files that the owner sent are the conversation's in the same commit; an `edit` or `delete` changes an earlier message of its conversation, else of the room's others, else is only noted. @throws {StaleLease} */
   record(inbound: NewInbound): Promise<Recorded>
   /** Lanes with pending messages and no running turn. */
   waitingLanes(limit: number): Promise<readonly Ticket[]>
@@ -371,6 +371,8 @@ export interface OutboxStore {
   bury(node: string, id: string, reason: DeadReason, detail: string): Promise<void>
   /** Whether everything that was promised to a conversation is settled: only then may something that is no delivery be shown in it (P4). */
   isSettled(conversationId: string): Promise<boolean>
+  /** Whether the platform's message in that room is one that we sent lately, in the place's own thread or in none. */
+  isOurs(account: string, place: Pick<Place, 'room' | 'thread'>, platformId: string): Promise<boolean>
   /** Counts unsettled deliveries, and the creation time of the oldest. */
   backlog(): Promise<{ readonly count: number; readonly oldest: number | undefined }>
   /** Answers that may have arrived twice (P6): how many, and the newest of them. */

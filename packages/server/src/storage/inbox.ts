@@ -4,7 +4,7 @@ import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
 import type { Priority } from '../ports/broker.ts'
-import type { InboxStore, MessageBody, NewInbound, Recorded } from '../ports/store.ts'
+import type { InboxStore, MessageBody, NewInbound, Recorded, StoredMessage } from '../ports/store.ts'
 import { type Conversations, laneOf } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import type { Files } from './files.ts'
@@ -16,8 +16,11 @@ import { is } from './steps.ts'
 
 /** Attempts after which a message may be what kills the process; once is what happens to all that run while it is killed. */
 const SUSPECT = 2
-/** How many messages back an edit of an answered message is looked for. */
+/** How many messages back an edit of an answered message is looked for, and in how many other threads of its room. */
 const EDIT_REACH = 50
+const EDIT_THREADS = 20
+/** Threads of a room that are looked at for the liveliest of them. */
+const MOST_THREADS = 1000
 
 export function createInbox(
   builder: Kysely<Schema>,
@@ -105,6 +108,27 @@ export function createInbox(
       .orderBy('seq', 'desc')
       .limit(EDIT_REACH),
   )
+  /** What was said last decides, not what was answered last: a message may be taken back before its turn. */
+  const liveliest = prepare<{ account: string; room: string; except: string }>()((p) =>
+    builder
+      .selectFrom((e) =>
+        e
+          .selectFrom('conversations')
+          .select('id')
+          .where('account', '=', p.account)
+          .where('room', '=', p.room)
+          .where('id', '!=', p.except)
+          .orderBy('updated_at', 'desc')
+          .limit(sql.lit(MOST_THREADS))
+          .as('threads'),
+      )
+      .select('threads.id')
+      .orderBy(
+        (e) => e.selectFrom('messages').select(sql<number>`coalesce(max(seq), 0)`.as('seq')).whereRef('conversation_id', '=', 'threads.id'),
+        'desc',
+      )
+      .limit(sql.lit(EDIT_THREADS)),
+  )
   const stateOf = prepare<{ message: string }>()((p) =>
     builder.selectFrom('inbox').select(['state', 'outcome']).where('message_id', '=', p.message),
   )
@@ -175,7 +199,7 @@ export function createInbox(
       outcome: ended,
     })
     if (added === 0) return await repeated(transaction, account, message.key)
-    if (changes) return await edit(transaction, conversationId, messageId, message)
+    if (changes) return await edit(transaction, { account, conversationId, messageId }, message)
     const stored = await messages.insert(transaction, {
       id: messageId,
       conversationId,
@@ -213,19 +237,40 @@ export function createInbox(
   }
 
   /** An edit never asks for another answer: it corrects what the model will read. What was taken back is gone, and not answered if it waits. */
-  const edit = async (transaction: Transaction, conversationId: string, messageId: string, message: InboundMessage): Promise<Recorded> => {
-    for (const row of await transaction.all(recent, { conversation: conversationId })) {
-      const found = messages.open(row)
-      if (found.body.platformId !== message.id) continue
-      const taken = message.kind === 'delete'
-      // Who takes it back may be an administrator: the author stays who wrote it.
-      const body = taken ? { ...found.body, parts: [] } : { ...bodyOf(message), parts: merged(found.body.parts, message.parts) }
-      if (taken) await transaction.run(withdraw, { message: found.id, at: clock.now() })
-      await messages.rewrite(transaction, found.id, body)
-      await conversations.revise(transaction, conversationId)
-      return { status: 'noted', messageId: found.id, conversationId, stored: { ...found, body } }
-    }
-    return { status: 'noted', messageId, conversationId, stored: undefined }
+  const edit = async (
+    transaction: Transaction,
+    { account, conversationId, messageId }: { account: string; conversationId: string; messageId: string },
+    message: InboundMessage,
+  ): Promise<Recorded> => {
+    const own = { account, room: message.place.room, conversation: conversationId }
+    const conversation = await conversationOf(transaction, own, message.id)
+    if (conversation !== undefined) await conversations.revise(transaction, conversation)
+    // Only now the row is held: what is read stays as it is.
+    const found = conversation === undefined ? undefined : await said(transaction, conversation, message.id)
+    if (!found) return { status: 'noted', messageId, conversationId, stored: undefined }
+    const taken = message.kind === 'delete'
+    // Who takes it back may be an administrator: the author stays who wrote it.
+    const body = taken ? { ...found.body, parts: [] } : { ...bodyOf(message), parts: merged(found.body.parts, message.parts) }
+    if (taken) await transaction.run(withdraw, { message: found.id, at: clock.now() })
+    await messages.rewrite(transaction, found.id, body)
+    return { status: 'noted', messageId: found.id, conversationId: found.conversationId, stored: { ...found, body } }
+  }
+
+  const said = async (transaction: Transaction, conversation: string, platformId: string): Promise<StoredMessage | undefined> => {
+    const rows = await transaction.all(recent, { conversation })
+    return rows.map(messages.open).find(({ body }) => body.platformId === platformId)
+  }
+
+  /** The own one, else another of the room: not every platform says in which thread a message was. */
+  const conversationOf = async (
+    transaction: Transaction,
+    { account, room, conversation }: { account: string; room: string; conversation: string },
+    platformId: string,
+  ): Promise<string | undefined> => {
+    if (await said(transaction, conversation, platformId)) return conversation
+    for (const { id } of await transaction.all(liveliest, { account, room, except: conversation }))
+      if (await said(transaction, id, platformId)) return id
+    return undefined
   }
 
   return {

@@ -24,6 +24,8 @@ export interface Outbox extends OutboxStore {
 const DETAIL = 2000
 /** Characters of a message that a list shows. */
 const PREVIEW = 200
+/** How many messages back one of ours is looked for. */
+const OURS_REACH = 400
 
 export function createOutbox(
   { builder, hold }: Dialect,
@@ -204,6 +206,28 @@ export function createOutbox(
       .where('settled_at', 'is', null)
       .limit(sql.lit(1)),
   )
+  const sent = prepare<{ account: string; room: string; thread: string }>()((p) =>
+    builder
+      .selectFrom((e) =>
+        e
+          .selectFrom('messages')
+          .select(['id', 'role'])
+          .where('conversation_id', '=', (f) =>
+            f
+              .selectFrom('conversations')
+              .select('id')
+              .where('account', '=', p.account)
+              .where('room', '=', p.room)
+              .where('thread', '=', p.thread),
+          )
+          .orderBy('seq', 'desc')
+          .limit(sql.lit(OURS_REACH))
+          .as('newest'),
+      )
+      .innerJoin('outbox', 'outbox.id', 'newest.id')
+      .select(['outbox.receipts', 'outbox.draft'])
+      .where('newest.role', '!=', sql.lit('user')),
+  )
   const backlog = prepare()(() =>
     builder
       .selectFrom('outbox')
@@ -315,6 +339,16 @@ export function createOutbox(
         demand(id, await transaction.run(bury, { id, node, failure: reason, detail: sealDetail(id, detail), at: clock.now() }))
         if (reason === 'unknown') await transaction.run(markMaybe, { id })
       }, id),
+    async isOurs(account, { room, thread = '' }, platformId) {
+      // Behind a `/` stands what is the channel's own.
+      const names = ({ id }: Receipt) => id === platformId || id.startsWith(`${platformId}/`)
+      for (const where of new Set([thread, ''])) {
+        const rows = await database.read.all(sent, { account, room, thread: where })
+        const receipts = rows.flatMap((row) => [row.receipts, `[${row.draft ?? ''}]`].flatMap((list) => JSON.parse(list) as Receipt[]))
+        if (receipts.some(names)) return true
+      }
+      return false
+    },
     isSettled: async (conversation) => (await first(database.read, ahead, { conversation })) === undefined,
     async backlog() {
       const row = await first(database.read, backlog, {})

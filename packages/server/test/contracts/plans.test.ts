@@ -21,7 +21,7 @@ import { inbound } from './store-scene.ts'
 const page = readFileSync(join(import.meta.dirname, '../../../../docs/subsystems/storage.md'), 'utf8')
 /** The page's table: what is asked, and the indexes that serve it. */
 const documented = Object.fromEntries(
-  [...page.matchAll(/^\| `([\w.]+)` \| ([^|]+) \|$/gm)].map(([, call = '', indexes = '']) => [
+  [...page.matchAll(/^\| `([\w. ]+)` \| ([^|]+) \|$/gm)].map(([, call = '', indexes = '']) => [
     call,
     [...indexes.matchAll(/`(\w+)`/g)].map(([, index]) => index).sort(),
   ]),
@@ -64,6 +64,7 @@ function callsOf(store: Store): Readonly<Record<string, () => Promise<unknown>>>
   const place = { room: 'r7', type: 'direct' } as const
   return {
     'inbox.record': () => store.inbox.record({ account: 'bot', message: inbound({ place, key: newId() }), priority: 0 }),
+    'inbox.record of an edit': () => store.inbox.record({ account: 'bot', message: inbound({ kind: 'edit' }), priority: 0 }),
     'inbox.waitingLanes': () => store.inbox.waitingLanes(1000),
     'inbox.depth': () => store.inbox.depth(),
     'turns.claim': async () => {
@@ -85,6 +86,7 @@ function callsOf(store: Store): Readonly<Record<string, () => Promise<unknown>>>
     'outbox.due': () => store.outbox.due('n', Number.MAX_SAFE_INTEGER, 0, 1000),
     'outbox.adopt': () => store.outbox.adopt('n', 'c7'),
     'outbox.confirm': () => store.outbox.confirm('n', id, { id: '1', room: 'r7' }, true),
+    'outbox.isOurs': () => store.outbox.isOurs('bot', place, 'none'),
     'dead.count': () => store.dead.count(),
     prune: () => store.prune(1),
   }

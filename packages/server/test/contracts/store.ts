@@ -1,5 +1,6 @@
 /** What every store must do, as data: run for each database. */
 import assert from 'node:assert/strict'
+import type { Place } from '@posthouse/contract'
 import { priorities } from '../../src/ports/broker.ts'
 import { StaleDelivery, StaleTurn, type Store, type StoredMessage, type Turn, type TurnResult } from '../../src/ports/store.ts'
 import { keepingBehaviours } from './store-keeping.ts'
@@ -407,6 +408,65 @@ const wayBehaviours: readonly Behaviour[] = [
       assert.equal(await store.inbox.depth(), 1, 'an edit waits for nothing')
       assert.equal((await store.turns.claim(conversationId, 'n', 10))?.messages.length, 1)
       assert.equal((await store.inbox.record({ account: 'bot', message: edited, priority: 0 })).status, 'duplicate')
+    },
+  },
+  {
+    name: 'an edit that names no thread, or another one, finds its message in the room, and in no other room or account',
+    async run(harness) {
+      const { store, advance } = harness
+      const group = { room: 'team', type: 'group' as const }
+      const texts = async (id: string) => (await store.conversations.message(id))?.body.parts
+      const change = (kind: 'edit' | 'delete', id: string, place: Place, account = 'bot') =>
+        store.inbox.record({ account, message: inbound({ kind, id, place, parts: [{ type: 'text', text: 'new' }] }), priority: 0 })
+      const asked = await admit(store, { id: 'asked', place: { ...group, thread: 'tea' } })
+      // Answered later, and yet what was said in them is older.
+      for (let count = 0; count < 25; count++) {
+        const { conversationId } = await admit(store, { place: { ...group, thread: `earlier ${count}` } })
+        advance(1)
+        await store.turns.finish('n', answer(harness, await store.turns.claim(conversationId, 'n', 1)))
+      }
+      const waiting = await admit(store, { id: 'waiting', place: { ...group, thread: 'tea' } })
+      for (const wrong of [change('delete', 'waiting', { ...group, room: 'other' }), change('delete', 'waiting', group, 'another bot')]) {
+        assert.equal((await wrong).stored, undefined)
+        assert.notDeepEqual(await texts(waiting.messageId), [])
+      }
+      const edited = await change('edit', 'asked', { ...group, thread: 'coffee' })
+      assert.deepEqual([edited.messageId, edited.conversationId], [asked.messageId, asked.conversationId])
+      assert.deepEqual(await texts(asked.messageId), [{ type: 'text', text: 'new' }])
+      const before = (await store.conversations.find(asked.conversationId))?.revision ?? 0
+      await change('delete', 'waiting', group)
+      assert.deepEqual(await texts(waiting.messageId), [])
+      assert.equal((await store.inbox.outcome(waiting.messageId))?.outcome, 'withdrawn')
+      assert.ok(((await store.conversations.find(asked.conversationId))?.revision ?? 0) > before, 'what is kept of it is void')
+    },
+  },
+  {
+    name: 'what we sent is known by its receipts and its draft: in its room, in its thread or outside of any',
+    async run(harness) {
+      const { store } = harness
+      const say = async (place: Place, receipts: readonly string[], draft?: string) => {
+        const { conversationId } = await admit(store, { place })
+        const result = answer(harness, await store.turns.claim(conversationId, 'n', 1), 'long', true)
+        const deliveries = result.deliveries.map((each) => ({ ...each, ...(draft ? { draft: { id: draft, room: place.room } } : {}) }))
+        await store.turns.finish('n', { ...result, deliveries })
+        const [{ id } = { id: '' }] = result.deliveries
+        for (const receipt of receipts) await store.outbox.confirm('n', id, { id: receipt, room: place.room }, receipt === receipts.at(-1))
+      }
+      const room: Place = { room: 'team', type: 'group' }
+      const topic: Place = { ...room, thread: 'tea' }
+      await say(room, ['p1', 'p2/card/9'])
+      await say(topic, ['in topic'], 'its draft/card')
+      await say(topic, [], 'draft only')
+      const ours = (place: Place, id: string, account = 'bot') => store.outbox.isOurs(account, place, id)
+      for (const id of ['p1', 'p2', 'p2/card/9']) {
+        assert.equal(await ours(room, id), true, id)
+        assert.equal(await ours(topic, id), true, `${id}, answered in a topic`)
+      }
+      for (const id of ['in topic', 'its draft', 'draft only']) assert.equal(await ours(topic, id), true, id)
+      for (const id of ['p', 'p11', 'team', '']) assert.equal(await ours(room, id), false, id)
+      assert.equal(await ours({ room: 'other', type: 'group' }, 'p1'), false)
+      assert.equal(await ours(room, 'p1', 'another bot'), false)
+      assert.equal(await ours({ ...room, thread: 'unknown' }, 'in topic'), false)
     },
   },
   {

@@ -1,8 +1,8 @@
 /** One account of ours on real servers, as the channel suite and its tests see it. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Connection, DeliveryFailure } from '@posthouse/contract'
+import type { Clock, Connection, DeliveryFailure } from '@posthouse/contract'
 import { type ChannelWorld, createFakeHost, type FakeHost, openListening } from '@posthouse/testkit'
-import { type Clock, createEmail } from '../../src/channels/email/index.ts'
+import { createEmail } from '../../src/channels/email/index.ts'
 import { digest } from '../../src/channels/email/receive.ts'
 import type { EmailSettings } from '../../src/channels/email/settings.ts'
 import { createFetch } from '../../src/security/fetch.ts'

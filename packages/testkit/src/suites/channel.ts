@@ -14,6 +14,7 @@ import {
   type Connection,
   DeliveryError,
   type DeliveryFailure,
+  FetchError,
   type Identity,
   type Inline,
   measure,
@@ -66,6 +67,8 @@ export interface ChannelHarness {
   readonly cannot?: Partial<Readonly<Record<keyof PlatformVerbs, string>>>
   /** Only what began as a preview can be edited on this platform. */
   readonly editsPreviewsOnly?: boolean
+  /** Addresses of the calls by which messages come, where we have to fetch them. */
+  readonly polls?: RegExp
   /** Kinds of failure that the platform doesn't know. */
   readonly neverFails?: readonly DeliveryFailure[]
   /** A fresh world. */
@@ -131,7 +134,43 @@ async function roundTrips({ probe }: ChannelWorld): Promise<void> {
   for (let trip = 0; trip < 5; trip++) await probe()
 }
 
+/** From now on no call of ours is answered, but those that match; `end` makes them fail. To be called before the account is opened. */
+function stallable({ host }: ChannelWorld, answered: RegExp | undefined): { stall(): void; end(): void } {
+  const { fetch } = host
+  const { promise: unanswered, reject } = Promise.withResolvers<never>()
+  unanswered.catch(() => undefined)
+  let stalled = false
+  const gate: typeof fetch = (...[url, init]) => (stalled && !answered?.test(url) ? unanswered : fetch(url, init))
+  Object.assign(host, { fetch: gate })
+  return {
+    stall() {
+      stalled = true
+    },
+    end() {
+      stalled = false
+      reject(new FetchError('timeout', 'nobody answered'))
+    },
+  }
+}
+
 export const channelBehaviours: readonly ChannelBehaviour[] = [
+  {
+    name: 'what is asked of the platform, and never answered, holds no acknowledgement',
+    needs: ['say', 'unacknowledged'],
+    async run(harness) {
+      await using world = await harness.start()
+      const calls = stallable(world, harness.polls)
+      await using _connection = await world.open()
+      calls.stall()
+      try {
+        world.platform.say('hello')
+        await until(() => world.host.inbox.length === 1, 'the message is admitted')
+        await until(() => world.platform.unacknowledged() === 0, 'and acknowledged')
+      } finally {
+        calls.end()
+      }
+    },
+  },
   behaviour('acknowledges only after the message was admitted', ['say', 'unacknowledged'], async (world) => {
     const { host, platform } = world
     const admitted = Promise.withResolvers<void>()

@@ -4,9 +4,17 @@
  * https://open.dingtalk.com/document/orgapp/obtain-the-access_token-of-an-internal-app
  */
 import { randomUUID } from 'node:crypto'
-import { type Fetch, FetchError, type FetchOptions, type FetchResponse, type OutboundFile } from '@posthouse/contract'
+import {
+  type Fetch,
+  FetchError,
+  type FetchOptions,
+  type FetchResponse,
+  type Fields,
+  type OutboundFile,
+  parseObject,
+} from '@posthouse/contract'
 
-export type Answer = Readonly<Record<string, unknown>>
+export type Answer = Fields
 
 export interface Api {
   /**
@@ -151,14 +159,14 @@ export function createApi(roots: Roots, { client_id, client_secret }: App, fetch
 
 /** @throws ApiError */
 async function answerOf(response: FetchResponse): Promise<Answer> {
-  const answer = parse(await response.text())
+  const answer = parseObject(await response.text())
   if (answer && response.status < 300) return answer
   throw refusal(response, typeof answer?.code === 'string' ? answer.code : '', answer?.message)
 }
 
 /** @throws ApiError */
 async function oldAnswerOf(response: FetchResponse): Promise<Answer> {
-  const answer = parse(await response.text())
+  const answer = parseObject(await response.text())
   if (answer?.errcode === 0) return answer
   // 88 has the reason inside.
   const code = answer?.errcode === 88 ? answer.sub_code : answer?.errcode
@@ -169,15 +177,6 @@ function refusal({ status, headers }: FetchResponse, code: string, words: unknow
   const seconds = Number(headers['retry-after'] ?? Number.NaN)
   const said = typeof words === 'string' ? words.slice(0, 500) : 'answered with something else than was promised'
   return new ApiError(code.slice(0, 100), status, said, Number.isFinite(seconds) ? seconds * 1000 : undefined)
-}
-
-function parse(text: string): Answer | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Answer) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 async function* multipart(boundary: string, type: string, file: OutboundFile): AsyncGenerator<Uint8Array> {

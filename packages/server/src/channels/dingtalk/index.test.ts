@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  type Clock,
   type Connection,
   DeliveryError,
   type DeliveryFailure,
@@ -33,7 +34,7 @@ import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto } from '../../security/platform-crypto.ts'
 import { connect } from '../../security/socket.ts'
 import { verifyWebhook } from '../../security/webhook.ts'
-import { type Clock, createDingtalk, type DingtalkSettings, dingtalk } from './index.ts'
+import { createDingtalk, type DingtalkSettings, dingtalk } from './index.ts'
 
 const PERSON = 'ann'
 const place: Place = { room: PERSON, type: 'direct' }

@@ -1,32 +1,36 @@
 /** DingTalk: identity, Stream connections or the webhook, a group's own robot, and the addresses that messages bring along to be answered at. https://open.dingtalk.com/document */
 import { hash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
+  type Fields,
   type FileRef,
+  fieldsOf,
   type InboundMessage,
   isPosthouseError,
   type KeyValue,
   type Known,
+  keepNewest,
   type Listener,
   limited,
   type Reader,
   type Reading,
+  systemClock,
+  textIn,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
 import { type Api, ApiError, createApi } from './api.ts'
 import { CARD, cardSecretOf, createReader, openFrame, ROBOT, type Session, sessionOf } from './receive.ts'
-import { type Desk, edit, keep, MAX_BODY, MAX_FILE, render, type Sessions, send, sendToGroup, toDeliveryError } from './send.ts'
+import { type Desk, edit, MAX_BODY, MAX_FILE, render, type Sessions, send, sendToGroup, toDeliveryError } from './send.ts'
 import { type DingtalkSettings, robotOf, settings } from './settings.ts'
 import { holdStream } from './socket.ts'
-import { type Fields, fieldsOf, textIn } from './text.ts'
 
 export type { DingtalkSettings } from './settings.ts'
 
@@ -52,18 +56,6 @@ const groupRobot: Capabilities = {
   upload: {},
   ownership: 'stateless',
   rates: { account: { amount: 20, per: 60_000 } },
-}
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
 export const dingtalk = createDingtalk()
@@ -331,10 +323,10 @@ function keepSessions(state: KeyValue, now: () => number): KeptSessions {
   const write = async (session: Session) => {
     const others = (await read(session.room)).filter(({ room, until }) => room !== session.room && until > now())
     await state.set(drawerOf(session.room), JSON.stringify([...others, session].slice(-MOST_IN_DRAWER)))
-    keep(saved, session.room, session.until, MOST_SESSIONS)
+    keepNewest(saved, session.room, session.until, MOST_SESSIONS)
   }
   return {
-    note: (session) => keep(noted, session.room, session, MOST_SESSIONS),
+    note: (session) => keepNewest(noted, session.room, session, MOST_SESSIONS),
     async save(session) {
       if ((saved.get(session.room) ?? 0) - now() > GOOD_FOR_LONG) return
       // Losing one costs a call of the other kind.
@@ -345,7 +337,7 @@ function keepSessions(state: KeyValue, now: () => number): KeptSessions {
       const known = noted.get(room) ?? (await read(room).catch(() => [])).find((session) => session.room === room)
       return known && known.until - MARGIN > now() ? known.url : undefined
     },
-    forget: (room) => keep(noted, room, { room, url: '', until: 0 }, MOST_SESSIONS),
+    forget: (room) => keepNewest(noted, room, { room, url: '', until: 0 }, MOST_SESSIONS),
   }
 }
 

@@ -2,20 +2,25 @@
 import { hash } from 'node:crypto'
 import {
   type Author,
+  type Fields,
+  fieldsOf,
   type InboundMessage,
   type Known,
   type Part,
   type Place,
   PosthouseError,
   parseCommand,
+  parseJson,
   type Reader,
   type Reading,
+  required,
+  textIn,
   type WebhookRequest,
   type WebhookResponse,
   type WebhookVerification,
 } from '@posthouse/contract'
 import { type DingtalkSettings, robotOf } from './settings.ts'
-import { contentIn, type Fields, fieldsOf, readContent, textIn } from './text.ts'
+import { contentIn, readContent } from './text.ts'
 
 /** What a connection is opened for. Events are left to other programs: nothing of them is answered. */
 export const ROBOT = '/v1.0/im/bot/messages/get'
@@ -44,7 +49,7 @@ export function createReader(settings: Secrets): Reader {
       // The two proofs never hold for each other's calls: that of the robot does not cover what it came with.
       if (request.query.signature !== undefined) return sealedEvent(request, settings, known)
       if (request.headers[CARD_SIGN] !== undefined) return cardCall(request, known)
-      const message = fieldsOf(parse(request.body))
+      const message = fieldsOf(parseJson(request.body))
       const robot = textIn(message.robotCode)
       if (robot !== '' && robot !== robotOf(settings) && robot !== settings.client_id)
         throw new PosthouseError('invalid', `this is for the robot ${robot.slice(0, 80)}; if that is ours, set robot_code`)
@@ -93,15 +98,6 @@ function verificationOf({ client_secret = '', token, aes_key }: Secrets): readon
   ]
 }
 
-/** @throws PosthouseError `invalid` */
-function parse(bytes: Uint8Array | string): unknown {
-  try {
-    return JSON.parse(typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (error) {
-    throw new PosthouseError('invalid', 'this is no JSON in UTF-8', { cause: error })
-  }
-}
-
 // ---- Frames -----------------------------------------------------------------------------------------------------------
 
 /** A frame as it came over the line, that as an object, or the message alone. @throws PosthouseError `invalid` */
@@ -127,9 +123,13 @@ export interface Frame {
 
 /** @throws PosthouseError `invalid` */
 export function openFrame(frame: unknown): Frame {
-  const { type, headers, data, ...message } = fieldsOf(typeof frame === 'string' || frame instanceof Uint8Array ? parse(frame) : frame)
+  const { type, headers, data, ...message } = fieldsOf(typeof frame === 'string' || frame instanceof Uint8Array ? parseJson(frame) : frame)
   if (type === undefined || headers === undefined) return { type: 'CALLBACK', headers: { topic: ROBOT }, data: { type, ...message } }
-  return { type: textIn(type), headers: fieldsOf(headers), data: fieldsOf(typeof data === 'string' && data !== '' ? parse(data) : data) }
+  return {
+    type: textIn(type),
+    headers: fieldsOf(headers),
+    data: fieldsOf(typeof data === 'string' && data !== '' ? parseJson(data) : data),
+  }
 }
 
 const short = (name: string) => (/^[\w./*-]{1,80}$/.test(name) ? name : 'this')
@@ -228,7 +228,7 @@ function cardCall({ headers, body }: WebhookRequest, known: Known): Reading {
   if (headers.sign !== undefined) throw new PosthouseError('invalid', 'it carries the proofs of two kinds of calls')
   const id = hash('sha256', Buffer.concat([Buffer.from(`${headers[CARD_TIME] ?? ''} `), body])).slice(0, 40)
   const answer = { status: 200, headers: { 'content-type': 'application/json' }, body: '{}' }
-  return { ...pressed(fieldsOf(parse(body)), id, known), response: answer }
+  return { ...pressed(fieldsOf(parseJson(body)), id, known), response: answer }
 }
 
 /** A pressed button. What it carries is what the template gives it. https://open.dingtalk.com/document/orgapp/event-callback-card */
@@ -261,7 +261,7 @@ function pressed(data: Fields, messageId: string, { now }: Known): Reading {
 
 /** https://open.dingtalk.com/document/orgapp/configure-event-subcription. Nothing of events is answered but that they came. */
 function sealedEvent({ body }: WebhookRequest, { aes_key, token, client_id }: Secrets, { crypto, now }: Known): Reading {
-  const sealed = textIn(fieldsOf(parse(body)).encrypt)
+  const sealed = textIn(fieldsOf(parseJson(body)).encrypt)
   if (!aes_key || !token) throw new PosthouseError('invalid', 'token and aes_key are not set')
   const key = Buffer.from(`${aes_key}=`, 'base64')
   const envelope = { key, iv: key.subarray(0, 16), block: 32 } as const
@@ -270,7 +270,7 @@ function sealedEvent({ body }: WebhookRequest, { aes_key, token, client_id }: Se
   if (!(end <= plain.length)) throw new PosthouseError('invalid', 'what came sealed is not whole')
   const owner = plain.toString('utf8', end)
   if (owner !== client_id && !/^ding[0-9a-f]{20,}$/.test(owner)) throw new PosthouseError('invalid', 'this is for another app')
-  const { EventType } = fieldsOf(parse(plain.subarray(20, end)))
+  const { EventType } = fieldsOf(parseJson(plain.subarray(20, end)))
   const asked = EventType === 'check_url'
   return {
     messages: [],
@@ -295,12 +295,6 @@ function sealedEvent({ body }: WebhookRequest, { aes_key, token, client_id }: Se
 }
 
 // ---- Fields -----------------------------------------------------------------------------------------------------------
-
-/** @throws PosthouseError `invalid` */
-function required(value: unknown, name: string): string {
-  if (typeof value === 'string' && value !== '' && value.length <= 200) return value
-  throw new PosthouseError('invalid', `${name} is missing`)
-}
 
 /** Milliseconds, as a number or as a text. */
 function timeOf(value: unknown): number | undefined {

@@ -6,6 +6,7 @@ import {
   type DeliveryFailure,
   type Dialect,
   FetchError,
+  keepNewest,
   type OutboundFile,
   type OutboundMessage,
   type Piece,
@@ -129,15 +130,6 @@ export interface Sessions {
 /** The most that a map of the desk holds. */
 const MOST_KEPT = 1000
 
-export function keep<K, V>(map: Map<K, V>, key: K, value: V, most = MOST_KEPT): void {
-  map.delete(key)
-  map.set(key, value)
-  for (const oldest of map.keys()) {
-    if (map.size <= most) break
-    map.delete(oldest)
-  }
-}
-
 /** Sends one piece. @throws DeliveryError */
 export async function send(desk: Desk, piece: Piece, to: Place, options: SendOptions): Promise<Receipt> {
   if (options.signal.aborted) throw new DeliveryError('cancelled', 'stopped before it was sent')
@@ -218,7 +210,7 @@ async function begin(desk: Desk, markdown: Markdown, to: Place, options: SendOpt
   // It may be there since an attempt that nobody answered.
   if (tried.has(id) && (await stream(desk, id, markdown, options).catch(notThere))) return id
   const isGroup = to.type === 'group'
-  keep(tried, id, true)
+  keepNewest(tried, id, true, MOST_KEPT)
   const made = api.call(
     'POST',
     'card/instances/createAndDeliver',

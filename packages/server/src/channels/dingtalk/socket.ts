@@ -3,9 +3,8 @@
  * read until the old one is over. Robot messages are handed over once, so what came is kept until it is committed.
  * https://open-dingtalk.github.io/developerpedia/docs/learn/stream/protocol
  */
-import { type Connect, DeliveryError, type Socket, type SocketEnd } from '@posthouse/contract'
+import { type Connect, DeliveryError, type Socket, type SocketEnd, textIn } from '@posthouse/contract'
 import { type Frame, openFrame } from './receive.ts'
-import { textIn } from './text.ts'
 
 export interface Line {
   readonly connect: Connect

@@ -1,16 +1,5 @@
 /** The words and files in a message, which are elsewhere for each type. https://open-dingtalk.github.io/developerpedia/docs/learn/bot/message */
-import type { FileKind, Part } from '@posthouse/contract'
-
-/** Untrusted JSON, one field at a time. */
-export type Fields = Readonly<Record<string, unknown>>
-
-export function fieldsOf(value: unknown): Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {}
-}
-
-export function textIn(value: unknown): string {
-  return typeof value === 'string' ? value : ''
-}
+import { type Fields, type FileKind, fieldsOf, type Part, textIn } from '@posthouse/contract'
 
 /** An object, or one that is written as JSON. */
 export function contentIn(value: unknown): Fields {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
+import { type Clock, type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
 import {
   type ChannelHarness,
   type ChannelWorld,
@@ -19,7 +19,7 @@ import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { createFetch } from '../../security/fetch.ts'
 import { connect } from '../../security/socket.ts'
 import { verifyWebhook } from '../../security/webhook.ts'
-import { type Clock, createDiscord, type DiscordSettings, discord } from './index.ts'
+import { createDiscord, type DiscordSettings, discord } from './index.ts'
 
 const PERSON = '1001'
 const options = (idempotencyKey = 'k') => ({ idempotencyKey, signal: new AbortController().signal })

@@ -1,10 +1,10 @@
 /** Discord over its gateway, its HTTP API and its interactions endpoint: identity and lifecycle. https://docs.discord.com/developers */
 import { randomBytes } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
@@ -14,7 +14,9 @@ import {
   isPosthouseError,
   limited,
   PosthouseError,
+  parseKept,
   type Reading,
+  systemClock,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
@@ -44,18 +46,6 @@ const capabilities: Capabilities = {
   retryWindow: 24 * 3_600_000,
   rates: { account: { amount: 45, per: 1000 }, direct: { amount: 5, per: 5000 }, group: { amount: 5, per: 5000 } },
   draftInterval: 1500,
-}
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
 const CONFLICT = 'another program writes with this bot token, and so answers the same people; stop it or create a second bot'
@@ -400,7 +390,7 @@ function createRooms(): Rooms {
   const known = new Map<string, 0 | 1>()
   return {
     async load(state) {
-      for (const [room, isDirect] of parseJson<[string, 0 | 1][]>(await state.get('rooms')) ?? []) known.set(room, isDirect)
+      for (const [room, isDirect] of parseKept<[string, 0 | 1][]>(await state.get('rooms')) ?? []) known.set(room, isDirect)
     },
     has: (room) => known.has(room),
     directs: () => [...known.keys()].filter((room) => known.get(room) === 1).slice(-MOST_DIRECTS),
@@ -417,7 +407,7 @@ function createRooms(): Rooms {
 
 /** Addresses of attachments hold for a day; then the message tells a new one. https://docs.discord.com/developers/reference#signed-attachment-cdn-urls */
 async function download({ api, settings }: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-  const ref = parseJson<{ url?: string; channel?: string; message?: string; id?: string }>(file.ref)
+  const ref = parseKept<{ url?: string; channel?: string; message?: string; id?: string }>(file.ref)
   if (!ref?.url) throw new DeliveryError('not-found', 'the file is not there any more')
   if ((file.size ?? 0) > limit) throw new PosthouseError('too-large', `${file.size} bytes, allowed are ${limit}`)
   const fetchFrom = (url: string) => api.download(demandCdn(url, settings.base_url), { signal }).catch(refuse)
@@ -442,12 +432,4 @@ function demandCdn(url: string, base: string): string {
   const { protocol, hostname, origin } = new URL(url)
   if ((protocol === 'https:' && /^(cdn|media)\.discordapp\.(com|net)$/.test(hostname)) || origin === new URL(base).origin) return url
   throw new DeliveryError('invalid', 'the file is not where Discord keeps files')
-}
-
-function parseJson<T>(text: string | undefined): T | undefined {
-  try {
-    return text === undefined ? undefined : (JSON.parse(text) as T)
-  } catch {
-    return undefined
-  }
 }

@@ -45,6 +45,7 @@ test('a direct message', () => {
     parts: [{ type: 'text', text: 'hello' }],
     sentAt: timeOfId(ID),
     addressed: true,
+    answersUs: false,
   })
   assert.equal(new Date(timeOfId('175928847299117063')).toISOString(), '2016-04-30T11:18:25.796Z')
   assert.equal(timeOfId(idOfTime(1_700_000_000_000)), 1_700_000_000_000)
@@ -52,20 +53,23 @@ test('a direct message', () => {
 
 test('in a server: a mention of us or of a role of ours, and a reply to us, are for us', () => {
   const of = (found: InboundMessage) => [found.addressed, found.mentionsUs, found.mentionsAll, found.answersUs]
-  assert.deepEqual(of(inGroup('hello all')), [false, undefined, undefined, undefined])
-  assert.deepEqual(of(inGroup('<@42> hello')), [true, true, undefined, undefined])
-  assert.deepEqual(of(inGroup('hello <@!42>')), [true, true, undefined, undefined])
-  assert.deepEqual(of(inGroup('<@421> hello')), [false, undefined, undefined, undefined])
-  assert.deepEqual(of(inGroup('<@&77> hello', { mention_roles: ['77'] })), [true, true, undefined, undefined])
-  assert.deepEqual(of(inGroup('<@&78> hello', { mention_roles: ['78'] })), [false, undefined, undefined, undefined])
-  assert.deepEqual(of(inGroup('@everyone', { mention_everyone: true })), [false, undefined, true, undefined])
+  assert.deepEqual(of(inGroup('hello all')), [false, undefined, undefined, false])
+  assert.deepEqual(of(inGroup('<@42> hello')), [true, true, undefined, false])
+  assert.deepEqual(of(inGroup('hello <@!42>')), [true, true, undefined, false])
+  assert.deepEqual(of(inGroup('<@421> hello')), [false, undefined, undefined, false])
+  assert.deepEqual(of(inGroup('<@&77> hello', { mention_roles: ['77'] })), [true, true, undefined, false])
+  assert.deepEqual(of(inGroup('<@&78> hello', { mention_roles: ['78'] })), [false, undefined, undefined, false])
+  assert.deepEqual(of(inGroup('@everyone', { mention_everyone: true })), [false, undefined, true, false])
   const reply = (author: object) => ({
     type: 19,
     message_reference: { message_id: '3', channel_id: '5' },
     referenced_message: { ...base, id: '3', author },
   })
   assert.deepEqual(of(inGroup('x', reply({ id: '42', username: 'our_bot', bot: true }))), [true, undefined, undefined, true])
-  assert.deepEqual(of(inGroup('x', reply(ann))), [false, undefined, undefined, undefined])
+  assert.deepEqual(of(inGroup('x', reply(ann))), [false, undefined, undefined, false])
+  const untold = { type: 19, message_reference: { message_id: '3', channel_id: '5' } }
+  assert.deepEqual(of(inGroup('x', untold)), [false, undefined, undefined, undefined], 'the receipts will tell')
+  assert.deepEqual(of(inGroup('x', { ...untold, referenced_message: null })), [false, undefined, undefined, false], 'it was deleted')
   assert.equal(inGroup('x', reply(ann)).replyTo, '3')
   // A direct message of several people.
   assert.equal(message({ content: 'x', channel_type: 3 }).addressed, false)

@@ -143,6 +143,8 @@ function readMessage(message: GatewayMessageCreateDispatchData, isUpdate: boolea
   const ourRoles = (message.mention_roles ?? []).filter((role) => roles?.has(role))
   const mentionsUs = (us !== undefined && new RegExp(`<@!?${us.id}>`).test(raw)) || ourRoles.length > 0
   const referenced = message.message_reference?.type === FORWARD ? undefined : message.message_reference?.message_id
+  // Without that field Discord did not look for the message: whose it is, is unknown.
+  const unknown = referenced !== undefined && message.referenced_message === undefined
   const answersUs = us !== undefined && referenced !== undefined && message.referenced_message?.author?.id === us.id
   const addressed = place.type === 'direct' || mentionsUs || answersUs
   const text = readable(withoutMention(raw, us ? [us.id] : [], ourRoles), namesIn(message)).trim()
@@ -160,7 +162,7 @@ function readMessage(message: GatewayMessageCreateDispatchData, isUpdate: boolea
     addressed,
     ...(mentionsUs ? { mentionsUs } : {}),
     ...(message.mention_everyone === true ? { mentionsAll: true } : {}),
-    ...(answersUs ? { answersUs } : {}),
+    ...(unknown ? {} : { answersUs }),
     ...(referenced === undefined ? {} : { replyTo: snowflake(referenced, 'message_reference.message_id') }),
     ...(command ? { command } : {}),
   })

@@ -3,7 +3,7 @@
  * anew). What it brings is taken in order, and only what was admitted is confirmed: by heartbeats, by RESUME and in the account's state.
  * https://docs.discord.com/developers/events/gateway
  */
-import { type ChannelHost, DeliveryError, type Socket } from '@posthouse/contract'
+import { type ChannelHost, DeliveryError, fieldsOf, listIn, parseKept, type Socket } from '@posthouse/contract'
 import { type Api, ApiError } from './api.ts'
 import { idOfTime, parseFrame } from './receive.ts'
 
@@ -83,7 +83,7 @@ const SESSION_OVER = [1000, 1001, 4003, 4007, 4009]
 
 /** Listens until the signal fires. @throws DeliveryError when the line broke before it had lasted. */
 export async function listenToGateway(line: Line): Promise<void> {
-  let session = parseSession(await line.host.state.get('session'))
+  let session = parseKept<Session>(await line.host.state.get('session'))
   const keep = async (next: Session) => {
     session = next
     await line.host.state.set('session', JSON.stringify(next))
@@ -315,34 +315,17 @@ function readySession({ d, s }: Event, before: Session | undefined, now: number)
 
 /** The role that came with us, and those that we were given. */
 function withRoles(session: Session, { t, d }: Event): Session {
-  const { roles, members, user } = recordOf(d)
+  const { roles, members, user } = fieldsOf(d)
   const us = session.us.id
   const ours =
     t === 'GUILD_MEMBER_UPDATE'
-      ? recordOf(user).id === us && listOf(roles)
-      : listOf(roles)
-          .filter((role) => recordOf(recordOf(role).tags).bot_id === us)
-          .map((role) => recordOf(role).id)
-  const given = listOf(members).flatMap((member) => (recordOf(recordOf(member).user).id === us ? listOf(recordOf(member).roles) : []))
+      ? fieldsOf(user).id === us && listIn(roles)
+      : listIn(roles)
+          .filter((role) => fieldsOf(fieldsOf(role).tags).bot_id === us)
+          .map((role) => fieldsOf(role).id)
+  const given = listIn(members).flatMap((member) => (fieldsOf(fieldsOf(member).user).id === us ? listIn(fieldsOf(member).roles) : []))
   const found = [...(ours || []), ...given].filter((id) => typeof id === 'string')
   return found.length === 0 ? session : { ...session, roles: [...new Set([...session.roles, ...found])].slice(-MOST_ROLES) }
-}
-
-/** Nothing of an event is what Discord promises until it was looked at. */
-function recordOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : []
-}
-
-function parseSession(text: string | undefined): Session | undefined {
-  try {
-    return text === undefined ? undefined : (JSON.parse(text) as Session)
-  } catch {
-    return undefined
-  }
 }
 
 // ---- Gaps -------------------------------------------------------------------------------------------------------------
@@ -354,12 +337,12 @@ const TRIES = 3
 
 /** What was said in a server while no session listened: in the channels and threads where something was. */
 async function fillGuild(line: Line, { d }: Event, { gap }: Session): Promise<void> {
-  const { id: guild, joined_at: joined, channels, threads } = recordOf(d)
+  const { id: guild, joined_at: joined, channels, threads } = fieldsOf(d)
   // Of a server that we came to since then nothing was missed.
   if (gap === undefined || typeof guild !== 'string' || !(Date.parse(String(joined)) < gap)) return
   const since = BigInt(idOfTime(gap))
-  const lively = [...listOf(channels), ...listOf(threads)]
-    .map(recordOf)
+  const lively = [...listIn(channels), ...listIn(threads)]
+    .map(fieldsOf)
     .filter(({ id, last_message_id: last }) => isId(id) && isId(last) && BigInt(last) > since)
     .toSorted((a, b) => (BigInt(String(a.last_message_id)) < BigInt(String(b.last_message_id)) ? 1 : -1))
   if (lively.length > MOST_CHANNELS)
@@ -377,9 +360,9 @@ async function fill(line: Line, channel: string, guild: string | undefined, sinc
   for (let page = 0; page < MOST_PAGES && !line.stop.aborted; page++) {
     const found = await history(line, channel, after)
     for (const message of found.toReversed()) {
-      await line.take({ t: 'MESSAGE_CREATE', d: { ...recordOf(message), ...(guild === undefined ? {} : { guild_id: guild }) } })
+      await line.take({ t: 'MESSAGE_CREATE', d: { ...fieldsOf(message), ...(guild === undefined ? {} : { guild_id: guild }) } })
     }
-    const { id: latest } = recordOf(found[0])
+    const { id: latest } = fieldsOf(found[0])
     if (found.length < PAGE || !isId(latest)) return
     after = latest
   }
@@ -392,7 +375,7 @@ async function history({ api, clock, stop, host }: Line, channel: string, after:
         signal: stop,
         timeout: CALL,
       })
-      return listOf(found)
+      return listIn(found)
     } catch (error) {
       // No longer ours to read, or gone.
       if (error instanceof ApiError && (error.status === 403 || error.status === 404)) break

@@ -1,9 +1,9 @@
 /** E-mail over IMAP and SMTP: settings, identity, and the loop that keeps the mailbox read. RFC 9051, 2177, 5321 */
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   type Fetch,
@@ -14,6 +14,7 @@ import {
   type Place,
   type Receipt,
   type SendOptions,
+  systemClock,
 } from '@posthouse/contract'
 import { createSmtp, createTokens, fetchFile, type Mailbox, openMailbox, type Server, slots, type Tokens, Unreadable } from './api.ts'
 import { contentOf, decode, digest, type FileHandle, type Head, judge, readMail } from './receive.ts'
@@ -33,18 +34,6 @@ const capabilities: Capabilities = {
   ackDeadline: 3_600_000,
   retryWindow: 7 * 86_400_000,
   rates: { account: { amount: 60, per: 60_000 }, direct: { amount: 10, per: 60_000 } },
-}
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
 export const email = createEmail()

@@ -3,9 +3,17 @@
  * https://open.feishu.cn/document/server-docs/api-call-guide/calling-process/overview
  */
 import { randomUUID } from 'node:crypto'
-import { type Fetch, FetchError, type FetchOptions, type FetchResponse, type OutboundFile } from '@posthouse/contract'
+import {
+  type Fetch,
+  FetchError,
+  type FetchOptions,
+  type FetchResponse,
+  type Fields,
+  type OutboundFile,
+  parseObject,
+} from '@posthouse/contract'
 
-export type Answer = Readonly<Record<string, unknown>>
+export type Answer = Fields
 
 export interface Api {
   /**
@@ -136,7 +144,7 @@ export function createApi(root: string, app: App, fetch: Fetch, now: () => numbe
 
 /** @throws ApiError */
 async function answerOf(response: FetchResponse): Promise<Answer> {
-  const answer = parse(await response.text())
+  const answer = parseObject(await response.text())
   if (answer?.code === 0) return answer
   const seconds = Number(response.headers['x-ogw-ratelimit-reset'] ?? response.headers['retry-after'] ?? Number.NaN)
   const words = typeof answer?.msg === 'string' ? answer.msg.slice(0, 500) : 'answered with something else than JSON'
@@ -146,15 +154,6 @@ async function answerOf(response: FetchResponse): Promise<Answer> {
     words,
     Number.isFinite(seconds) ? seconds * 1000 : undefined,
   )
-}
-
-function parse(text: string): Answer | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Answer) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 async function* multipart(

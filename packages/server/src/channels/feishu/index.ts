@@ -1,32 +1,39 @@
 /** Feishu and Lark: identity, the long connection or the webhook, and what a message lacks when it comes. https://open.feishu.cn/document */
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
   type FileRef,
+  fieldsOf,
   type Identity,
   type InboundMessage,
   isPosthouseError,
+  type KeptIdentity,
   type Known,
+  keepIdentity,
+  keepNewest,
   type Listener,
   limited,
   PosthouseError,
   type Reader,
   type Reading,
+  systemClock,
+  textIn,
   trackWork,
+  type UnderWay,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
 import { type Api, ApiError, createApi } from './api.ts'
 import { createReader } from './receive.ts'
-import { type Desk, edit, keep, MAX_CARD, MAX_FILE, render, send, toDeliveryError } from './send.ts'
+import { type Desk, edit, MAX_CARD, MAX_FILE, render, send, toDeliveryError } from './send.ts'
 import { type FeishuSettings, rootOf, settings } from './settings.ts'
 import { holdConnection } from './socket.ts'
-import { fieldsOf, listIn, type Resource, textIn } from './text.ts'
+import type { Resource } from './text.ts'
 
 export type { FeishuSettings } from './settings.ts'
 
@@ -44,18 +51,6 @@ const capabilities: Capabilities = {
   rates: { account: { amount: 50, per: 1000 }, direct: { amount: 5, per: 1000 }, group: { amount: 5, per: 1000 } },
   draftInterval: 1000,
   draftGrows: true,
-}
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
 export const feishu = createFeishu()
@@ -87,7 +82,7 @@ function refuse(error: unknown): never {
 
 /** Our own `open_id` is that of the app: bot-v3/bot_info */
 async function identify(api: Api, signal: AbortSignal): Promise<Identity> {
-  const { open_id, app_name } = fieldsOf((await api.call('GET', 'bot/v3/info', undefined, { signal, timeout: LOOK_WITHIN * 4 })).bot)
+  const { open_id, app_name } = fieldsOf((await api.call('GET', 'bot/v3/info', undefined, { signal, timeout: ASKED_WITHIN * 2 })).bot)
   if (textIn(open_id) === '') throw new DeliveryError('permission', 'the app has no bot; add the bot ability in the developer console')
   return { id: textIn(open_id), name: textIn(app_name) || 'Feishu' }
 }
@@ -97,24 +92,25 @@ const WEBHOOK_CHECK = 300_000
 
 /** One open account. */
 interface Account {
-  /** Its `app_id`. */
-  readonly app: string
   readonly api: Api
   readonly reader: Reader
   readonly host: ChannelHost
   readonly clock: Clock
   readonly memory: Memory
-  us: Identity | undefined
+  /** Mentions of us are told by our id. */
+  readonly us: KeptIdentity<Identity>
+  readonly underWay: UnderWay
 }
 
 async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): Promise<Connection> {
   const underWay = trackWork()
   const { closing, tracked } = underWay
   const api = createApi(rootOf(settings), credentialsOf(settings), host.fetch, clock.now)
-  const account: Account = { app: settings.app_id, api, reader: createReader(settings), host, clock, memory: createMemory(), us: undefined }
+  const us = await keepIdentity(host.state, settings.app_id, (signal) => identify(api, signal), underWay)
+  const account: Account = { api, reader: createReader(settings), host, clock, memory: createMemory(), us, underWay }
   const desk: Desk = { api, now: clock.now, made: new Map(), numbers: new Map() }
   const marks = new Set<string>()
-  if (settings.mode === 'webhook') serve(account, closing, tracked)
+  if (settings.mode === 'webhook') serve(account)
   return {
     listen: (listener, until) => {
       const stop = AbortSignal.any([closing, until])
@@ -128,17 +124,14 @@ async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): 
     render,
     async send(piece, to, options) {
       const receipt = await underWay.calling(options, (within) => send(desk, piece, to, within))
-      remember(account, receipt.id.split('/')[0] ?? '', {
-        ours: true,
-        author: '',
-        ...(to.thread === undefined ? {} : { thread: to.thread }),
-      })
+      keepNewest(account.memory.messages, receipt.id.split('/')[0] ?? '', true, MOST_REMEMBERED)
       return receipt
     },
     edit: (receipt, piece, options) => underWay.calling(options, (within) => edit(desk, receipt, piece, within)),
     typing: async (_to, signal, message) => {
       if (message !== undefined) await mark(api, marks, message, signal, closing, tracked)
     },
+    nameOf: (person) => askedName(account, person),
     download: (file, limit, signal) => download(api, file, limit, signal),
     [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
   }
@@ -146,10 +139,10 @@ async function open(settings: FeishuSettings, host: ChannelHost, clock: Clock): 
 
 // ---- Receiving --------------------------------------------------------------------------------------------------------
 
-/** The long connection. Mentions of us are told by our id, so that is asked first. */
+/** The long connection; before the very first it is asked who we are. */
 async function hold(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
   const { api, host, clock, reader } = account
-  account.us = await identify(api, signal)
+  if (!account.us.known) await account.us.ask(signal)
   /** What comes from one room is handed over in its order. */
   const rooms = new Map<string, Promise<unknown>>()
   await holdConnection(
@@ -182,30 +175,31 @@ async function hold(account: Account, listener: Listener, signal: AbortSignal): 
 }
 
 function knownTo({ clock, host, us }: Account): Known {
-  return { now: clock.now(), crypto: host.crypto, ...(us ? { us } : {}) }
+  return { now: clock.now(), crypto: host.crypto, ...(us.known ? { us: us.known } : {}) }
 }
 
 /** Resolves when everything is committed (P1). */
 async function admit(account: Account, reading: Reading, listener: Pick<Listener, 'receive'>): Promise<void> {
-  for (const message of reading.messages) await listener.receive(await completed(account, message))
+  for (const message of reading.messages) await listener.receive(completed(account, message))
 }
 
 /** Takes what the platform sends, on every node. */
-function serve(account: Account, closing: AbortSignal, tracked: <T>(work: Promise<T>) => Promise<T>): void {
-  const { reader, host } = account
+function serve(account: Account): void {
+  const { reader, host, underWay } = account
   const { verification = [], challenge } = reader
   const door = { verification, ...(challenge ? { challenge } : {}) }
-  host.routes.webhook(door, (request) => tracked(handle(account, request, closing)))
+  host.routes.webhook(door, (request) => underWay.tracked(handle(account, request)))
 }
 
-async function handle(account: Account, request: WebhookRequest, closing: AbortSignal): Promise<WebhookResponse> {
-  const { reader, host, api } = account
-  if (closing.aborted) return { status: 503, headers: { 'retry-after': '5' } }
+async function handle(account: Account, request: WebhookRequest): Promise<WebhookResponse> {
+  const { reader, host, us, underWay } = account
+  if (underWay.closing.aborted) return { status: 503, headers: { 'retry-after': '5' } }
   try {
-    account.us ??= await identify(api, AbortSignal.timeout(LOOK_WITHIN))
     const reading = reader.request?.(request, knownTo(account))
     if (!reading) return { status: 404 }
     host.received()
+    // Only our id tells whether a group means us.
+    if (reading.messages.some(({ addressed, kind, author }) => !addressed && kind !== 'reaction' && !author.isBot)) us.demand()
     await admit(account, reading, host)
     return reading.response ?? { status: 200 }
   } catch (error) {
@@ -218,9 +212,9 @@ async function handle(account: Account, request: WebhookRequest, closing: AbortS
 
 /** Asks from time to time whether we are known still. Where to send is told to the platform in its console, by hand. */
 async function lookAfter(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
-  const { api, host, clock } = account
+  const { us, host, clock } = account
   while (!signal.aborted) {
-    account.us = await identify(api, signal)
+    await us.ask(signal)
     listener.received()
     if (host.routes.url) host.report('connected')
     else host.report('degraded', 'server.public_url is not set, so Feishu cannot reach the webhook; set it, or use mode: websocket')
@@ -230,15 +224,9 @@ async function lookAfter(account: Account, listener: Listener, signal: AbortSign
 
 // ---- What is not told -------------------------------------------------------------------------------------------------
 
-/** What is known of a message. */
-interface Seen {
-  readonly ours: boolean
-  readonly author: string
-  readonly thread?: string
-}
-
 interface Memory {
-  readonly messages: Map<string, Seen>
+  /** Messages that went by here: whether they are ours. */
+  readonly messages: Map<string, boolean>
   /** Names of people (`ou_`) and groups (`oc_`); undefined where the platform tells none. */
   readonly names: Map<string, { readonly name: string | undefined; readonly until: number }>
   readonly asking: Map<string, Promise<void>>
@@ -251,81 +239,59 @@ const NAME_LIFE = 6 * 3_600_000
 /** A name that cannot be read (the right is missing) is asked for again after this. */
 const NO_NAME_LIFE = 600_000
 const MOST_ASKED = 20
-/** How long an acknowledgement may wait for a name, and for what decides whether a message is for us. */
-const NAME_WITHIN = 300
-const LOOK_WITHIN = 2000
+const ASKED_WITHIN = 4000
 
-function remember({ memory }: Account, id: string, seen: Seen): void {
-  keep(memory.messages, id, seen, MOST_REMEMBERED)
-}
-
-/** The message with names, with the thread of what was taken back, and with whether it answers us. @throws when that must be asked again */
-async function completed(account: Account, message: InboundMessage): Promise<InboundMessage> {
-  const { memory } = account
-  if (message.kind === 'delete') {
-    const seen = memory.messages.get(message.id) ?? (await look(account, message.id).catch(() => undefined))
-    return seen
-      ? { ...message, author: { id: seen.author }, place: { ...message.place, ...(seen.thread ? { thread: seen.thread } : {}) } }
-      : message
-  }
+/** The message with what is known at this moment: nothing is asked before it is committed. */
+function completed(account: Account, message: InboundMessage): InboundMessage {
   if (message.kind !== 'message' && message.kind !== 'edit') return message
-  const { author, place } = message
-  remember(account, message.id, { ours: false, author: author.id, ...(place.thread ? { thread: place.thread } : {}) })
-  const parent = message.replyTo ?? place.thread
-  const asked = !message.addressed && parent !== undefined && parent !== message.id
-  const answersUs = asked && ((memory.messages.get(parent) ?? (await look(account, parent)))?.ours ?? false)
-  if (!message.addressed && !answersUs) return message
-  const [name, title] = await Promise.all([nameOf(account, author.id), place.type === 'group' ? nameOf(account, place.room) : undefined])
+  const { memory } = account
+  const { id, author, place, addressed } = message
+  if (!memory.messages.has(id) && !author.isBot) keepNewest(memory.messages, id, false, MOST_REMEMBERED)
+  // Of what did not go by here, the gateway's receipts tell.
+  const answersUs = memory.messages.get(message.replyTo ?? place.thread ?? id)
+  const isForUs = addressed || answersUs === true
+  const name = author.isBot || !isForUs ? undefined : nameNow(account, author.id)
+  const title = place.type === 'group' ? nameNow(account, place.room) : undefined
   return {
     ...message,
-    ...(answersUs ? { answersUs, addressed: true } : {}),
+    addressed: isForUs,
+    ...(answersUs === undefined ? {} : { answersUs }),
     author: { ...author, ...(name ? { name } : {}) },
     place: { ...place, ...(title ? { title } : {}) },
   }
 }
 
-/** Asks for a message that was not seen here. Undefined when we may not know it. @throws FetchError when nobody answered */
-async function look(account: Account, id: string): Promise<Seen | undefined> {
-  const { api, app } = account
-  try {
-    const signal = AbortSignal.timeout(LOOK_WITHIN)
-    const { data } = await api.call('GET', `im/v1/messages/${encodeURIComponent(id)}`, undefined, { signal })
-    const item = fieldsOf(listIn(fieldsOf(data).items)[0])
-    const sender = fieldsOf(item.sender)
-    const thread = textIn(item.thread_id) === '' ? undefined : textIn(item.root_id) || id
-    const seen = { ours: sender.id === app, author: textIn(sender.id), ...(thread ? { thread } : {}) }
-    remember(account, id, seen)
-    return seen
-  } catch (error) {
-    if (error instanceof ApiError && error.status < 500 && error.status !== 429) return undefined
-    throw error
-  }
+/** A name as far as it is known; one that is not, or not any more, is asked for beside. */
+function nameNow(account: Account, id: string): string | undefined {
+  const known = account.memory.names.get(id)
+  if (!known || account.clock.now() >= known.until) ask(account, id)
+  return known?.name
 }
 
-/** A name, if it is known or comes soon; what comes later is there for the next message. */
-async function nameOf(account: Account, id: string): Promise<string | undefined> {
-  const { memory, clock } = account
-  const known = memory.names.get(id)
-  if (known && clock.now() < known.until) return known.name
-  if (!memory.asking.has(id) && memory.asking.size < MOST_ASKED) {
-    const asking = askName(account, id).finally(() => memory.asking.delete(id))
-    memory.asking.set(id, asking)
-  }
-  const late = new AbortController()
-  await Promise.race([memory.asking.get(id) ?? Promise.resolve(), clock.wait(NAME_WITHIN, late.signal)])
-  late.abort()
-  return memory.names.get(id)?.name ?? known?.name
+async function askedName(account: Account, id: string): Promise<string | undefined> {
+  const { memory } = account
+  if (nameNow(account, id) === undefined) await memory.asking.get(id)
+  return memory.names.get(id)?.name
+}
+
+function ask(account: Account, id: string): void {
+  const { memory, underWay } = account
+  if (memory.asking.has(id) || memory.asking.size >= MOST_ASKED) return
+  const asking = askName(account, id).finally(() => memory.asking.delete(id))
+  memory.asking.set(id, underWay.tracked(asking))
 }
 
 /** contact-v3/user/get, im-v1/chat/get. Never throws: a name is nothing that a message must wait for. */
-async function askName({ api, memory, clock, host }: Account, id: string): Promise<void> {
+async function askName({ api, memory, clock, host, underWay }: Account, id: string): Promise<void> {
   const path = id.startsWith('oc_')
     ? `im/v1/chats/${encodeURIComponent(id)}`
     : `contact/v3/users/${encodeURIComponent(id)}?user_id_type=open_id`
   try {
-    const { data } = await api.call('GET', path, undefined, { signal: AbortSignal.timeout(LOOK_WITHIN * 2) })
+    const { data } = await api.call('GET', path, undefined, {
+      signal: AbortSignal.any([underWay.closing, AbortSignal.timeout(ASKED_WITHIN)]),
+    })
     const { user, name } = fieldsOf(data)
-    keep(
+    keepNewest(
       memory.names,
       id,
       { name: textIn(fieldsOf(user).name) || textIn(name) || undefined, until: clock.now() + NAME_LIFE },
@@ -334,7 +300,7 @@ async function askName({ api, memory, clock, host }: Account, id: string): Promi
   } catch (error) {
     host.log.debug({ problem: String(error) }, 'a name could not be read')
     const name = memory.names.get(id)?.name
-    keep(memory.names, id, { name, until: clock.now() + NO_NAME_LIFE }, MOST_REMEMBERED)
+    keepNewest(memory.names, id, { name, until: clock.now() + NO_NAME_LIFE }, MOST_REMEMBERED)
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isPosthouseError, type Known, type Reading, type WebhookRequest } from '@posthouse/contract'
+import { isPosthouseError, type Known, type Reading, showMessage, type WebhookRequest } from '@posthouse/contract'
 import { sealAsFeishu, signAsFeishu } from '@posthouse/testkit'
 import fc from 'fast-check'
 import { platformCrypto } from '../../security/platform-crypto.ts'
@@ -115,6 +115,9 @@ test('places, threads, replies, bots', () => {
   const first = one(received({ chat_type: 'group', thread_id: 'omt_1' }))
   const later = one(received({ message_id: 'om_2', chat_type: 'topic_group', thread_id: 'omt_1', root_id: 'om_1', parent_id: 'om_1' }))
   assert.deepEqual([first?.place.thread, later?.place.thread, later?.replyTo], ['om_1', 'om_1', undefined])
+  // An answer goes to the message that it hangs on; people are shown the platform's own name of it.
+  const shown = [first, later, one(received({}))].map((message) => message && showMessage(message).thread_id)
+  assert.deepEqual(shown, ['omt_1', 'omt_1', null])
   assert.equal(one(received({}, { sender_type: 'app', sender_id: null }))?.author.isBot, true)
   assert.equal(read(received({ content: '{"text":""}' })).reason, 'there is nothing in it to read')
   assert.match(read(envelope('im.chat.updated_v1', {})).reason ?? '', /nothing that is answered/)

@@ -2,20 +2,26 @@
 import { hash } from 'node:crypto'
 import {
   type Author,
+  type Fields,
+  fieldsOf,
   type InboundMessage,
   type Known,
+  listIn,
   type Part,
   type Place,
   PosthouseError,
   parseCommand,
+  parseJson,
   type Reader,
   type Reading,
+  required,
+  textIn,
   type WebhookRequest,
   type WebhookVerification,
 } from '@posthouse/contract'
 import type { FeishuSettings } from './settings.ts'
 import { decodeFrame } from './socket.ts'
-import { type Fields, fieldsOf, listIn, type Mention, nameMentions, readContent, textIn } from './text.ts'
+import { type Mention, nameMentions, readContent } from './text.ts'
 
 /** Calls come again for about seven hours (15 s, 5 min, 1 h, 6 h): event-subscription-guide/event-push-retry */
 const SIGNED_WITHIN = 8 * 3_600_000
@@ -26,15 +32,15 @@ export function createReader(settings: Secrets): Reader {
   const { encrypt_key } = settings
   /** `undefined` for what is not sealed. */
   const unsealed = (body: Uint8Array, known: Known) => {
-    const { encrypt } = fieldsOf(parse(body))
-    return encrypt_key && typeof encrypt === 'string' ? fieldsOf(parse(unseal(encrypt, encrypt_key, known))) : undefined
+    const { encrypt } = fieldsOf(parseJson(body))
+    return encrypt_key && typeof encrypt === 'string' ? fieldsOf(parseJson(unseal(encrypt, encrypt_key, known))) : undefined
   }
   return {
     verification: verificationOf(settings),
     // Only what is sealed is asked without a proof; without an Encrypt Key the token stands in the question.
     ...(encrypt_key ? { challenge: (request, known) => answerQuestion(() => unsealed(request.body, known), settings) } : {}),
     // What is not sealed was signed with the same key, or carried the token.
-    request: (request: WebhookRequest, known) => read(unsealed(request.body, known) ?? fieldsOf(parse(request.body)), settings, known),
+    request: (request: WebhookRequest, known) => read(unsealed(request.body, known) ?? fieldsOf(parseJson(request.body)), settings, known),
     frame: (frame, known) => read(eventIn(frame), settings, known),
   }
 }
@@ -72,20 +78,11 @@ function answerQuestion(unsealed: () => Fields | undefined, settings: Secrets) {
   }
 }
 
-/** @throws PosthouseError `invalid` */
-function parse(bytes: Uint8Array | string): unknown {
-  try {
-    return JSON.parse(typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (error) {
-    throw new PosthouseError('invalid', 'this is no JSON in UTF-8', { cause: error })
-  }
-}
-
 /** A frame as it came over the line (or that in Base64), its payload, or that as an object. */
 function eventIn(frame: unknown): Fields {
-  if (frame instanceof Uint8Array && frame[0] === FIRST_TAG) return fieldsOf(parse(decodeFrame(frame).payload))
+  if (frame instanceof Uint8Array && frame[0] === FIRST_TAG) return fieldsOf(parseJson(decodeFrame(frame).payload))
   if (typeof frame === 'string' && /^CA[A-Za-z0-9+/=]*$/.test(frame)) return eventIn(new Uint8Array(Buffer.from(frame, 'base64')))
-  return fieldsOf(frame instanceof Uint8Array || typeof frame === 'string' ? parse(frame) : frame)
+  return fieldsOf(frame instanceof Uint8Array || typeof frame === 'string' ? parseJson(frame) : frame)
 }
 
 /** What every frame begins with: field 1, a number. */
@@ -153,7 +150,7 @@ function message(event: Fields, us: string | undefined, now: number): InboundMes
   const open = textIn(fieldsOf(sender.sender_id).open_id)
   const author: Author = { id: open || (isBot ? 'app' : required(open, 'open_id')), ...(isBot ? { isBot } : {}) }
   const mentions = listIn(sent.mentions).slice(0, MOST_MENTIONS).map(mentionOf)
-  const content = readContent(textIn(sent.message_type), fieldsOf(parse(textIn(sent.content) || '{}')), id)
+  const content = readContent(textIn(sent.message_type), fieldsOf(parseJson(textIn(sent.content) || '{}')), id)
   const text = nameMentions(content.text, mentions, us)
   const mentionsUs = us !== undefined && mentions.some((mention) => mention.id === us)
   const place = placeOf(sent, id)
@@ -169,6 +166,7 @@ function message(event: Fields, us: string | undefined, now: number): InboundMes
     mentionsUs,
     mentionsAll: mentions.some(({ key }) => key === '@_all') || content.text.includes('@_all'),
     ...(replyTo ? { replyTo } : {}),
+    ...(place.thread === undefined ? {} : { threadId: textIn(sent.thread_id) }),
   })
 }
 
@@ -184,6 +182,7 @@ interface Words extends Pick<InboundMessage, 'id' | 'place' | 'author' | 'parts'
   readonly mentionsUs: boolean
   readonly mentionsAll: boolean
   readonly replyTo?: string
+  readonly threadId?: string
 }
 
 function worded({ text, parts, ...rest }: Words): InboundMessage {
@@ -214,7 +213,7 @@ function edited(message: InboundMessage, sent: Fields): InboundMessage {
   return { ...message, kind: 'edit', key: `edit:${message.id}:${at}`, sentAt: at }
 }
 
-/** im-v1/message/events/recalled. Neither author nor thread is told; the connection adds them, if it saw the message. */
+/** im-v1/message/events/recalled. Neither author nor thread is told: the inbox looks for the message in the whole room. */
 function recalled(event: Fields, at: number): InboundMessage {
   const id = required(event.message_id, 'message_id')
   const place: Place = { room: required(event.chat_id, 'chat_id'), type: 'group' }
@@ -284,12 +283,6 @@ function messageV1(event: Fields, at: number): InboundMessage {
     mentionsAll: false,
     ...(replyTo ? { replyTo } : {}),
   })
-}
-
-/** @throws PosthouseError `invalid` */
-function required(value: unknown, name: string): string {
-  if (typeof value === 'string' && value !== '' && value.length <= 200) return value
-  throw new PosthouseError('invalid', `${name} is missing`)
 }
 
 /** Milliseconds, which the platform writes as a text (and some of its older parts in microseconds). */

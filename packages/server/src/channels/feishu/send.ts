@@ -6,6 +6,7 @@ import {
   type DeliveryFailure,
   type Dialect,
   FetchError,
+  keepNewest,
   type OutboundFile,
   type OutboundMessage,
   type Piece,
@@ -131,15 +132,6 @@ export interface Desk {
 /** The most that a map of the desk holds. */
 const MOST_KEPT = 1000
 
-export function keep<K, V>(map: Map<K, V>, key: K, value: V, most = MOST_KEPT): void {
-  map.delete(key)
-  map.set(key, value)
-  for (const oldest of map.keys()) {
-    if (map.size <= most) break
-    map.delete(oldest)
-  }
-}
-
 /** Sends one piece. @throws DeliveryError */
 export async function send(desk: Desk, piece: Piece, to: Place, options: SendOptions): Promise<Receipt> {
   if (options.signal.aborted) throw new DeliveryError('cancelled', 'stopped before it was sent')
@@ -227,7 +219,7 @@ function sentOf({ id }: Receipt): Sent {
 async function sendGrowing(desk: Desk, card: Card, piece: Piece, to: Place, options: SendOptions): Promise<Receipt> {
   const key = options.idempotencyKey
   const made = desk.made.get(key) ?? (await make(desk, card, options))
-  keep(desk.made, key, made)
+  keepNewest(desk.made, key, made, MOST_KEPT)
   const content = { msg_type: 'interactive', content: JSON.stringify({ type: 'card', data: { card_id: made.card } }) }
   const message = await post(desk.api, content, piece, to, { ...options, idempotencyKey: `${key}:${made.card}` })
   desk.made.delete(key)
@@ -252,7 +244,7 @@ function unseen(error: unknown): never {
  */
 function nextNumber({ numbers, now }: Desk, { card = '', since }: Sent): number {
   const next = Math.max(now() - since, (numbers.get(card) ?? 0) + 1, 1)
-  keep(numbers, card, next)
+  keepNewest(numbers, card, next, MOST_KEPT)
   return next
 }
 
@@ -272,7 +264,7 @@ export async function edit(desk: Desk, receipt: Receipt, piece: Piece, options: 
     return receipt
   } catch (error) {
     if (error instanceof ApiError && error.code === WRONG_NUMBER)
-      keep(desk.numbers, sent.card ?? '', (desk.numbers.get(sent.card ?? '') ?? 0) + CLOCKS_APART)
+      keepNewest(desk.numbers, sent.card ?? '', (desk.numbers.get(sent.card ?? '') ?? 0) + CLOCKS_APART, MOST_KEPT)
     // Refused in its place: it becomes a message of its own, as words if need be.
     if (isRefusedCard(error) && !options.draft) throw new DeliveryError('not-found', (error as Error).message)
     throw toDeliveryError(error)

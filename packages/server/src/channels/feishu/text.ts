@@ -1,20 +1,5 @@
 /** The words and files in a message's content, which is JSON and different for each type: im-v1/message/events/message_content */
-import type { FileKind, FileRef, Part } from '@posthouse/contract'
-
-/** Untrusted JSON, one field at a time. */
-export type Fields = Readonly<Record<string, unknown>>
-
-export function fieldsOf(value: unknown): Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {}
-}
-
-export function textIn(value: unknown): string {
-  return typeof value === 'string' ? value : ''
-}
-
-export function listIn(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : []
-}
+import { type Fields, type FileKind, type FileRef, fieldsOf, listIn, type Part, textIn } from '@posthouse/contract'
 
 /** How `download` finds a file again. `type`: as the platform asks for it. */
 export interface Resource {

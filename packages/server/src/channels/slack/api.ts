@@ -1,5 +1,14 @@
 /** The Web API over the gateway's own HTTP client: one call, one request, no retry. https://docs.slack.dev/apis/web-api */
-import { DeliveryError, type Fetch, FetchError, type FetchResponse, type KeyValue, type OutboundFile } from '@posthouse/contract'
+import {
+  DeliveryError,
+  type Fetch,
+  FetchError,
+  type FetchResponse,
+  type Fields,
+  type KeyValue,
+  type OutboundFile,
+  parseObject,
+} from '@posthouse/contract'
 import type { SlackSettings } from './settings.ts'
 
 export interface CallOptions {
@@ -9,7 +18,7 @@ export interface CallOptions {
 }
 
 /** What Slack answered to a call that it carried out; nothing in it is trusted. */
-export type Answer = Readonly<Record<string, unknown>>
+export type Answer = Fields
 
 export interface Api {
   /** @throws ApiError when Slack (or something in its place) refuses. @throws FetchError when no whole answer came. */
@@ -93,7 +102,7 @@ function formOf(args: Readonly<Record<string, unknown>>): string {
 }
 
 async function answerOf(method: string, response: FetchResponse): Promise<Answer> {
-  const answer = parse(await response.text())
+  const answer = parseObject(await response.text())
   const { status, headers } = response
   if (answer?.ok === true && status === 200) return answer
   const seconds = Number(headers['retry-after'] ?? Number.NaN)
@@ -103,15 +112,6 @@ async function answerOf(method: string, response: FetchResponse): Promise<Answer
     ...(Number.isFinite(seconds) ? { retryAfter: seconds * 1000 } : {}),
     ...(typeof answer?.needed === 'string' ? { needed: answer.needed.slice(0, 200) } : {}),
   })
-}
-
-function parse(text: string): Answer | undefined {
-  try {
-    const answer: unknown = JSON.parse(text)
-    return typeof answer === 'object' && answer !== null ? (answer as Answer) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 // ---- Workspaces -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
+import { type Clock, type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
 import {
   type ChannelHarness,
   type ChannelWorld,
@@ -22,7 +22,7 @@ import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto } from '../../security/platform-crypto.ts'
 import { connect } from '../../security/socket.ts'
 import { verifyWebhook } from '../../security/webhook.ts'
-import { type Clock, createSlack, type SlackSettings, slack } from './index.ts'
+import { createSlack, type SlackSettings, slack } from './index.ts'
 
 const PERSON = 'U0PERSON'
 const PLACE: Place = { room: 'D0PERSON', type: 'direct' }
@@ -46,6 +46,8 @@ interface World extends ChannelWorld {
   readonly host: FakeHost
   readonly waits: number[]
   open(settings?: Partial<SlackSettings>): Promise<Connection>
+  /** On a node that does not listen: calls of the platform come to it, too. */
+  openBeside(): Promise<Connection>
 }
 
 /** `many`: the app is installed in several workspaces, this person's among them. */
@@ -86,6 +88,7 @@ async function start(mode: 'socket' | 'webhook' | 'many' = 'socket', more: Slack
     waits,
     place,
     secrets: [emulator.botToken, emulator.appToken, emulator.signingSecret, emulator.oauth.clientSecret, 'xoxe'],
+    openBeside: () => createSlack(quickClock(waits)).open(settings, host, new AbortController().signal),
     async open(changed) {
       const connection = await openListening(createSlack(quickClock(waits)), { ...settings, ...changed }, host)
       if (mode === 'webhook' && host.routes.url) await emulator.callAt(host.routes.url)
@@ -317,31 +320,56 @@ test('an edit and a recall; a preview of a link and a mark change nothing', asyn
   )
 })
 
-test('who writes is asked for once, and where that may not be, or takes long, it is left out', async () => {
+test('who writes, and who is mentioned, is asked for once and beside; where that may not be, it is left out', async () => {
   await using world = await start()
   const { emulator, host } = world
-  await using _connection = await world.open()
+  await using connection = await world.open()
+  const nameOf = (person: string) => connection.nameOf?.(person, PLACE, new AbortController().signal)
+  const asked = () => emulator.ledger.filter(({ method }) => method === 'users.info').length
   emulator.people.set('U0LI', { name: '李雷', locale: 'zh-CN' })
   for (const text of ['one', 'two']) emulator.say({ text, from: 'U0LI' })
   await until(() => emulator.pending === 0, 'both')
-  emulator.delay('users.info', 3000)
-  emulator.say({ text: 'three', from: 'U0SLOW' })
-  await until(() => emulator.pending === 0, 'the third')
+  assert.equal(await nameOf('U0LI'), '李雷')
+  emulator.say({ text: 'ask @U0LI or @U0HAN, not @USA or x@U0LI', from: 'U0LI' })
+  await until(() => host.inbox.length === 3, 'the third')
+  assert.deepEqual([host.inbox[2]?.author.name, host.inbox[2]?.author.language], ['李雷', 'zh-CN'])
+  assert.deepEqual(host.inbox[2]?.parts, [{ type: 'text', text: 'ask @李雷 or @U0HAN, not @USA or x@U0LI' }])
+  await nameOf('U0HAN')
+  assert.equal(asked(), 2)
   emulator.has.users = false
-  emulator.delay('users.info', 0)
-  for (const text of ['four', 'five']) emulator.say({ text, from: 'U0ANN' })
-  await until(() => emulator.pending === 0, 'all')
-  assert.deepEqual(
-    host.inbox.map(({ author: { name, language } }) => [name, language]),
-    [
-      ['李雷', 'zh-CN'],
-      ['李雷', 'zh-CN'],
-      [undefined, undefined],
-      [undefined, undefined],
-      [undefined, undefined],
-    ],
-  )
-  assert.equal(emulator.ledger.filter(({ method }) => method === 'users.info').length, 3)
+  for (let time = 0; time < 2; time++) assert.equal(await nameOf('U0ANN'), undefined)
+  assert.equal(asked(), 3)
+})
+
+for (const mode of ['socket', 'webhook', 'many'] as const)
+  test(`${mode}: what is asked of the platform, and never answered, holds no acknowledgement`, async () => {
+    await using world = await start(mode)
+    const { emulator, host } = world
+    // The first start may ask who we are.
+    await (await world.open())[Symbol.asyncDispose]()
+    // Nobody's patience ends these questions.
+    const { promise: unanswered, reject: giveUp } = Promise.withResolvers<never>()
+    const { fetch: answered } = host
+    const stalled = mode === 'webhook' ? /users\.info|auth\.test/ : /users\.info/
+    Object.assign(host, { fetch: (...[url, init]: Parameters<typeof answered>) => (stalled.test(url) ? unanswered : answered(url, init)) })
+    await using _connection = mode === 'webhook' ? await world.openBeside() : await world.open()
+    emulator.say('hello @U0LI')
+    await until(() => emulator.pending === 0, 'it is acknowledged')
+    assert.deepEqual([host.inbox[0]?.parts, host.inbox[0]?.author.name], [[{ type: 'text', text: 'hello @U0LI' }], undefined])
+    giveUp(new Error('the line is dead'))
+  })
+
+test('webhook: while nobody knows who we are, what is said comes again', async () => {
+  await using world = await start('webhook')
+  const { emulator, host } = world
+  emulator.failNext('auth.test', { status: 502, body: '<html>', times: 1e9 })
+  await using _connection = await world.open()
+  emulator.say('hello')
+  await until(() => host.said.some((line) => line.includes('who we are')), 'it is refused')
+  assert.equal(host.inbox.length, 0)
+  emulator.heal()
+  await until(() => emulator.pending === 0, 'it came again')
+  assert.equal(host.inbox.length, 1)
 })
 
 test('the page of the app greets each person once', async () => {

@@ -2,23 +2,29 @@
  * Slack over Socket Mode or the Events API: identity, capabilities, and what keeps an account connected.
  * https://docs.slack.dev/apis/events-api/using-socket-mode
  */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { hash } from 'node:crypto'
 import {
   type Author,
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
   type InboundMessage,
   isPosthouseError,
+  type KeptIdentity,
   type KeyValue,
   type Known,
+  keepIdentity,
+  keepNewest,
   type Listener,
   type Place,
   PosthouseError,
+  parseKept,
   type Receipt,
+  systemClock,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
@@ -60,18 +66,6 @@ const capabilities: Capabilities = {
   // chat.update may be called 50 times a minute, chat.appendStream 100 times.
   draftInterval: 1500,
   draftGrows: true,
-}
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
 }
 
 export const slack = createSlack()
@@ -117,6 +111,7 @@ interface Account {
   /** Fires when nothing may be received any more. */
   readonly stop: AbortSignal
   readonly shared: Shared
+  readonly us: KeptIdentity<SlackIdentity>
   /** Remembers work that closing must wait for. */
   tracked<T>(work: Promise<T>): Promise<T>
 }
@@ -124,7 +119,6 @@ interface Account {
 /** What is learnt on the way. */
 interface Shared {
   readonly streams: Streams
-  identity: SlackIdentity | undefined
   /** By room and thread, the oldest first. */
   readonly askers: Map<string, { readonly user: string; readonly team: string }>
   /** Messages that carry our mark. */
@@ -132,26 +126,31 @@ interface Shared {
   /** Until when no status is shown in places of that type, as Slack refused one. */
   readonly noStatusUntil: Record<Place['type'], number>
   /** What people are called, and in which language they read. */
-  readonly people: Map<string, Pick<Author, 'name' | 'language'>>
+  readonly people: Map<string, Person>
+  readonly asking: Map<string, Promise<void>>
   /** People whose page of the app was filled. */
   readonly greeted: Set<string>
 }
+
+type Person = Pick<Author, 'name' | 'language'>
 
 const MOST_REMEMBERED = 2000
 
 async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
   const underWay = trackWork()
   const shared: Shared = {
-    identity: parseJson<SlackIdentity>(await host.state.get('identity')),
     streams: { written: new Map(), refusedUntil: 0 },
     askers: new Map(),
     marked: new Set(),
     noStatusUntil: { direct: 0, group: 0 },
     people: new Map(),
+    asking: new Map(),
     greeted: new Set(),
   }
   const api = createApi(settings.base_url, host.fetch)
+  const ask = (within: AbortSignal) => introduceTo(api, settings, within)
   const account: Account = {
+    us: await keepIdentity(host.state, settings.client_id ?? hash('sha256', settings.bot_token ?? ''), ask, underWay),
     settings,
     host,
     clock,
@@ -185,8 +184,9 @@ async function open(settings: SlackSettings, host: ChannelHost, signal: AbortSig
       return underWay.calling(options, (within) => reconcile(sender, piece, place, within))
     },
     typing: (to, until, message) => showTyping(account, to, until, message),
+    nameOf: (person, place) => askedName(account, person, place),
     download: (file, limit, within) => {
-      const ref = parseJson<FileHandle>(file.ref) ?? {}
+      const ref = parseKept<FileHandle>(file.ref) ?? {}
       return download(workspaceOf(account, ref.team), { ...file, ...ref }, limit, within)
     },
     [Symbol.asyncDispose]: underWay[Symbol.asyncDispose],
@@ -234,16 +234,9 @@ async function introduceTo(api: Api, settings: SlackSettings, signal: AbortSigna
 
 const NO_STATE: KeyValue = { get: async () => undefined, set: async () => undefined, swap: async () => true }
 
-async function introduce({ api, settings, host, shared, stop }: Account): Promise<SlackIdentity> {
-  const identity = await introduceTo(api, settings, stop)
-  if (JSON.stringify(identity) !== JSON.stringify(shared.identity)) await host.state.set('identity', JSON.stringify(identity))
-  shared.identity = identity
-  return identity
-}
-
 // ---- Receiving --------------------------------------------------------------------------------------------------------
 
-const knownOf = ({ host, clock }: Account, us: SlackIdentity): Known => ({ now: clock.now(), us, crypto: host.crypto })
+const knownOf = ({ host, clock, us }: Account): Known => ({ now: clock.now(), crypto: host.crypto, ...(us.known ? { us: us.known } : {}) })
 
 /** Commits what was read, and remembers what sending wants to know. */
 async function admit(account: Account, reading: SlackReading, receive: (message: InboundMessage) => Promise<unknown>): Promise<void> {
@@ -252,31 +245,61 @@ async function admit(account: Account, reading: SlackReading, receive: (message:
   // Without a token there nobody could be answered.
   if (reading.team !== undefined && reading.messages.length > 0 && !(await installations?.has(reading.team))) return
   for (const message of reading.messages) {
-    await receive(message.addressed && !message.author.isBot ? await withAuthor(account, message, reading.team) : message)
-    if (reading.asker && message.addressed && !message.author.isBot) remember(account.shared.askers, keyOf(message.place), reading.asker)
+    await receive(message.addressed && !message.author.isBot ? withNames(account, message, reading.team) : message)
+    if (reading.asker && message.addressed && !message.author.isBot)
+      keepNewest(account.shared.askers, keyOf(message.place), reading.asker, MOST_REMEMBERED)
   }
   if (reading.home) account.tracked(greet(account, reading.home.user, reading.team)).catch(() => undefined)
 }
 
-const ASKING_FOR_NAME = 1000
+const MOST_ASKED = 20
+const ASKED_WITHIN = 4000
+/** How Slack writes people whom a message mentions, when it tells no name. */
+const MENTIONED = /(?<!\w)@([UW](?=[A-Z]*\d)[A-Z0-9]+)\b/g
 
-/** Messages come without the name and the language of who wrote them. Best effort, and not for long: the acknowledgement waits. */
-async function withAuthor(account: Account, message: InboundMessage, team: string | undefined): Promise<InboundMessage> {
-  const { shared, stop } = account
-  const { author } = message
-  const key = `${team ?? ''}:${author.id}`
-  if (!shared.people.has(key)) {
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(ASKING_FOR_NAME)])
-    // Who may not be asked for is not asked for again.
-    const told = await workspaceOf(account, team)
-      .call('users.info', { user: author.id, include_locale: true }, { signal })
-      .catch((error: unknown) => (error instanceof ApiError && error.fromSlack ? {} : undefined))
-    if (told) remember(shared.people, key, personOf(told))
+/** The message with the names and the language that are known at this moment. It does not bring them, and must not wait for them. */
+function withNames(account: Account, message: InboundMessage, team: string | undefined): InboundMessage {
+  const { author, parts } = message
+  const named = (text: string) => text.replace(MENTIONED, (_, user: string) => `@${personNow(account, user, team)?.name ?? user}`)
+  return {
+    ...message,
+    author: { ...personNow(account, author.id, team), ...author },
+    parts: parts.map((part) => (part.type === 'text' ? { ...part, text: named(part.text) } : part)),
   }
-  return { ...message, author: { ...shared.people.get(key), ...author } }
 }
 
-function personOf({ user }: Answer): Pick<Author, 'name' | 'language'> {
+const personKey = (user: string, team = '') => `${team}:${user}`
+
+/** Somebody as far as they are known; who is not is asked for beside. */
+function personNow(account: Account, user: string, team: string | undefined): Person | undefined {
+  const { people, asking } = account.shared
+  const key = personKey(user, team)
+  if (!people.has(key) && !asking.has(key) && asking.size < MOST_ASKED) {
+    const asked = askPerson(account, user, team).finally(() => asking.delete(key))
+    asking.set(key, account.tracked(asked))
+  }
+  return people.get(key)
+}
+
+/** https://docs.slack.dev/reference/methods/users.info */
+async function askPerson(account: Account, user: string, team: string | undefined): Promise<void> {
+  const { shared, stop } = account
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(ASKED_WITHIN)])
+  const told = await workspaceOf(account, team)
+    .call('users.info', { user, include_locale: true }, { signal })
+    // Who may not be asked for is not asked for again.
+    .catch((error: unknown) => (error instanceof ApiError && error.fromSlack ? {} : undefined))
+  if (told) keepNewest(shared.people, personKey(user, team), personOf(told), MOST_REMEMBERED)
+}
+
+async function askedName(account: Account, user: string, { room }: Place): Promise<string | undefined> {
+  const { people, asking } = account.shared
+  const team = account.installations && splitRoom(room).team
+  if (!personNow(account, user, team)) await asking.get(personKey(user, team))
+  return people.get(personKey(user, team))?.name
+}
+
+function personOf({ user }: Answer): Person {
   const {
     real_name: real,
     locale,
@@ -288,16 +311,10 @@ function personOf({ user }: Answer): Pick<Author, 'name' | 'language'> {
 
 const keyOf = ({ room, thread = '' }: Place) => `${room}:${thread}`
 
-function remember<T>(map: Map<string, T>, key: string, value: T): void {
-  map.delete(key)
-  map.set(key, value)
-  if (map.size > MOST_REMEMBERED) map.delete(map.keys().next().value ?? '')
-}
-
 /** Keeps a socket open. https://docs.slack.dev/apis/events-api/using-socket-mode */
 async function connect(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
   const { api, host, clock, settings, reader } = account
-  const us = await introduce(account)
+  await account.us.ask(signal)
   const parts: SocketParts = {
     host,
     clock,
@@ -307,7 +324,7 @@ async function connect(account: Account, listener: Listener, signal: AbortSignal
       return url
     },
     heard: () => listener.received(),
-    read: (frame) => reader.frame(frame, knownOf(account, us)),
+    read: (frame) => reader.frame(frame, knownOf(account)),
     admit: (reading) => admit(account, reading, listener.receive),
   }
   await keepSocket(parts, signal)
@@ -323,12 +340,11 @@ function serve(account: Account): void {
 }
 
 async function handle(account: Account, request: WebhookRequest): Promise<WebhookResponse> {
-  const { host, reader, stop } = account
+  const { host, reader, stop, us } = account
   if (stop.aborted) return { status: 503, headers: { 'retry-after': '5' } }
   let reading: SlackReading
   try {
-    // A webhook may come to a node that never had to ask.
-    reading = reader.request(request, knownOf(account, account.shared.identity ?? (await introduce(account))))
+    reading = reader.request(request, knownOf(account))
   } catch (error) {
     if (!isPosthouseError(error)) throw error
     host.log.warn({ problem: error.message }, 'refused a malformed call')
@@ -337,6 +353,8 @@ async function handle(account: Account, request: WebhookRequest): Promise<Webhoo
   host.received()
   if (reading.installed) return await install(account, reading.installed.code)
   try {
+    // Which workspace is ours tells what is meant for us.
+    if (reading.messages.length > 0) us.demand()
     await admit(account, reading, host.receive)
     return reading.response ?? { status: 200 }
   } catch (error) {
@@ -370,9 +388,9 @@ const CHECK = 300_000
 
 /** Asks from time to time whether our token still holds. Whether Slack reaches us shows only when somebody writes. */
 async function lookAfter(account: Account, listener: Listener, signal: AbortSignal): Promise<void> {
-  const { host, clock } = account
+  const { host, clock, us } = account
   while (!signal.aborted) {
-    await introduce(account)
+    await us.ask(signal)
     if (host.routes.url) {
       listener.received()
       host.report('connected')
@@ -422,12 +440,12 @@ async function showTyping(account: Account, to: Place, until: AbortSignal, messa
 
 /** Fills the page of our app with a greeting, once for each person. https://docs.slack.dev/reference/methods/views.publish */
 async function greet(account: Account, user: string, team: string | undefined): Promise<void> {
-  const { shared, host } = account
+  const { shared, host, us } = account
   if (shared.greeted.has(user)) return
   if (shared.greeted.size >= MOST_REMEMBERED) shared.greeted.clear()
   shared.greeted.add(user)
   const section = (text: string) => ({ type: 'section', text: { type: 'mrkdwn', text } })
-  const name = shared.identity ? `<@${shared.identity.id}>` : '…'
+  const name = us.known ? `<@${us.known.id}>` : '…'
   const blocks = [
     section(`Hello! Write to me under *Messages*, or mention ${name} in a channel that I am a member of. I answer in the thread.`),
     section(`你好！在 *消息* 标签页直接给我写信，或在我加入的频道里提及 ${name}。我会在消息列中回复。`),
@@ -438,12 +456,4 @@ async function greet(account: Account, user: string, team: string | undefined): 
       shared.greeted.delete(user)
       host.log.debug({ problem: error.message }, 'the page of the app was not filled')
     })
-}
-
-function parseJson<T>(text: string | undefined): T | undefined {
-  try {
-    return text === undefined ? undefined : (JSON.parse(text) as T)
-  } catch {
-    return undefined
-  }
 }

@@ -4,6 +4,8 @@
  */
 import {
   type Author,
+  decodeUtf8,
+  type Fields,
   type FileKind,
   type Identity,
   type InboundMessage,
@@ -12,8 +14,11 @@ import {
   type Place,
   PosthouseError,
   parseCommand,
+  parseJson,
   type Reader,
   type Reading,
+  required,
+  textIn,
   type WebhookRequest,
   type WebhookResponse,
   type WebhookVerification,
@@ -39,8 +44,6 @@ export interface SlackReading extends Reading {
   /** Who asked, for a stream that is written to them in a channel. */
   readonly asker?: { readonly user: string; readonly team: string }
 }
-
-type Fields = Readonly<Record<string, unknown>>
 
 /** https://docs.slack.dev/authentication/verifying-requests-from-slack: five minutes, and the time is signed. */
 const WINDOW = 300_000
@@ -93,37 +96,37 @@ function verificationOf(secret: string): WebhookVerification {
 
 function readRequest({ body }: WebhookRequest, known: Known, account: Account): SlackReading {
   const text = decodeUtf8(body)
-  if (text.startsWith('{')) return readPayload(parseObject(text), known, account)
+  if (text.startsWith('{')) return readPayload(fields(parseJson(text)), known, account)
   const form = new URLSearchParams(text)
   const payload = form.get('payload')
-  if (payload !== null) return readPayload(parseObject(payload), known, account)
+  if (payload !== null) return readPayload(fields(parseJson(payload)), known, account)
   if (form.has('command')) return readPayload(Object.fromEntries(form), known, account)
   if (form.has('ssl_check')) return nothing('a check of our certificate')
   throw invalid('neither JSON nor a form of Slack')
 }
 
 function readFrame(frame: unknown, known: Known, account: Account): SlackReading {
-  const envelope = fields(typeof frame === 'string' ? parseObject(frame) : frame)
-  const type = textOf(envelope.type)
+  const envelope = fields(typeof frame === 'string' ? parseJson(frame) : frame)
+  const type = textIn(envelope.type)
   if (type === 'hello' || type === 'disconnect') return nothing(`"${type}" of the connection itself`)
   if (type !== 'events_api' && type !== 'slash_commands' && type !== 'interactive') return nothing(`an unknown kind of frame, "${type}"`)
   return readPayload(fields(envelope.payload), known, account)
 }
 
 function readPayload(payload: Fields, known: Known, account: Account): SlackReading {
-  const type = textOf(payload.type)
+  const type = textIn(payload.type)
   if (type === 'url_verification') {
     const headers = { 'content-type': 'text/plain; charset=utf-8' }
-    return { messages: [], challenge: true, response: { status: 200, headers, body: required(payload.challenge, 'challenge') } }
+    return { messages: [], challenge: true, response: { status: 200, headers, body: required(payload.challenge, 'challenge', MOST_ID) } }
   }
   // Interactions name the workspace as an object, the rest by its id.
-  const team = textOf(payload.team_id) || textOf(fields(payload.team ?? {}).id)
+  const team = textIn(payload.team_id) || textIn(fields(payload.team ?? {}).id)
   const [authorization = {}] = list(payload.authorizations)
-  const us = textOf(authorization.user_id) || known.us?.id
+  const us = textIn(authorization.user_id) || known.us?.id
   const home = (known.us as SlackIdentity | undefined)?.team
-  const given = textOf(payload.api_app_id)
+  const given = textIn(payload.api_app_id)
   if (account.app !== undefined && given !== '' && given !== account.app) return nothing('meant for another app')
-  const installed = textOf(authorization.team_id) || team
+  const installed = textIn(authorization.team_id) || team
   if (!account.many && home !== undefined && installed !== '' && installed !== home)
     return nothing('of a workspace that this account is not installed in')
   const context: Context = { us, now: known.now, team }
@@ -132,7 +135,7 @@ function readPayload(payload: Fields, known: Known, account: Account): SlackRead
 }
 
 function readKind(payload: Fields, type: string, context: Context): SlackReading {
-  if (textOf(payload.command) !== '') return readSlashCommand(payload, context)
+  if (textIn(payload.command) !== '') return readSlashCommand(payload, context)
   if (type === 'event_callback') return readEvent(fields(payload.event), context)
   if (type === 'block_actions') return readAction(payload, context)
   if (type === '') throw invalid('type is missing')
@@ -225,7 +228,7 @@ function readEvent(event: Fields, context: Context): SlackReading {
   if (type === 'message' || type === 'app_mention') return readMessageEvent(event, context)
   if (type === 'reaction_added') return readReaction(event, context)
   if (type === 'app_home_opened') {
-    const user = textOf(event.user)
+    const user = textIn(event.user)
     return { ...nothing('the page of the app was opened'), ...(event.tab === 'home' && user !== '' ? { home: { user } } : {}) }
   }
   if (type === 'app_uninstalled') return { ...nothing('the app was taken out of a workspace'), uninstalled: true }
@@ -233,7 +236,7 @@ function readEvent(event: Fields, context: Context): SlackReading {
 }
 
 function readMessageEvent(event: Fields, context: Context): SlackReading {
-  const subtype = textOf(event.subtype)
+  const subtype = textIn(event.subtype)
   if (subtype === 'message_changed') return readEdit(event, context)
   if (subtype === 'message_deleted') {
     const id = required(event.deleted_ts, 'event.deleted_ts')
@@ -242,7 +245,7 @@ function readMessageEvent(event: Fields, context: Context): SlackReading {
   if (!WRITTEN.has(subtype)) return nothing(`a message of the kind "${subtype}"`)
   const message = messageOf(event, event, context)
   if (message.parts.length === 0 && !message.mentionsUs) return nothing('a message without content')
-  const team = textOf(event.user_team) || textOf(event.team) || context.team
+  const team = textIn(event.user_team) || textIn(event.team) || context.team
   return { messages: [message], asker: { user: message.author.id, team } }
 }
 
@@ -253,16 +256,16 @@ function readEdit(event: Fields, context: Context): SlackReading {
   if (changed.subtype === 'tombstone') {
     return { messages: [deletionOf(required(changed.ts, 'event.message.ts'), event, before, context)] }
   }
-  const editedAt = textOf(fields(changed.edited ?? {}).ts)
-  if (editedAt === '' || editedAt === textOf(fields(before.edited ?? {}).ts)) return nothing('a message is only shown in another way')
+  const editedAt = textIn(fields(changed.edited ?? {}).ts)
+  if (editedAt === '' || editedAt === textIn(fields(before.edited ?? {}).ts)) return nothing('a message is only shown in another way')
   const message = messageOf(changed, event, context)
   return { messages: [{ ...message, kind: 'edit', key: `edit:${message.place.room}:${message.id}:${editedAt}`, sentAt: timeOf(editedAt) }] }
 }
 
 function deletionOf(id: string, event: Fields, before: Fields, context: Context): InboundMessage {
   const room = required(event.channel, 'event.channel')
-  const place = placeOf(room, id, textOf(before.thread_ts), event)
-  const { mentionsUs } = readMrkdwn(textOf(before.text), context.us)
+  const place = placeOf(room, id, textIn(before.thread_ts), event)
+  const { mentionsUs } = readMrkdwn(textIn(before.text), context.us)
   const author = authorOf(before, context)
   const answersUs = context.us !== undefined && before.parent_user_id === context.us
   return {
@@ -272,7 +275,7 @@ function deletionOf(id: string, event: Fields, before: Fields, context: Context)
     place,
     author,
     parts: [],
-    sentAt: timeOf(textOf(event.event_ts) || textOf(event.ts), context.now),
+    sentAt: timeOf(textIn(event.event_ts) || textIn(event.ts), context.now),
     addressed: place.type === 'direct' || mentionsUs || answersUs,
     mentionsUs,
     answersUs,
@@ -283,9 +286,9 @@ function deletionOf(id: string, event: Fields, before: Fields, context: Context)
 function messageOf(message: Fields, event: Fields, context: Context): InboundMessage {
   const room = required(event.channel, 'event.channel')
   const id = required(message.ts, 'event.ts')
-  const place = placeOf(room, id, textOf(message.thread_ts), event)
+  const place = placeOf(room, id, textIn(message.thread_ts), event)
   if (message.text !== undefined && message.text !== null && typeof message.text !== 'string') throw invalid('text is no string')
-  const { text, mentionsUs, mentionsAll } = readMrkdwn(textOf(message.text), context.us)
+  const { text, mentionsUs, mentionsAll } = readMrkdwn(textIn(message.text), context.us)
   const command = parseCommand(text)
   const answersUs = context.us !== undefined && message.parent_user_id === context.us
   return {
@@ -307,17 +310,17 @@ function messageOf(message: Fields, event: Fields, context: Context): InboundMes
 
 /** In a channel each question begins a thread, in which it is answered; in a direct place only what is in a thread stays there. */
 function placeOf(room: string, id: string, thread: string, event: Fields): Place {
-  const kind = textOf(event.channel_type)
+  const kind = textIn(event.channel_type)
   const direct = kind === 'im' || kind === 'app_home' || (kind === '' && room.startsWith('D'))
   const within = thread || (direct ? '' : id)
   return { room, type: direct ? 'direct' : 'group', ...(within === '' ? {} : { thread: within }) }
 }
 
 function authorOf(message: Fields, { us }: Context): Author {
-  const user = textOf(message.user)
-  const bot = textOf(message.bot_id)
+  const user = textIn(message.user)
+  const bot = textIn(message.bot_id)
   const profile = fields(message.user_profile ?? {})
-  const name = textOf(profile.display_name) || textOf(profile.real_name) || textOf(message.username)
+  const name = textIn(profile.display_name) || textIn(profile.real_name) || textIn(message.username)
   const isBot = bot !== '' || message.subtype === 'bot_message' || user === 'USLACKBOT' || (us !== undefined && user === us)
   return { id: user || bot || 'unknown', isBot, ...(name === '' ? {} : { name }) }
 }
@@ -326,7 +329,7 @@ function partsOf(message: Fields, text: string): readonly Part[] {
   const parts: Part[] = text === '' ? [] : [{ type: 'text', text }]
   for (const attached of list(message.attachments)) {
     // A message that was shared into this one; previews of links are none.
-    const shared = attached.is_share === true || attached.is_msg_unfurl === true ? readMrkdwn(textOf(attached.text), undefined).text : ''
+    const shared = attached.is_share === true || attached.is_msg_unfurl === true ? readMrkdwn(textIn(attached.text), undefined).text : ''
     if (shared !== '') parts.push({ type: 'text', text: shared.replace(/^/gm, '> ') })
   }
   for (const file of list(message.files)) {
@@ -338,14 +341,14 @@ function partsOf(message: Fields, text: string): readonly Part[] {
 
 /** https://docs.slack.dev/reference/objects/file-object */
 function filePart(file: Fields): Part | undefined {
-  const mode = textOf(file.mode)
+  const mode = textIn(file.mode)
   if (mode === 'tombstone' || mode === 'hidden_by_limit') return undefined
-  const name = textOf(file.name) || textOf(file.title) || 'file'
-  const url = textOf(file.url_private_download) || textOf(file.url_private)
+  const name = textIn(file.name) || textIn(file.title) || 'file'
+  const url = textIn(file.url_private_download) || textIn(file.url_private)
   // It lies elsewhere: its address is told, and our token is not shown there.
   if (file.is_external === true || mode === 'external') return { type: 'text', text: url === '' ? name : `${name}: ${url}` }
   const id = required(file.id, 'file.id')
-  const mime = textOf(file.mimetype)
+  const mime = textIn(file.mimetype)
   const kind: FileKind = file.subtype === 'slack_audio' ? 'voice' : (/^(image|audio|video)\//.exec(mime)?.[1] as FileKind) || 'file'
   const size = typeof file.size === 'number' && Number.isSafeInteger(file.size) && file.size >= 0 ? { size: file.size } : {}
   return {
@@ -362,8 +365,8 @@ function readReaction(event: Fields, context: Context): SlackReading {
   const mark = required(event.reaction, 'event.reaction')
   const author = authorOf(event, context)
   const place: Place = { room, type: room.startsWith('D') ? 'direct' : 'group' }
-  const key = `reaction:${room}:${id}:${author.id}:${mark}:${textOf(event.event_ts)}`
-  const sentAt = timeOf(textOf(event.event_ts), context.now)
+  const key = `reaction:${room}:${id}:${author.id}:${mark}:${textIn(event.event_ts)}`
+  const sentAt = timeOf(textIn(event.event_ts), context.now)
   const answersUs = context.us !== undefined && event.item_user === context.us
   return {
     messages: [{ kind: 'reaction', key, id, place, author, parts: [], sentAt, addressed: answersUs, answersUs, callbackData: mark }],
@@ -379,9 +382,9 @@ const COMMANDS = /^(help|model|new|stop)(?:\s+(\S+))?$/i
 function readSlashCommand(payload: Fields, context: Context): SlackReading {
   const room = required(payload.channel_id, 'channel_id')
   const user = required(payload.user_id, 'user_id')
-  const trigger = required(payload.trigger_id, 'trigger_id')
-  const text = readMrkdwn(textOf(payload.text), context.us).text
-  const own = /^\/(help|model|new|stop)$/i.exec(textOf(payload.command))
+  const trigger = required(payload.trigger_id, 'trigger_id', MOST_ID)
+  const text = readMrkdwn(textIn(payload.text), context.us).text
+  const own = /^\/(help|model|new|stop)$/i.exec(textIn(payload.command))
   const named = COMMANDS.exec(text)
   const command = own
     ? { name: (own[1] ?? '').toLowerCase(), argument: text }
@@ -390,7 +393,7 @@ function readSlashCommand(payload: Fields, context: Context): SlackReading {
       : text === ''
         ? { name: 'help', argument: '' }
         : parseCommand(text)
-  const name = textOf(payload.user_name)
+  const name = textIn(payload.user_name)
   const message: InboundMessage = {
     kind: 'message',
     key: `command:${trigger}`,
@@ -411,20 +414,20 @@ function readAction(payload: Fields, context: Context): SlackReading {
   const [action] = list(payload.actions)
   if (!action) throw invalid('actions is empty')
   const container = fields(payload.container ?? {})
-  const id = textOf(container.message_ts)
-  const room = textOf(container.channel_id) || textOf(fields(payload.channel ?? {}).id)
+  const id = textIn(container.message_ts)
+  const room = textIn(container.channel_id) || textIn(fields(payload.channel ?? {}).id)
   if (id === '' || room === '') return nothing('a button that stands in no message')
   const user = fields(payload.user)
   const author = required(user.id, 'user.id')
-  const pressed = textOf(action.value) || textOf(fields(action.selected_option ?? {}).value) || textOf(action.action_id)
-  const name = textOf(user.name) || textOf(user.username)
-  const at = textOf(action.action_ts)
-  const thread = textOf(container.thread_ts) || textOf(fields(payload.message ?? {}).thread_ts)
+  const pressed = textIn(action.value) || textIn(fields(action.selected_option ?? {}).value) || textIn(action.action_id)
+  const name = textIn(user.name) || textIn(user.username)
+  const at = textIn(action.action_ts)
+  const thread = textIn(container.thread_ts) || textIn(fields(payload.message ?? {}).thread_ts)
   return {
     messages: [
       {
         kind: 'callback',
-        key: `callback:${room}:${id}:${author}:${at || required(payload.trigger_id, 'trigger_id')}`,
+        key: `callback:${room}:${id}:${author}:${at || required(payload.trigger_id, 'trigger_id', MOST_ID)}`,
         id,
         place: placeOf(room, id, thread, {}),
         author: { id: author, ...(name ? { name } : {}) },
@@ -439,25 +442,12 @@ function readAction(payload: Fields, context: Context): SlackReading {
 
 // ---- Fields that nobody promised -----------------------------------------------------------------------------------------
 
+/** Slack says of none of these how long they may be. */
+const MOST_ID = 4000
+
 const invalid = (what: string) => new PosthouseError('invalid', `not what Slack sends: ${what}`)
 
 const nothing = (reason: string): SlackReading => ({ messages: [], reason })
-
-function decodeUtf8(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw invalid('no UTF-8')
-  }
-}
-
-function parseObject(text: string): Fields {
-  try {
-    return fields(JSON.parse(text))
-  } catch (error) {
-    throw error instanceof SyntaxError ? invalid('no JSON') : error
-  }
-}
 
 function fields(value: unknown): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid('something that should be an object is none')
@@ -467,13 +457,6 @@ function fields(value: unknown): Fields {
 /** The objects in a list; empty for anything else. */
 function list(value: unknown): readonly Fields[] {
   return Array.isArray(value) ? value.filter((entry): entry is Fields => typeof entry === 'object' && entry !== null) : []
-}
-
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
-
-function required(value: unknown, name: string): string {
-  if (typeof value !== 'string' || value === '' || value.length > 4000) throw invalid(`${name} is missing`)
-  return value
 }
 
 /** Slack's `1700000000.000100` in epoch milliseconds. */

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Block, type Inline, type OutboundMessage, plainInline } from '@posthouse/contract'
+import type { OutboundMessage } from '@posthouse/contract'
 import { readSlackBlocks } from '@posthouse/testkit'
 import fc from 'fast-check'
+import { assertShown, hostileMarkdown, linksIn, seen } from '../../../test/documents.ts'
 import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { ApiError } from './api.ts'
 import { MAX_TEXT, MAX_UPLOAD, render, toDeliveryError } from './send.ts'
@@ -136,113 +137,10 @@ function check(payload: Readonly<Record<string, unknown>>): string {
 
 // ---- Any Markdown -----------------------------------------------------------------------------------------------------
 
-const fragment = fc.oneof(
-  {
-    arbitrary: fc.constantFrom(
-      '*',
-      '**',
-      '_',
-      '~~',
-      '`',
-      '``',
-      '\n```js\n',
-      '\n```\n',
-      '\n> ',
-      '\n> > ',
-      '\n- ',
-      '\n1. ',
-      '\n0. ',
-      '\n   - ',
-      '\n      - ',
-      '\n# ',
-      '\n---\n',
-      '\n\n',
-      '\n',
-      ' ',
-      '  \n',
-    ),
-    weight: 5,
-  },
-  {
-    arbitrary: fc.constantFrom(
-      '[',
-      '](https://a.example/x)',
-      '](http://localhost)',
-      '](javascript:x)',
-      '](./a)',
-      '![',
-      '](<a b>)',
-      '<b>',
-      '<!channel>',
-      '<@U1>',
-      '&amp;',
-      '&',
-      '<',
-      '>',
-      '"',
-      '\\',
-    ),
-    weight: 3,
-  },
-  {
-    arbitrary: fc.constantFrom(
-      '\n\n|a|b|\n|-|-|\n|',
-      '|',
-      '|\n|',
-      'https://b.example/?q=<',
-      'a@b.example',
-      '\t',
-      '\u0000',
-      '\u202e',
-      '\u200b',
-      '\u2028',
-      '\r\n',
-      '\ud800',
-    ),
-    weight: 2,
-  },
-  {
-    arbitrary: fc.constantFrom(
-      'word',
-      '中文',
-      '。',
-      'שלום',
-      '👩‍👩‍👧‍👦',
-      '🇨🇳',
-      'e\u0301',
-      'नि',
-      'a'.repeat(500),
-      '词'.repeat(3000),
-      'x y '.repeat(2000),
-    ),
-    weight: 4,
-  },
-)
-const markdown = fc.array(fragment, { maxLength: 60, size: 'max' }).map((parts) => parts.join(''))
-
-const seen = (value: string) => value.toWellFormed().replace(/[\s\p{Cc}\p{Cf}\u2028-\u202e]/gu, '')
-
-function leaves(blocks: readonly Block[]): string {
-  const ofInline = (part: Inline): string =>
-    part.type === 'break' ? '' : part.type === 'image' ? part.alt : 'children' in part ? part.children.map(ofInline).join('') : part.text
-  const ofBlock = (part: Block): string => {
-    if (part.type === 'code') return part.text
-    if (part.type === 'rule') return ''
-    if (part.type === 'quote') return leaves(part.children)
-    if (part.type === 'list') return part.items.map((item) => leaves(item.children)).join('')
-    return part.type === 'table' ? part.rows.flat(2).map(ofInline).join('') : part.children.map(ofInline).join('')
-  }
-  return blocks.map(ofBlock).join('')
-}
-
-function links(blocks: readonly Block[]): { href: string; label: string }[] {
-  const found: { href: string; label: string }[] = []
-  JSON.stringify(blocks, (_, value: Inline) => {
-    if (value?.type === 'link') found.push({ href: value.href, label: plainInline(value.children) })
-    return value
-  })
-  return found
-}
+const markdown = hostileMarkdown({
+  own: ['\n> > ', '\n0. ', '\n      - ', '<b>', '<!channel>', '<@U1>', '&'],
+  long: ['a'.repeat(500), '词'.repeat(3000), 'x y '.repeat(2000)],
+})
 
 test('whatever the Markdown, Slack takes every piece and nothing visible is lost', () => {
   fc.assert(
@@ -253,17 +151,11 @@ test('whatever the Markdown, Slack takes every piece and nothing visible is lost
         assert.ok(seen(check(payload)) !== '' && shown.length <= MAX_TEXT)
         assert.ok(!JSON.stringify(payload.text).includes('<!channel>'), 'a fallback that mentions everybody')
       }
-      const all = [...seen(pieces.map((piece) => piece.text).join(''))]
-      let at = 0
-      for (const character of seen(leaves(document))) {
-        at = all.indexOf(character, at) + 1
-        assert.ok(at > 0, `${JSON.stringify(character)} is lost`)
-      }
+      const all = pieces.map((piece) => piece.text).join('')
+      assertShown(all, document)
       const urls = pieces.flatMap(({ payload }) => urlsOf((payload.blocks as { elements: readonly RichElement[] }[])[0]?.elements ?? []))
-      for (const { href, label } of links(document)) {
-        if (seen(label) !== '')
-          assert.ok(urls.includes(href) || all.join('').includes(seen(href.replace(/^mailto:/, ''))), `${href} is lost`)
-      }
+      for (const href of linksIn(document))
+        assert.ok(urls.includes(href) || seen(all).includes(seen(href.replace(/^mailto:/, ''))), `${href} is lost`)
     }),
     { numRuns: 500 },
   )

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
+import { type Clock, type Connection, DeliveryError, type DeliveryFailure, type Place, PosthouseError } from '@posthouse/contract'
 import {
   type ChannelHarness,
   type ChannelWorld,
@@ -16,7 +16,7 @@ import {
 } from '@posthouse/testkit'
 import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { createFetch } from '../../security/fetch.ts'
-import { type Clock, createTelegram, type TelegramSettings, telegram } from './index.ts'
+import { createTelegram, type TelegramSettings, telegram } from './index.ts'
 
 const PERSON = 1001
 const place: Place = { room: String(PERSON), type: 'direct' }
@@ -38,6 +38,8 @@ interface World extends ChannelWorld {
   readonly host: FakeHost
   readonly waits: number[]
   open(settings?: Partial<TelegramSettings>): Promise<Connection>
+  /** On a node that does not listen: calls of the platform come to it, too. */
+  openBeside(): Promise<Connection>
 }
 
 async function start(mode: 'polling' | 'webhook' = 'polling'): Promise<World> {
@@ -64,6 +66,7 @@ async function start(mode: 'polling' | 'webhook' = 'polling'): Promise<World> {
     waits,
     place,
     secrets: [emulator.token],
+    openBeside: () => createTelegram(quickClock(waits)).open(settings, host, new AbortController().signal),
     open: (more) => openListening(createTelegram(quickClock(waits)), { ...settings, ...more }, host),
     probe: () => createTelegram().probe(settings, host, new AbortController().signal),
     platform: {
@@ -103,7 +106,7 @@ async function start(mode: 'polling' | 'webhook' = 'polling'): Promise<World> {
 }
 
 const harnesses: Readonly<Record<string, ChannelHarness>> = {
-  polling: { capabilities: telegram.capabilities, start: () => start('polling') },
+  polling: { capabilities: telegram.capabilities, polls: /getUpdates/, start: () => start('polling') },
   webhook: { capabilities: telegram.capabilities, start: () => start('webhook') },
 }
 
@@ -208,6 +211,25 @@ test('a pressed button is acknowledged after it was admitted', async () => {
   admitted.resolve()
   await until(() => answered() === 1, 'the acknowledgement')
   assert.deepEqual([host.inbox[0]?.kind, host.inbox[0]?.callbackData], ['callback', 'yes'])
+})
+
+test('webhook: a node that never listened knows us from those that did, else asks beside, and refuses until then', async () => {
+  await using world = await start('webhook')
+  const { emulator, host } = world
+  await (await world.open())[Symbol.asyncDispose]()
+  emulator.failNext('getMe', { status: 502, body: '<html>', times: 1e9 })
+  {
+    await using _connection = await world.openBeside()
+    emulator.say({ text: 'known', from: PERSON })
+    await until(() => emulator.pending === 0, 'it is acknowledged')
+  }
+  await host.state.set('identity', '')
+  await using _connection = await world.openBeside()
+  emulator.say({ text: 'unknown', from: PERSON })
+  await until(() => host.said.some((line) => line.includes('who we are')), 'it is refused')
+  assert.equal(host.inbox.length, 1)
+  emulator.heal()
+  await until(() => emulator.pending === 0 && host.inbox.length === 2, 'it came again')
 })
 
 test('opens while Telegram is down, and recovers by itself', async () => {

@@ -1,18 +1,22 @@
 /** Telegram over the Bot API: settings, identity, and the loops that keep an account connected. https://core.telegram.org/bots/api */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Update } from '@grammyjs/types'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
   FetchError,
   type FileRef,
   isPosthouseError,
+  type KeptIdentity,
+  keepIdentity,
   limited,
   PosthouseError,
+  parseKept,
   type Schema,
+  systemClock,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
@@ -114,18 +118,6 @@ const capabilities: Capabilities = {
   draftInterval: 1000,
 }
 
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
-}
-
 const CONFLICT = 'another program uses this bot token; stop it or create a second bot'
 
 export const telegram = createTelegram()
@@ -164,23 +156,26 @@ interface Account {
   readonly clock: Clock
   /** Fires when nothing may be received any more. */
   readonly stop: AbortSignal
-  identity: Identity | undefined
+  readonly us: KeptIdentity<Identity>
   /** Remembers work that closing must wait for. */
   tracked<T>(work: Promise<T>): Promise<T>
 }
 
 async function open(settings: TelegramSettings, host: ChannelHost, signal: AbortSignal, clock: Clock): Promise<Connection> {
   const underWay = trackWork()
+  const api = createApi(settings.api_root, settings.token, host.fetch)
+  // The bot's id stands in its token.
+  const us = await keepIdentity(host.state, /^\d+/.exec(settings.token)?.[0] ?? '', (within) => identify(api, within), underWay)
   const account: Account = {
-    api: createApi(settings.api_root, settings.token, host.fetch),
+    api,
     settings,
     host,
     clock,
     stop: AbortSignal.any([signal, underWay.closing]),
-    identity: parseJson<Identity>(await host.state.get('identity')),
+    us,
     tracked: underWay.tracked,
   }
-  const { api, tracked } = account
+  const { tracked } = account
   const moves = await loadMoves(host)
   const webhook = settings.mode === 'webhook' ? serve(account) : undefined
   return {
@@ -207,23 +202,19 @@ function explain(thrown: unknown): never {
   throw thrown instanceof ApiError || thrown instanceof FetchError ? toDeliveryError(thrown) : thrown
 }
 
-async function identify(account: Account): Promise<Identity> {
-  const { id, username } = await account.api.call('getMe', {}, { signal: account.stop, timeout: 10_000 })
-  const known = account.identity
-  if (known?.id === id && known.username === username) return known
-  account.identity = { id, username }
-  await account.host.state.set('identity', JSON.stringify(account.identity))
-  return account.identity
+async function identify(api: Api, signal: AbortSignal): Promise<Identity> {
+  const { id, username } = await api.call('getMe', {}, { signal, timeout: 10_000 })
+  return { id, username }
 }
 
 // ---- Polling ----------------------------------------------------------------------------------------------------------
 
 /** Polls. Before the first we ask who we are and remove any webhook. */
 async function poll(account: Account): Promise<void> {
-  const { api, settings, host, clock, stop } = account
-  await identify(account)
+  const { api, us, settings, host, clock, stop } = account
+  await us.ask(stop)
   await api.call('deleteWebhook', {}, { signal: stop })
-  let cursor = parseJson<{ offset: number; at: number }>(await host.state.get('offset'))
+  let cursor = parseKept<{ offset: number; at: number }>(await host.state.get('offset'))
   for (let first = true; !stop.aborted; first = false) {
     const offset = cursor && clock.now() - cursor.at < OFFSET_LIFE ? { offset: cursor.offset } : {}
     // The first poll doesn't wait: it tells whether we are alone.
@@ -265,8 +256,7 @@ async function admit(account: Account, updates: readonly Update[]): Promise<{ ta
 /** Resolves when the update needs no repetition: committed, or nothing that we could ever read. */
 async function accept(account: Account, update: Update): Promise<void> {
   const { api, host, clock, stop, tracked } = account
-  // A webhook may come to a node that never had to ask.
-  const identity = account.identity ?? (await identify(account))
+  const identity = account.us.demand()
   const us = { id: String(identity.id), name: identity.username, username: identity.username }
   const { messages, reason } = readUpdate(update, { us, now: clock.now() })
   const [message] = messages
@@ -297,9 +287,9 @@ function serve(account: Account): string {
 
 /** Says where to send, then looks from time to time whether that still holds and whether Telegram reaches us. */
 async function lookAfter(account: Account, secret: string): Promise<void> {
-  const { api, host, clock, stop } = account
+  const { api, us, host, clock, stop } = account
   for (let ours = false; !stop.aborted; ours = true) {
-    await identify(account)
+    await us.ask(stop)
     const { url } = host.routes
     if (!url) {
       host.report('degraded', 'server.public_url is not set, so Telegram cannot be told where to send; set it, or use mode: polling')
@@ -360,20 +350,12 @@ function refuse(error: unknown): never {
 const MOST_MOVES = 1000
 
 async function loadMoves(host: ChannelHost): Promise<Moves> {
-  const moved = new Map(parseJson<[string, string][]>(await host.state.get('moves')))
+  const moved = new Map(parseKept<[string, string][]>(await host.state.get('moves')))
   return {
     current: (room) => moved.get(room) ?? room,
     record: async (from, to) => {
       moved.set(from, to)
       await host.state.set('moves', JSON.stringify([...moved].slice(-MOST_MOVES)))
     },
-  }
-}
-
-function parseJson<T>(text: string | undefined): T | undefined {
-  try {
-    return text === undefined ? undefined : (JSON.parse(text) as T)
-  } catch {
-    return undefined
   }
 }

@@ -30,6 +30,7 @@ test('a direct message', () => {
     parts: [{ type: 'text', text: 'hello' }],
     sentAt: 1_700_000_000_000,
     addressed: true,
+    answersUs: false,
   })
 })
 

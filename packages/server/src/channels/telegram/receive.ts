@@ -102,7 +102,7 @@ function decodeMessage(message: Message, us: Identity): InboundMessage | undefin
     sentAt: message.date * 1000,
     addressed: place.type === 'direct' || mention.found || command !== undefined || answersUs,
     ...(mention.found ? { mentionsUs: true } : {}),
-    ...(answersUs ? { answersUs } : {}),
+    answersUs,
     ...(replies ? { replyTo: String(answered.message_id) } : {}),
     ...(command ? { command } : {}),
   }

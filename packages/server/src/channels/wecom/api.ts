@@ -3,9 +3,17 @@
  * developer.work.weixin.qq.com/document/path/91039
  */
 import { randomUUID } from 'node:crypto'
-import { type Fetch, FetchError, type FetchOptions, type FetchResponse, type OutboundFile } from '@posthouse/contract'
+import {
+  type Fetch,
+  FetchError,
+  type FetchOptions,
+  type FetchResponse,
+  type Fields,
+  type OutboundFile,
+  parseObject,
+} from '@posthouse/contract'
 
-export type Answer = Readonly<Record<string, unknown>>
+export type Answer = Fields
 
 export interface Api {
   /** @throws ApiError when the platform (or something in its place) refuses. @throws FetchError when no whole answer came. */
@@ -121,20 +129,11 @@ export function createApi(base: string, app: App | undefined, fetch: Fetch, now:
 
 /** @throws ApiError */
 async function answerOf(response: FetchResponse): Promise<Answer> {
-  const answer = parse(await response.text())
+  const answer = parseObject(await response.text())
   // Some answers leave the code out when all is well.
   if (answer && response.status === 200 && (answer.errcode ?? 0) === 0) return answer
   const words = typeof answer?.errmsg === 'string' ? answer.errmsg.slice(0, 500) : 'answered with something else than JSON'
   throw new ApiError(typeof answer?.errcode === 'number' ? answer.errcode : 0, response.status, words)
-}
-
-function parse(text: string): Answer | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Answer) : undefined
-  } catch {
-    return undefined
-  }
 }
 
 /** The platform reads `filelength` too: developer.work.weixin.qq.com/document/path/90253 */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
+  type Clock,
   type Connection,
   DeliveryError,
   type DeliveryFailure,
@@ -33,7 +34,7 @@ import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto } from '../../security/platform-crypto.ts'
 import { connect } from '../../security/socket.ts'
 import { verifyWebhook } from '../../security/webhook.ts'
-import { type Clock, createWecom, type WecomSettings, wecom } from './index.ts'
+import { createWecom, type WecomSettings, wecom } from './index.ts'
 
 /** A bot that is called has tests of its own. */
 type Mode = Exclude<WecomSettings['mode'], 'bot-webhook'>
@@ -365,7 +366,10 @@ test('bot: groups, what is cited, mixtures, a command behind a mention', async (
   emulator.say({ file: Buffer.from('bytes'), name: '计划 "1".txt' })
   await until(() => host.inbox.length === 6, 'the file')
   const [part] = host.inbox[5]?.parts ?? []
-  assert.equal(part?.type === 'file' && part.file.name, '计划 "1".txt')
+  // Its name is told with its bytes only: the message did not wait for it.
+  const file = part?.type === 'file' ? part.file : undefined
+  assert.equal(file?.name, 'file')
+  assert.equal(file && (await connection.download?.(file, 100, new AbortController().signal))?.name, '计划 "1".txt')
   const receipt = await connection.send(first(connection, 'a leaf', { replyTo: asked?.id }), asked?.place as Place, options())
   assert.equal(receipt.room, 'wr_team')
   assert.deepEqual(

@@ -1,20 +1,23 @@
 /** WeCom (企业微信): an organization's app, an AI bot by its long connection or by calls, a group robot. https://developer.work.weixin.qq.com/document */
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Capabilities,
   type Channel,
   type ChannelHost,
+  type Clock,
   type Connection,
   DeliveryError,
+  type Download,
   FetchError,
+  type Fields,
   type FileRef,
+  fieldsOf,
   type Identity,
   type InboundMessage,
   isPosthouseError,
   type Known,
+  keepNewest,
   type Listener,
   limited,
-  type Part,
   type Piece,
   type Place,
   PosthouseError,
@@ -22,6 +25,8 @@ import {
   type Reading,
   type Receipt,
   type SendOptions,
+  systemClock,
+  textIn,
   trackWork,
   type WebhookRequest,
   type WebhookResponse,
@@ -32,7 +37,6 @@ import { createReader } from './receive.ts'
 import { type Desk, edit, MAX_TEXT, render, send, toDeliveryError } from './send.ts'
 import { settings, type WecomSettings } from './settings.ts'
 import { holdConnection } from './socket.ts'
-import { type Fields, fieldsOf, textIn } from './text.ts'
 
 export type { WecomSettings } from './settings.ts'
 
@@ -89,18 +93,6 @@ const robot: Capabilities = {
 }
 
 const capabilities = { app, bot, 'bot-webhook': calledBot, robot }
-
-/** Time, as tests need it. */
-export interface Clock {
-  now(): number
-  /** Resolves after `ms` or when the signal fires. */
-  wait(ms: number, signal: AbortSignal): Promise<void>
-}
-
-const systemClock: Clock = {
-  now: Date.now,
-  wait: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
-}
 
 export const wecom = createWecom()
 
@@ -159,10 +151,7 @@ function open(given: WecomSettings, host: ChannelHost, clock: Clock): Connection
   const { closing, tracked } = underWay
   const api = createApi(given.base_url, credentialsOf(given), host.fetch, clock.now)
   const desk: Desk = { settings: given, api, asking: undefined, questions: new Map() }
-  const called =
-    given.mode === 'bot-webhook'
-      ? createCalledBot({ settings: given, host, api, clock, named: (message) => named(host, message) })
-      : undefined
+  const called = given.mode === 'bot-webhook' ? createCalledBot({ settings: given, host, api, clock }) : undefined
   const account: Account = { settings: given, reader: createReader(given), host, clock, desk, called }
   const { verification } = account.reader
   if (verification) host.routes.webhook({ verification }, (request) => tracked(handle(account, request, closing)))
@@ -265,8 +254,9 @@ async function hold(account: Account, listener: Listener, signal: AbortSignal): 
         async take(frame) {
           const reading = read(frame)
           for (const message of reading?.messages ?? []) {
-            remember(desk, message.id, textIn(fieldsOf(frame.headers).req_id))
-            await admit(account, listener, await named(host, message), signal)
+            const question = textIn(fieldsOf(frame.headers).req_id)
+            if (question !== '') keepNewest(desk.questions, message.id, question, MOST_QUESTIONS)
+            await admit(account, listener, message, signal)
           }
         },
       },
@@ -275,45 +265,6 @@ async function hold(account: Account, listener: Listener, signal: AbortSignal): 
   } finally {
     desk.asking = undefined
     desk.questions.clear()
-  }
-}
-
-function remember({ questions }: Desk, id: string, request: string): void {
-  if (request === '') return
-  questions.delete(id)
-  questions.set(id, request)
-  for (const oldest of questions.keys()) {
-    if (questions.size <= MOST_QUESTIONS) break
-    questions.delete(oldest)
-  }
-}
-
-const NAME_WITHIN = 2000
-
-/** The platform tells a file's name only where that is fetched from, and for five minutes; without one it is unknown what kind of file it is. */
-async function named(host: ChannelHost, message: InboundMessage): Promise<InboundMessage> {
-  const parts = message.parts.map(async (part): Promise<Part> => {
-    const { url } = refIn(part.type === 'file' && part.file.kind === 'file' ? part.file.ref : undefined)
-    if (part.type !== 'file' || typeof url !== 'string') return part
-    try {
-      const { headers, body } = await host.fetch(url, { signal: AbortSignal.timeout(NAME_WITHIN) })
-      for await (const _ of body) break
-      const name = nameIn(headers['content-disposition'])
-      return name === undefined ? part : { ...part, file: { ...part.file, name } }
-    } catch (error) {
-      host.log.debug({ problem: String(error) }, 'the name of a file could not be read')
-      return part
-    }
-  })
-  return { ...message, parts: await Promise.all(parts) }
-}
-
-function nameIn(disposition = ''): string | undefined {
-  const [, encoded, plain] = /filename\*=utf-8''([^;\s]+)|filename="?([^";]+)"?/i.exec(disposition) ?? []
-  try {
-    return decodeURIComponent(encoded ?? plain ?? '') || undefined
-  } catch {
-    return plain
   }
 }
 
@@ -334,19 +285,14 @@ async function admit({ host, clock }: Account, listener: Listener, message: Inbo
 // ---- Files ------------------------------------------------------------------------------------------------------------
 
 /** document/path/90254; a bot's file is fetched from where it was told to be, sealed with the key that came with it. */
-async function download(
-  { settings, desk, host }: Account,
-  file: FileRef,
-  limit: number,
-  signal: AbortSignal,
-): Promise<AsyncIterable<Uint8Array>> {
+async function download({ settings, desk, host }: Account, file: FileRef, limit: number, signal: AbortSignal): Promise<Download> {
   const { media, url, aeskey } = refIn(file.ref)
   if (typeof media === 'string') {
     const response = await desk.api.download('media/get', { media_id: media }, signal).catch(refuse)
     return limited(response.body, limit)
   }
   if (typeof url !== 'string') throw new DeliveryError('not-found', 'this file has no place on the platform')
-  const { status, body } = await host.fetch(url, { signal }).catch(refuse)
+  const { status, headers, body } = await host.fetch(url, { signal }).catch(refuse)
   if (status !== 200)
     throw new DeliveryError(
       status >= 500 ? 'transient' : 'not-found',
@@ -354,8 +300,19 @@ async function download(
     )
   // Files of a bot that is called are sealed with the key of its calls: document/path/100719
   const key = typeof aeskey === 'string' ? aeskey : settings.mode === 'bot-webhook' ? `${settings.encoding_aes_key}=` : undefined
-  if (key === undefined) return limited(body, limit)
-  return opened(limited(body, limit + PADDING, limit), key, limit, host)
+  const bytes = key === undefined ? limited(body, limit) : opened(limited(body, limit + PADDING, limit), key, limit, host)
+  // The platform tells it nowhere else, and no message waits for that.
+  const name = file.kind === 'file' ? nameIn(headers['content-disposition']) : undefined
+  return Object.assign(bytes, name === undefined ? {} : { name })
+}
+
+function nameIn(disposition = ''): string | undefined {
+  const [, encoded, plain] = /filename\*=utf-8''([^;\s]+)|filename="?([^";]+)"?/i.exec(disposition) ?? []
+  try {
+    return decodeURIComponent(encoded ?? plain ?? '') || undefined
+  } catch {
+    return plain
+  }
 }
 
 const PADDING = 32

@@ -5,12 +5,15 @@
 import { hash, randomBytes } from 'node:crypto'
 import {
   type ChannelHost,
+  type Clock,
   DeliveryError,
-  type InboundMessage,
+  type Fields,
+  fieldsOf,
   type Piece,
   type Place,
   type Receipt,
   type SendOptions,
+  textIn,
   type WebhookRequest,
   type WebhookResponse,
 } from '@posthouse/contract'
@@ -19,7 +22,6 @@ import { createQuestions, type Growing, type Question, type Questions, questionI
 import { botPlace, keyOf, openBotCall, readBotCall } from './receive.ts'
 import { contentOf, toDeliveryError } from './send.ts'
 import type { WecomSettings } from './settings.ts'
-import { type Fields, fieldsOf, textIn } from './text.ts'
 
 export interface CalledBot {
   /** Answers a call; it rejects when what came in it is not committed. */
@@ -34,9 +36,7 @@ interface Parts {
   readonly settings: WecomSettings
   readonly host: ChannelHost
   readonly api: Api
-  readonly clock: { now(): number; wait(ms: number, signal: AbortSignal): Promise<void> }
-  /** With what the platform tells of its files only where they are fetched from. */
-  readonly named: (message: InboundMessage) => Promise<InboundMessage>
+  readonly clock: Clock
 }
 
 type Bot = Parts & { readonly questions: Questions }
@@ -90,7 +90,7 @@ async function take(bot: Bot, request: WebhookRequest): Promise<WebhookResponse>
   const id = questionId(message.id)
   // Known before anybody can answer it.
   await questions.note(message.place.room, { id, at: known.now, url: addressIn(body, settings), streams, polled: 0 })
-  await host.receive(await bot.named(message))
+  await host.receive(message)
   // A card's button is answered by a card in its place, or later.
   return streams ? sealed(bot, request, stream(id, WAITING, false)) : { status: 200 }
 }

@@ -1,7 +1,10 @@
 /** In: sealed XML that an app is called with, sealed JSON that an AI bot is called with, frames of its long connection. Pure; nothing here is trusted. */
 import {
+  decodeUtf8,
   type EnvelopeKey,
+  type Fields,
   type FileKind,
+  fieldsOf,
   type InboundMessage,
   type Known,
   type Part,
@@ -9,11 +12,13 @@ import {
   parseCommand,
   type Reader,
   type Reading,
+  required,
+  textIn,
   type WebhookRequest,
   type WebhookVerification,
 } from '@posthouse/contract'
 import type { WecomSettings } from './settings.ts'
-import { type Fields, fieldsOf, type Message, readXml, required, textIn, utf8 } from './text.ts'
+import { type Message, readXml } from './text.ts'
 
 /** The platform repeats a call within seconds; clocks may differ. */
 const SIGNED_WITHIN = 3_600_000
@@ -50,7 +55,7 @@ function verificationOf({ mode, token = '' }: WecomSettings): readonly WebhookVe
 /** @throws PosthouseError `invalid` */
 function readRequest({ method, query, body }: WebhookRequest, settings: WecomSettings, known: Known): Reading {
   if (method === 'GET') return answerQuestion(query.echostr, settings, known)
-  const sealed = readXml(utf8(body)).get('Encrypt') ?? ''
+  const sealed = readXml(decodeUtf8(body)).get('Encrypt') ?? ''
   const message = readXml(unseal(sealed, settings, known))
   if (message.get('ToUserName') !== settings.corp_id) throw new PosthouseError('invalid', 'this is for another organization')
   const agent = message.get('AgentID')
@@ -80,9 +85,9 @@ function unseal(sealed: string, { mode, encoding_aes_key = '', corp_id }: WecomS
   const bytes = Buffer.from(crypto.decrypt(Buffer.from(sealed, 'base64'), keyOf(encoding_aes_key)))
   const length = bytes.length >= 20 ? bytes.readUInt32BE(16) : Number.NaN
   if (!(20 + length <= bytes.length)) throw new PosthouseError('invalid', 'what came sealed is too short')
-  if (utf8(bytes.subarray(20 + length)) !== (mode === 'app' ? corp_id : ''))
+  if (decodeUtf8(bytes.subarray(20 + length)) !== (mode === 'app' ? corp_id : ''))
     throw new PosthouseError('invalid', 'what came sealed is for another organization')
-  return utf8(bytes.subarray(20, 20 + length))
+  return decodeUtf8(bytes.subarray(20, 20 + length))
 }
 
 export function keyOf(encoding: string): EnvelopeKey {
@@ -174,7 +179,7 @@ function secondsIn(value: unknown): number | undefined {
 /** @throws PosthouseError `invalid` */
 export function parseFrame(frame: unknown): Fields {
   if (typeof frame !== 'string' && !(frame instanceof Uint8Array)) return fieldsOf(frame)
-  const text = typeof frame === 'string' ? frame : utf8(frame)
+  const text = typeof frame === 'string' ? frame : decodeUtf8(frame)
   try {
     return fieldsOf(JSON.parse(text))
   } catch (error) {
@@ -186,7 +191,7 @@ export function parseFrame(frame: unknown): Fields {
 export function openBotCall({ body }: WebhookRequest, settings: WecomSettings, known: Known): Fields {
   const { encrypt } = parseFrame(body)
   // JSON can write a name in many ways, and takes the last; proven is the one that stands there plainly.
-  const [, proven] = PROVEN.exec(utf8(body)) ?? []
+  const [, proven] = PROVEN.exec(decodeUtf8(body)) ?? []
   if (proven?.replaceAll('\\/', '/') !== encrypt) throw new PosthouseError('invalid', 'what was proven is not what would be read')
   return parseFrame(unseal(textIn(encrypt), settings, known))
 }

@@ -3,10 +3,9 @@
  * people say is not acknowledged, so it is not repeated either. developer.work.weixin.qq.com/document/path/101463 and the official client
  */
 import { randomUUID } from 'node:crypto'
-import { type Connect, DeliveryError, FetchError, type Socket } from '@posthouse/contract'
+import { type Connect, DeliveryError, FetchError, type Fields, fieldsOf, type Socket, textIn } from '@posthouse/contract'
 import { type Answer, ApiError } from './api.ts'
 import { parseFrame } from './receive.ts'
-import { type Fields, fieldsOf, textIn } from './text.ts'
 
 export interface Line {
   readonly connect: Connect

@@ -1,31 +1,6 @@
 /** The platform's XML, which is plain elements only, and untrusted JSON, one field at a time. */
 import { PosthouseError } from '@posthouse/contract'
 
-export type Fields = Readonly<Record<string, unknown>>
-
-export function fieldsOf(value: unknown): Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {}
-}
-
-export function textIn(value: unknown): string {
-  return typeof value === 'string' ? value : ''
-}
-
-/** @throws PosthouseError `invalid` when it is missing */
-export function required(value: unknown, name: string): string {
-  if (typeof value === 'string' && value !== '' && value.length <= 256) return value
-  throw new PosthouseError('invalid', `${name} is missing`)
-}
-
-/** @throws PosthouseError `invalid` */
-export function utf8(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (error) {
-    throw new PosthouseError('invalid', 'this is no UTF-8', { cause: error })
-  }
-}
-
 // ---- XML --------------------------------------------------------------------------------------------------------------
 
 /** One of the platform's messages: the texts of the elements below its root. What stands deeper is none of ours, and left out. */

@@ -2,6 +2,7 @@
 import { type ModelContent, type ModelMessage, type ModelRequest, type Part, textOf } from '@posthouse/contract'
 import type { StoredMessage } from '../../ports/store.ts'
 import { type FetchedFile, readFiles } from './files.ts'
+import { isNameless } from './names.ts'
 import type { TurnWork } from './work.ts'
 
 /** Rough size in tokens: one for a Han, kana or Hangul character, one for four others. */
@@ -16,11 +17,13 @@ const IMAGE_TOKENS = 1000
 /** Messages that a model is shown at the most; fewer than storage keeps in memory for a conversation. */
 const MOST_MESSAGES = 40
 
-/** What a stored message is to a model. `shape` is missing where files have to be read. */
+/** What a stored message is to a model. `shape` is missing where files have to be read, or the author's name is not known for ever. */
 interface Reading {
   readonly cost: number
   readonly shape: ModelMessage | undefined
 }
+
+const NO_NAMES: ReadonlyMap<string, string> = new Map()
 
 /** Messages of a busy conversation stay the same objects from turn to turn, and are read once. */
 const readings = new WeakMap<StoredMessage, Reading>()
@@ -35,9 +38,9 @@ function readingOf(work: TurnWork, message: StoredMessage): Reading {
     shape:
       message.role === 'assistant'
         ? ({ role: 'assistant', text: textOf(parts) } as const)
-        : parts.some((part) => part.type !== 'text')
+        : parts.some((part) => part.type !== 'text') || isNameless(work, message)
           ? undefined
-          : userMessage(work, message, []),
+          : userMessage(work, message, [], NO_NAMES),
   }
   readings.set(message, reading)
   return reading
@@ -54,14 +57,15 @@ export async function buildRequest(work: TurnWork, files: readonly FetchedFile[]
     if (left < 0) break
     history.push(message)
   }
+  const names = await work.names([...history, ...turn.messages])
   const messages: ModelMessage[] = []
   for (const message of inOrder(history.reverse())) {
     // What the gateway said of itself is nothing that a model said.
     if (message.role === 'system' || message.body.command) continue
-    messages.push(readingOf(work, message).shape ?? userMessage(work, message, await readFiles(work, message, [], vision)))
+    messages.push(readingOf(work, message).shape ?? userMessage(work, message, await readFiles(work, message, [], vision), names))
   }
   for (const message of turn.messages) {
-    messages.push(readingOf(work, message).shape ?? userMessage(work, message, await readFiles(work, message, files, vision)))
+    messages.push(readingOf(work, message).shape ?? userMessage(work, message, await readFiles(work, message, files, vision), names))
   }
   return { system: systemText(work), messages: joined(messages) }
 }
@@ -71,10 +75,16 @@ function systemText({ parts }: TurnWork): string {
   return `${parts.assistant.instructions}\n\nToday is ${today}.`
 }
 
-function userMessage({ turn }: TurnWork, message: StoredMessage, files: readonly ModelContent[]): ModelMessage {
+function userMessage(
+  { turn }: TurnWork,
+  message: StoredMessage,
+  files: readonly ModelContent[],
+  names: ReadonlyMap<string, string>,
+): ModelMessage {
   const text = [textOf(message.body.parts), ...message.body.parts.map(describe)].filter((line) => line !== '').join('\n')
   // In a group the model has to know who speaks.
-  const name = turn.conversation.place.type === 'group' ? (message.body.author?.name ?? message.body.author?.username) : undefined
+  const { id = '', name: told, username } = message.body.author ?? {}
+  const name = turn.conversation.place.type === 'group' ? told || username || names.get(id) : undefined
   const content: ModelContent[] = text === '' ? [] : [{ type: 'text', text: name ? `${name}: ${text}` : text }]
   return { role: 'user', content: [...content, ...files] }
 }

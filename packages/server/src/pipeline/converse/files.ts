@@ -60,13 +60,15 @@ async function fetchFile(work: TurnWork, file: FileRef): Promise<FileRef> {
   const limit = account.capabilities.download
   const id = parts.newId()
   let type = file.mime
-  const bytes = noticing(await connection.download(file, limit, signal), (first) => {
+  const download = await connection.download(file, limit, signal)
+  const { name = file.name } = download
+  const bytes = noticing(download, (first) => {
     if (file.kind === 'image') type = imageTypeOf(first) ?? type
   })
   const size = await parts.blobs.put(id, bytes, limit, turn.conversation.id)
-  const stored = { id, owner: turn.conversation.id, kind: file.kind, name: file.name, mime: type ?? 'application/octet-stream', size }
+  const stored = { id, owner: turn.conversation.id, kind: file.kind, name, mime: type ?? 'application/octet-stream', size }
   await parts.store.files.add(stored)
-  return { ...file, id, size, ...(type === undefined ? {} : { mime: type }) }
+  return { ...file, name, id, size, ...(type === undefined ? {} : { mime: type }) }
 }
 
 async function* noticing(bytes: AsyncIterable<Uint8Array>, notice: (first: Uint8Array) => void): AsyncGenerator<Uint8Array> {

@@ -96,6 +96,7 @@ function scene(
     account: undefined,
     language: 'en',
     parts,
+    names: async () => new Map(),
     signal: stop.signal,
     draft: { text: '' },
     timing: { model: 0, firstToken: undefined },

@@ -7,6 +7,7 @@
 import type { Turn, TurnResult } from '../../ports/store.ts'
 import { answer } from './answer.ts'
 import { runCommand } from './commands.ts'
+import { createNames } from './names.ts'
 import { languageOf, noticeText } from './notices.ts'
 import { notice, type TurnParts, type TurnWork } from './work.ts'
 
@@ -20,7 +21,8 @@ export async function runTurn(
   { signal, draft, timing }: Pick<TurnWork, 'signal' | 'draft' | 'timing'>,
 ): Promise<TurnResult> {
   const account = parts.accounts.find(turn.conversation.account)
-  const work: TurnWork = { turn, account, language: languageOf(turn), parts, signal, draft, timing }
+  const names = createNames({ turn, parts, signal })
+  const work: TurnWork = { turn, account, language: languageOf(turn), parts, names, signal, draft, timing }
   return (
     (await leaveToPerson(work)) ??
     quarantine(work) ??

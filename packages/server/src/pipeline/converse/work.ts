@@ -7,7 +7,7 @@ import type { Blobs } from '../../ports/blobs.ts'
 import type { Cache } from '../../ports/cache.ts'
 import type { Live } from '../../ports/live.ts'
 import type { Models } from '../../ports/models.ts'
-import type { NewDelivery, NewMessage, Outcome, Store, Turn, TurnResult } from '../../ports/store.ts'
+import type { NewDelivery, NewMessage, Outcome, Store, StoredMessage, Turn, TurnResult } from '../../ports/store.ts'
 import type { Tools } from '../../ports/tools.ts'
 import type { Language, NoticeName } from './notices.ts'
 
@@ -52,6 +52,8 @@ export interface TurnWork {
   readonly account: Account | undefined
   readonly language: Language
   readonly parts: TurnParts
+  /** What the authors of these messages are called, by their ids, as far as it is known now. Each person is asked for once. */
+  readonly names: (messages: readonly StoredMessage[]) => Promise<ReadonlyMap<string, string>>
   /** Fires when somebody says stop, or the process ends. */
   readonly signal: AbortSignal
   /** The draft as it grows; for those who join later. `shown`: what people see of it in the chat tool. */
@@ -61,7 +63,7 @@ export interface TurnWork {
 }
 
 /** The account's connection as it is now: it may have been opened, or opened anew, since the turn began. */
-export function connectionOf({ turn, parts }: TurnWork): Connection | undefined {
+export function connectionOf({ turn, parts }: Pick<TurnWork, 'turn' | 'parts'>): Connection | undefined {
   return parts.accounts.find(turn.conversation.account)?.connection
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts'
 import { type Broker, priorities } from '../../ports/broker.ts'
 import type { Lease } from '../../ports/leases.ts'
 import type { Observer } from '../../ports/observer.ts'
-import type { InboxStore, Recorded } from '../../ports/store.ts'
+import type { InboxStore, OutboxStore, Recorded } from '../../ports/store.ts'
 
 export interface Origin {
   readonly account: string
@@ -44,8 +44,9 @@ const RETRY_AFTER = 5000
 /** @throws PosthouseError `overloaded` when the queue is full, `unavailable` when the database takes no writes. */
 export type Accept = (message: InboundMessage, origin: Origin) => Promise<Admission & { readonly recorded: Recorded | undefined }>
 
-export function createAccept(parts: {
+export interface AcceptParts {
   readonly inbox: InboxStore
+  readonly outbox: Pick<OutboxStore, 'isOurs'>
   readonly broker: Broker
   readonly depth: Depth
   readonly limits: AcceptLimits
@@ -55,16 +56,22 @@ export function createAccept(parts: {
   readonly stops: (message: InboundMessage, origin: Origin) => boolean
   /** Called after the commit, before the acknowledgement. Must not throw. */
   readonly admitted: (recorded: Recorded, message: InboundMessage, origin: Origin) => void
-}): Accept {
-  const { inbox, broker, depth, limits, observer, clock } = parts
+}
+
+export function createAccept(parts: AcceptParts): Accept {
+  const { inbox, outbox, broker, depth, limits, observer, clock } = parts
+  /** Where its reader cannot tell: whether it answers what we sent, by our own receipts. */
+  const answersUs = async ({ id, place, replyTo = place.thread, answersUs }: InboundMessage, { account }: Origin) =>
+    answersUs === undefined && replyTo !== undefined && replyTo !== id && (await outbox.isOurs(account, place, replyTo))
   return async (message, origin) => {
     const started = clock.elapsed()
     const done = (status: Admission['status'], recorded: Recorded | undefined) => {
       observer.admitted({ channel: origin.channel, status, took: clock.elapsed() - started })
       return { status, messageId: recorded?.messageId ?? '', conversationId: recorded?.conversationId ?? '', recorded }
     }
-    // Not meant for us: not kept either. Bots are not answered, or two of them would talk for ever.
-    if (!message.addressed || message.author.isBot || message.kind === 'reaction') return done('ignored', undefined)
+    // Bots are not answered, or two of them would talk for ever. What is not meant for us is not kept either.
+    if (message.author.isBot || message.kind === 'reaction') return done('ignored', undefined)
+    if (!message.addressed && !(await answersUs(message, origin))) return done('ignored', undefined)
     if (depth.total >= limits.waiting) throw new PosthouseError('overloaded', undefined, { retryAfter: RETRY_AFTER })
     const full = depth.of(laneKey(origin.account, message.place)) >= limits.lane
     // A client of ours can be told to come back. A platform cannot be told so for one room alone: it would hold the others.

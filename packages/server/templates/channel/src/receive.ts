@@ -1,31 +1,28 @@
 /** In: what Pigeon tells us, decoded. Pure; nothing here is trusted or kept. */
-import { type InboundMessage, PosthouseError, parseCommand, type Reader, type Reading } from '@posthouse/contract'
+import {
+  type Fields,
+  fieldsOf,
+  type InboundMessage,
+  PosthouseError,
+  parseCommand,
+  parseJson,
+  type Reader,
+  type Reading,
+} from '@posthouse/contract'
 
 /** How an account reads. `posthouse channel decode pigeon` shows what it makes of a call. */
 export function createReader({ secret }: { readonly secret: string }): Reader {
   return {
     verification: [{ kind: 'token', at: { header: 'x-pigeon-secret' }, secret }],
     request: ({ body }): Reading => {
-      const message = decode(parse(body))
+      const message = decode(fieldsOf(parseJson(body)))
       return message ? { messages: [message] } : { messages: [], reason: 'nothing for us to read' }
     },
   }
 }
 
-/** @throws PosthouseError `invalid` */
-function parse(body: Uint8Array): Readonly<Record<string, unknown>> {
-  let value: unknown
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
-  } catch {
-    throw new PosthouseError('invalid', 'the body is not JSON in UTF-8')
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new PosthouseError('invalid', 'an object is expected')
-  return value as Record<string, unknown>
-}
-
 /** Undefined for what is not for us to read. What bots write is told apart here, and left out by the gateway. */
-export function decode(given: Readonly<Record<string, unknown>>): InboundMessage | undefined {
+export function decode(given: Fields): InboundMessage | undefined {
   if (given.type !== 'message') return undefined
   const { id, room, from, text, time, bot, group, mentioned } = given
   for (const each of [id, room, from, text])

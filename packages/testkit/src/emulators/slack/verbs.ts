@@ -12,7 +12,7 @@ export interface SlackSaidFile {
 }
 
 export interface SlackSaying {
-  /** Plain words; `@emulated_bot` mentions the app. */
+  /** Plain words; `@emulated_bot` mentions the app, `@U0LI` a person. */
   readonly text?: string
   /** The same as Slack writes it, instead. */
   readonly mrkdwn?: string
@@ -97,6 +97,7 @@ export function createVerbs(world: SlackWorld, deliveries: Deliveries): SlackVer
       .replaceAll('<', '&lt;')
       .replaceAll('>', '&gt;')
       .replace(new RegExp(`@${me.name}\\b`, 'g'), `<@${me.user}>`)
+      .replace(/(?<![\w<])@([UW]0\w+)/g, '<@$1>')
 
   const say: SlackVerbs['say'] = (given) => {
     const saying = typeof given === 'string' ? { text: given } : given

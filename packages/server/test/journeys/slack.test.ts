@@ -255,6 +255,7 @@ describe('Slack', () => {
       // It grew once: by then it is noted which message the answer will end.
       await until(() => callsOf(slack, 'chat.appendStream').length > 0, 'the preview grows')
       await posthouse.kill()
+      model.setPace({})
       await posthouse.start()
       const post = await team.hears(stages(40))
       assert.equal(post.streaming, 'completed')

@@ -234,6 +234,18 @@ describe('Slack', () => {
       )
     }))
 
+  it('a preview whose confirmation is lost is not begun again', () =>
+    inScene({ pace: slow }, async ({ story, model, slack, posthouse }) => {
+      model.reply(stages(40))
+      slack.dropReplyOf('chat.startStream')
+      const team = story.group('team')
+      story.user('ann').in(team).says('@emulated_bot the long road')
+      await until(() => slack.posted(team.room).some(({ text }) => text === stages(40)), 'the whole answer')
+      await until(() => posthouse.unsettled() === 0, 'nothing is left')
+      assert.equal(callsOf(slack, 'chat.startStream').length, 1)
+      assert.equal(slack.posted(team.room).length, 2)
+    }))
+
   it('429 is honoured', () =>
     inScene({}, async ({ story, slack }) => {
       const ann = story.user('ann')

@@ -84,6 +84,8 @@ export function openPreview(work: TurnWork): Preview {
       .catch((error: unknown) => {
         failures++
         obey(work, error)
+        // Whether it stands there nobody knows, and another would be a second one.
+        if (!receipt && isAmbiguous(error) && !account?.capabilities.idempotentSend) failures = Number.POSITIVE_INFINITY
         parts.log.debug({ err: error, turn: turn.id }, 'a preview was not shown')
       })
       .finally(() => {
@@ -118,6 +120,11 @@ async function mayCall({ turn, parts }: TurnWork, call: CallKind): Promise<boole
   const free = await parts.rates.tryReserve(account.id, turn.conversation.place, account.rates, call)
   if (!free) parts.observer.rateSkipped({ channel: account.channel, call })
   return free
+}
+
+function isAmbiguous(error: unknown): boolean {
+  const { name, kind } = error as Partial<DeliveryError>
+  return name !== 'DeliveryError' || kind === 'unknown'
 }
 
 /** The platform asked to wait: so does the answer. */

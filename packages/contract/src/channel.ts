@@ -56,6 +56,8 @@ export interface Capabilities {
   readonly ackDeadline: number
   readonly retryWindow: number
   readonly rates: RateLimits
+  /** How long the sign of writing stands, in milliseconds: so often it is shown again. Four seconds unless told. */
+  readonly typingLasts?: number
   /** The least time between two edits of a draft, in milliseconds. */
   readonly draftInterval?: number
   /** A draft may only grow: it gets no mark at its end that the next one would have to take away. */
@@ -131,7 +133,7 @@ export interface Connection extends AsyncDisposable {
   edit?(receipt: Receipt, piece: Piece, options: SendOptions): Promise<Receipt>
   /**
    * Shows that an answer is being written, best by a mark on `message` where the platform shows no typing. Best effort; the gateway
-   * repeats it every few seconds, and fires the signal when the answer is there.
+   * repeats it as `typingLasts` tells, and fires the signal when the answer is there.
    */
   typing?(to: Place, signal: AbortSignal, message?: string): Promise<void>
   /** Bytes of a received file, at most `limit`; throws when there are more. */

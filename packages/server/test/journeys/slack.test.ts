@@ -158,6 +158,7 @@ describe('Slack', () => {
       const post = await team.hears(stages(40))
       assert.deepEqual([post.streaming, slack.posted('C0TEAM').length], ['completed', 1])
       assert.ok(callsOf(slack, 'chat.appendStream').length > 0)
+      assert.equal(callsOf(slack, 'assistant.threads.setStatus').length, 1, 'a status stands for two minutes')
       await team.hearsNothingMore()
     }))
 

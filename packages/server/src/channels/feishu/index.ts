@@ -61,6 +61,8 @@ const capabilities: Capabilities = {
       'im.messageReaction.create': { calls: ['typing'], account: A_MINUTE },
     },
   },
+  // A mark stays until it is taken away.
+  typingLasts: 3_600_000,
   draftInterval: 1000,
   draftGrows: true,
 }

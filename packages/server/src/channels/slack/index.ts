@@ -77,6 +77,8 @@ const capabilities: Capabilities = {
       'reactions.remove': { calls: ['typing'], account: TIER_2 },
     },
   },
+  // A status goes after two minutes (reference/methods/assistant.threads.setStatus), a mark stays.
+  typingLasts: 110_000,
   draftInterval: 1500,
   draftGrows: true,
 }

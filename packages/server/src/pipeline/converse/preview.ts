@@ -13,7 +13,7 @@ const DRAFT_AFTER = 1200
 /** A frame for sockets at most this often, in milliseconds. */
 const FRAME_EVERY = 25
 const TYPING_AFTER = 400
-const TYPING_EVERY = 4000
+const TYPING_LASTS = 4000
 const CALL_TIMEOUT = 10_000
 
 export interface Preview {
@@ -144,10 +144,12 @@ function repeatTyping(work: TurnWork): Disposable {
     stop ??= new AbortController()
     const { signal } = stop
     const open = connectionOf(work)
+    let lasts = TYPING_LASTS
     if (open?.typing && (await mayCall(work, 'typing'))) {
       await open.typing(turn.conversation.place, signal, turn.messages.at(-1)?.body.platformId)
+      lasts = work.account?.capabilities.typingLasts ?? lasts
     }
-    if (!signal.aborted) wait(TYPING_EVERY)
+    if (!signal.aborted) wait(lasts)
   }
   const wait = (ms: number) => {
     timer = parts.clock.after(ms, () => void show().catch(() => {}))

@@ -14,8 +14,9 @@ export const metricWords: Readonly<Record<string, string>> = {
   posthouse_model_call_seconds: '模型调用时长',
   posthouse_deliveries_total: '投递尝试次数（按结果）',
   posthouse_delivery_seconds: '成功投递的时长',
-  posthouse_rate_wait_seconds: '发送为遵守平台速率而等待的时长',
-  posthouse_rate_used_ratio: '本节点已占用的账号速率比例',
+  posthouse_rate_wait_seconds: '调用为遵守平台速率而等待的时长',
+  posthouse_rate_skipped_total: '因平台速率而略去的预览调用与输入提示',
+  posthouse_rate_used_ratio: '本节点已占用的账号速率比例，按平台方法',
   posthouse_broker_tickets_total:
     '发往 RabbitMQ 的任务票，按结果：confirmed 已确认、refused 未能交出（改在本进程处理）、unconfirmed 未确认、foreign 读到的非本网关消息',
   posthouse_live_frames_total: '节点间经 Redis 的实时帧，按结果：sent 已发、dropped 未发、received 已收、foreign 非本网关',

@@ -11,17 +11,7 @@ await setUp()
 const named = process.argv.slice(2)
 const passed = named.length > 0 || (await check())
 const files = named.length > 0 ? named : testFiles(root)
-const tested = await run([
-  ...sourceFlags,
-  '--import',
-  endAtOnce,
-  '--test',
-  '--test-concurrency=2',
-  '--test-timeout=180000',
-
-  '--test-reporter=spec',
-  ...files,
-])
+const tested = await run([...sourceFlags, '--import', endAtOnce, join(root, 'scripts/test-run.mjs'), ...files])
 let web = 0
 if (named.length === 0 && existsSync(join(root, 'packages/web/vite.config.ts'))) {
   web = await run([join(root, 'node_modules/vitest/vitest.mjs'), 'run'], { cwd: join(root, 'packages/web') })

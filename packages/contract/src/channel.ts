@@ -6,10 +6,33 @@ import type { Reader } from './reader.ts'
 import type { Schema } from './schema.ts'
 import type { Connect } from './socket.ts'
 
-/** A token bucket: `amount` sends within `per` milliseconds. */
+/** A token bucket: `amount` calls within `per` milliseconds. */
 export interface Rate {
   readonly amount: number
   readonly per: number
+}
+
+/**
+ * What a call is for: a piece of a message, one with a file, the beginning of a preview, its growing, the answer in a preview's place, a sign that
+ * an answer is being written.
+ */
+export type CallKind = 'send' | 'upload' | 'draft' | 'edit' | 'finish' | 'typing'
+
+/** Buckets that each of `calls` takes a place in: the account's, and that of its room. */
+export interface CallRates {
+  readonly calls: readonly CallKind[]
+  readonly account?: Rate
+  readonly direct?: Rate
+  readonly group?: Rate
+}
+
+/**
+ * How fast we may be. What stands at the top may be set otherwise by an operator; unless `calls` tells, it counts what posts or completes a message.
+ * `methods`: what the platform allows of one of its methods beside that, by its name there. A call waits until it has its place in every bucket that
+ * counts it; a preview and the sign of writing are left out instead, and leave half of each bucket to what must go.
+ */
+export interface RateLimits extends Partial<CallRates> {
+  readonly methods?: Readonly<Record<string, CallRates>>
 }
 
 /** What the platform allows, as data. Figures come from the platform's documentation; the channel names the page. */
@@ -34,7 +57,9 @@ export interface Capabilities {
   /** How long the platform waits for an acknowledgement, and how long it repeats an unacknowledged message, in milliseconds. */
   readonly ackDeadline: number
   readonly retryWindow: number
-  readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+  readonly rates: RateLimits
+  /** How long the sign of writing stands, in milliseconds: so often it is shown again. Four seconds unless told. */
+  readonly typingLasts?: number
   /** The least time between two edits of a draft, in milliseconds. */
   readonly draftInterval?: number
   /** A draft may only grow: it gets no mark at its end that the next one would have to take away. */
@@ -112,7 +137,7 @@ export interface Connection extends AsyncDisposable {
   edit?(receipt: Receipt, piece: Piece, options: SendOptions): Promise<Receipt>
   /**
    * Shows that an answer is being written, best by a mark on `message` where the platform shows no typing. Best effort; the gateway
-   * repeats it every few seconds, and fires the signal when the answer is there.
+   * repeats it as `typingLasts` tells, and fires the signal when the answer is there.
    */
   typing?(to: Place, signal: AbortSignal, message?: string): Promise<void>
   /**

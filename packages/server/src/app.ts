@@ -169,9 +169,11 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   }
 
   const rates = redis?.rates ?? createLocalRates(clock)
-  const usedBy = (account: string) => {
-    const rate = accounts.find(account)?.rates.account
-    return rate && rates.used(account, rate)
+  const usedBy = (account: string): Record<string, number> => {
+    const { account: ofMessages, methods = {} } = accounts.find(account)?.rates ?? {}
+    const used: Record<string, number> = ofMessages ? { messages: rates.used(account, undefined, ofMessages) } : {}
+    for (const [method, { account: rate }] of Object.entries(methods)) if (rate) used[method] = rates.used(account, method, rate)
+    return used
   }
   const pipeline = createPipeline({
     store,
@@ -326,7 +328,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
         account: id,
         up: state === 'standby' ? undefined : state === 'connected',
         age: lastReceived === undefined ? undefined : now - lastReceived,
-        rateUsed: usedBy(id),
+        ratesUsed: usedBy(id),
       })),
     }
   }

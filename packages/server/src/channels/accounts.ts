@@ -17,7 +17,7 @@ import {
   type Listener,
   type Logger,
   PosthouseError,
-  type Rate,
+  type RateLimits,
   type WebhookVerification,
 } from '@posthouse/contract'
 import { backoff } from '../base/backoff.ts'
@@ -36,7 +36,7 @@ export interface AccountSettings {
   readonly capabilities: Capabilities
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number | undefined
-  readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+  readonly rates: RateLimits
   /** Known, and not opened: nothing is received or sent. */
   readonly paused?: boolean
 }

@@ -3,32 +3,29 @@
  * Redis lets nobody go faster than one node may; while Redis is away, its own count for a share.
  */
 import type { Rate } from '@posthouse/contract'
-import type { RateSet, Rates } from '../ports/rates.ts'
+import type { Rates } from '../ports/rates.ts'
 import type { Bus, Script } from './bus.ts'
-import type { LocalRates } from './rates.ts'
+import { type Bucket, bucketsOf, type LocalRates } from './rates.ts'
 
-/** Keys: bucket of the account, bucket of the room, pause of each. Values: 1 to take a place only without a wait; period and amount of each. */
+/** Keys: each bucket, then two pauses. Values: 1 to take a place only without a wait; of each bucket, what a place takes and how far use may run ahead. */
 const RESERVE: Script = {
   name: 'posthouseReserve',
   lua: `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local wait = 0
-for i = 0, 1 do
-  local per, amount = tonumber(ARGV[2 + i * 2]), tonumber(ARGV[3 + i * 2])
-  if amount > 0 then
-    local due = tonumber(redis.call('GET', KEYS[1 + i]) or '0')
-    wait = math.max(wait, due - (per - per / amount) - now)
-  end
-  wait = math.max(wait, tonumber(redis.call('GET', KEYS[3 + i]) or '0') - now)
+local count = #KEYS - 2
+for i = 1, count do
+  local due = tonumber(redis.call('GET', KEYS[i]) or '0')
+  wait = math.max(wait, due - tonumber(ARGV[1 + i * 2]) - now)
+end
+for i = count + 1, #KEYS do
+  wait = math.max(wait, tonumber(redis.call('GET', KEYS[i]) or '0') - now)
 end
 if ARGV[1] == '1' and wait > 0 then return tostring(wait) end
-for i = 0, 1 do
-  local per, amount = tonumber(ARGV[2 + i * 2]), tonumber(ARGV[3 + i * 2])
-  if amount > 0 then
-    local due = math.max(tonumber(redis.call('GET', KEYS[1 + i]) or '0'), now) + per / amount
-    redis.call('SET', KEYS[1 + i], string.format('%.3f', due), 'PX', math.ceil(due - now) + 1000)
-  end
+for i = 1, count do
+  local due = math.max(tonumber(redis.call('GET', KEYS[i]) or '0'), now) + tonumber(ARGV[i * 2])
+  redis.call('SET', KEYS[i], string.format('%.3f', due), 'PX', math.ceil(due - now) + 1000)
 end
 return tostring(wait)`,
 }
@@ -56,36 +53,35 @@ export function createSharedRates(parts: {
 }): Rates {
   const { bus, local, prefix, pseudonym } = parts
   // One hash tag for each account: a cluster of Redis keeps its keys together.
-  const keyOf = (kind: 'due' | 'pause', account: string, room: string | undefined) => {
+  const keyOf = (kind: 'due' | 'pause', account: string, room: string | undefined, method?: string) => {
     const own = pseudonym(`account ${account}`)
-    return `${prefix}:rates:{${own}}:${kind}${room === undefined ? '' : `:${pseudonym(`room ${account} ${room}`)}`}`
+    const of = room === undefined ? '' : `:${pseudonym(`room ${account} ${room}`)}`
+    return `${prefix}:rates:{${own}}:${kind}${of}${method === undefined ? '' : `:${method}`}`
   }
-  const ask = async (account: string, room: string, rates: readonly (Rate | undefined)[], only: boolean): Promise<number | undefined> => {
+  const ask = async (account: string, room: string, buckets: readonly Bucket[], only: boolean): Promise<number | undefined> => {
     const keys = [
-      keyOf('due', account, undefined),
-      keyOf('due', account, room),
+      ...buckets.map(({ method, ofRoom }) => keyOf('due', account, ofRoom ? room : undefined, method)),
       keyOf('pause', account, undefined),
       keyOf('pause', account, room),
     ]
     try {
-      const wait = Number(await bus.run(RESERVE, keys, [only ? 1 : 0, ...rates.flatMap((rate) => [rate?.per ?? 0, rate?.amount ?? 0])]))
+      const wait = Number(await bus.run(RESERVE, keys, [only ? 1 : 0, ...buckets.flatMap(({ step, ahead }) => [step, ahead])]))
       return Number.isFinite(wait) ? wait : undefined
     } catch {
       return undefined
     }
   }
-  const ratesFor = (place: { type: string }, rates: RateSet) => [rates.account, place.type === 'direct' ? rates.direct : rates.group]
 
   return {
-    async reserve(account, place, rates) {
-      const wait = await ask(account, place.room, ratesFor(place, rates), false)
-      if (wait === undefined) return local.reserve(account, place, shareOf(rates))
-      return Math.max(wait, local.reserve(account, place, rates))
+    async reserve(account, place, limits, call) {
+      const wait = await ask(account, place.room, bucketsOf(limits, place, call), false)
+      if (wait === undefined) return local.reserve(account, place, limits, call, shareOf)
+      return Math.max(wait, local.reserve(account, place, limits, call))
     },
-    async tryReserve(account, place, rates) {
-      const wait = await ask(account, place.room, ratesFor(place, rates), true)
-      if (wait === undefined) return local.tryReserve(account, place, shareOf(rates))
-      return wait === 0 && local.tryReserve(account, place, rates)
+    async tryReserve(account, place, limits, call) {
+      const wait = await ask(account, place.room, bucketsOf(limits, place, call), true)
+      if (wait === undefined) return local.tryReserve(account, place, limits, call, shareOf)
+      return wait === 0 && local.tryReserve(account, place, limits, call)
     },
     used: local.used,
     pause(account, room, ms) {
@@ -95,11 +91,7 @@ export function createSharedRates(parts: {
   }
 }
 
-function shareOf(rates: RateSet): RateSet {
-  return Object.fromEntries(
-    Object.entries(rates).map(([name, { amount, per }]: [string, Rate]) => {
-      const less = Math.floor(amount * SHARE)
-      return [name, less >= 1 ? { amount: less, per } : { amount, per: per / SHARE }]
-    }),
-  )
+function shareOf({ amount, per }: Rate): Rate {
+  const less = Math.floor(amount * SHARE)
+  return less >= 1 ? { amount: less, per } : { amount, per: per / SHARE }
 }

@@ -365,14 +365,17 @@ export const accountFields: Readonly<Record<string, Field>> = {
     type: 'integer',
     minimum: 1,
     description: {
-      en: "Sends per second over all rooms, in the place of the platform's figure.",
-      zh: '每秒发送数（所有会话合计），代替平台默认值。',
+      en: "Messages per second over all rooms, in the place of the platform's figure; its limits of single methods stay.",
+      zh: '每秒消息数（所有会话合计），代替平台默认值；平台对单个方法的限制仍然有效。',
     },
   },
   room_send_rate: {
     type: 'integer',
     minimum: 1,
-    description: { en: "Sends per second in one room, in the place of the platform's figure.", zh: '单个会话每秒发送数，代替平台默认值。' },
+    description: {
+      en: "Messages per second in one room, in the place of the platform's figure; its limits of single methods stay.",
+      zh: '单个会话每秒消息数，代替平台默认值；平台对单个方法的限制仍然有效。',
+    },
   },
 }
 

@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
-import type { Bilingual, Capabilities, Channel, Field, ModelProvider, Rate, Schema } from '@posthouse/contract'
+import type { Bilingual, Capabilities, Channel, Field, ModelProvider, Rate, RateLimits, Schema } from '@posthouse/contract'
 import { withConnectors } from './connectors.ts'
 import { type DatabaseConfig, databaseOf, secretsInUrl } from './database.ts'
 import { type ConfigDocument, readDocument, readText } from './document.ts'
@@ -26,7 +26,7 @@ export interface AccountConfig {
   readonly capabilities: Capabilities
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number
-  readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+  readonly rates: RateLimits
 }
 
 export interface EndpointConfig {
@@ -437,10 +437,8 @@ function toAccount(id: string, channel: Channel, checked: Record<string, unknown
   const allowed = checked.allowed_users as string[] | undefined
   const perSecond = (amount: unknown): Rate | undefined => (typeof amount === 'number' ? { amount, per: 1000 } : undefined)
   const capabilities = channel.capabilitiesOf?.(settings) ?? channel.capabilities
-  const account = perSecond(checked.send_rate) ?? capabilities.rates.account
+  const account = perSecond(checked.send_rate)
   const room = perSecond(checked.room_send_rate)
-  const direct = room ?? capabilities.rates.direct
-  const group = room ?? capabilities.rates.group
   return {
     id,
     channel,
@@ -448,7 +446,7 @@ function toAccount(id: string, channel: Channel, checked: Record<string, unknown
     capabilities,
     allowedUsers: allowed && new Set(allowed),
     freshness: checked.freshness as number,
-    rates: { ...(account ? { account } : {}), ...(direct ? { direct } : {}), ...(group ? { group } : {}) },
+    rates: { ...capabilities.rates, ...(account ? { account } : {}), ...(room ? { direct: room, group: room } : {}) },
   }
 }
 

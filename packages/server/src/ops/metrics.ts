@@ -16,8 +16,19 @@ export const metricTable = [
   ['posthouse_model_call_seconds', 'histogram', 'Duration of model calls', ['endpoint']],
   ['posthouse_deliveries_total', 'counter', 'Attempts of deliveries by result', ['channel', 'result']],
   ['posthouse_delivery_seconds', 'histogram', 'Duration of attempts that were sent', ['channel']],
-  ['posthouse_rate_wait_seconds', 'histogram', "How long sends wait for the platform's rate", ['channel']],
-  ['posthouse_rate_used_ratio', 'gauge', "Part of an account's rate that this node has in use", ['account']],
+  ['posthouse_rate_wait_seconds', 'histogram', "How long calls wait for the platform's rate", ['channel', 'call']],
+  [
+    'posthouse_rate_skipped_total',
+    'counter',
+    "Calls of previews and signs of writing left out for the platform's rate",
+    ['channel', 'call'],
+  ],
+  [
+    'posthouse_rate_used_ratio',
+    'gauge',
+    "Part of an account's rate that this node has in use, by the platform's method",
+    ['account', 'method'],
+  ],
   [
     'posthouse_broker_tickets_total',
     'counter',
@@ -71,7 +82,8 @@ export interface Readings {
       readonly account: string
       readonly up: boolean | undefined
       readonly age: number | undefined
-      readonly rateUsed: number | undefined
+      /** By method, of those that have a rate of the whole account. */
+      readonly ratesUsed: Readonly<Record<string, number>>
     }[]
     readonly free: number
     readonly nodes: { readonly alive: number; readonly live: boolean; readonly leases: number }
@@ -112,6 +124,7 @@ export function createMetrics(): Metrics {
   const looks = new Map<CacheTier, { all: number; found: number }>()
   const fenced = byLabels((...of) => counter('posthouse_fenced_writes_total').labels(...of))
   const waits = byLabels((...of) => histogram('posthouse_rate_wait_seconds').labels(...of))
+  const skips = byLabels((...of) => counter('posthouse_rate_skipped_total').labels(...of))
   const deliverySeconds = byLabels((...of) => histogram('posthouse_delivery_seconds').labels(...of))
   return {
     observer: {
@@ -132,7 +145,8 @@ export function createMetrics(): Metrics {
         deliveries(channel, result).inc()
         if (result === 'sent') deliverySeconds(channel).observe(took / 1000)
       },
-      rateWaited: ({ channel, wait }) => waits(channel).observe(wait / 1000),
+      rateWaited: ({ channel, call, wait }) => waits(channel, call).observe(wait / 1000),
+      rateSkipped: ({ channel, call }) => skips(channel, call).inc(),
       fenced: ({ what }) => fenced(what).inc(),
       ticket: ({ result }) => tickets(result).inc(),
       frame: ({ result }) => frames(result).inc(),
@@ -159,8 +173,8 @@ export function createMetrics(): Metrics {
       gauge('posthouse_leases_held').set(now.nodes.leases)
       for (const [tier, { all, found }] of looks) gauge('posthouse_cache_hit_ratio').set({ tier }, found / all)
       for (const { server, up } of now.outside) gauge('posthouse_outside_up').set({ server }, up ? 1 : 0)
-      for (const { account, up, age, rateUsed } of now.channels) {
-        if (rateUsed !== undefined) gauge('posthouse_rate_used_ratio').set({ account }, rateUsed)
+      for (const { account, up, age, ratesUsed } of now.channels) {
+        for (const method in ratesUsed) gauge('posthouse_rate_used_ratio').set({ account, method }, ratesUsed[method] ?? 0)
         if (up === undefined) gauge('posthouse_channel_up').remove({ account })
         else gauge('posthouse_channel_up').set({ account }, up ? 1 : 0)
         if (age !== undefined) gauge('posthouse_channel_last_receive_age_seconds').set({ account }, age / 1000)

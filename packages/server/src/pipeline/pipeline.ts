@@ -11,8 +11,6 @@ import { persist } from '../base/persist.ts'
 import type { Broker } from '../ports/broker.ts'
 import { conversationTopic, userTopic } from '../ports/live.ts'
 import type { Node } from '../ports/node.ts'
-import type { Observer } from '../ports/observer.ts'
-import type { Rates } from '../ports/rates.ts'
 import {
   type Conversation,
   type Delivery,
@@ -34,10 +32,8 @@ import { createDeliver } from './reply/deliver.ts'
 export interface PipelineParts extends TurnParts {
   readonly node: Node
   readonly broker: Broker
-  readonly rates: Rates
   /** The signed address of a file, good until then; undefined without a public address. */
   readonly linkTo: (fileId: string, expires: number) => string | undefined
-  readonly observer: Observer
   readonly limits: AcceptLimits
   /** Turns at the same time. */
   readonly concurrency: number
@@ -255,7 +251,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       node.live &&
       node.id === by &&
       result.deliveries.length === 1 &&
-      (await deliver.ready(account, conversation.id, conversation.place))
+      (await deliver.ready(account, conversation, result.deliveries[0]?.draft))
     const deliveries = result.deliveries.map((delivery) => ({ ...delivery, begun: ready }))
     using _expected = ready && deliveries[0] ? deliver.expect(deliveries[0].id) : undefined
     const end = () => store.turns.finish(by, { ...result, deliveries })

@@ -1,5 +1,5 @@
 /** The accounts that are configured, as the pipeline sees them. */
-import type { Capabilities, Connection, Rate, WebhookRequest, WebhookResponse, WebhookVerification } from '@posthouse/contract'
+import type { Capabilities, Connection, RateLimits, WebhookRequest, WebhookResponse, WebhookVerification } from '@posthouse/contract'
 
 export interface Account {
   readonly id: string
@@ -9,8 +9,8 @@ export interface Account {
   readonly allowedUsers: ReadonlySet<string> | undefined
   /** Milliseconds after which nothing is answered or sent by itself (P8); undefined: never too old. */
   readonly freshness: number | undefined
-  /** How fast we send; from the channel's figures unless configured otherwise. */
-  readonly rates: { readonly account?: Rate; readonly direct?: Rate; readonly group?: Rate }
+  /** How fast we may be; from the channel's figures unless configured otherwise. */
+  readonly rates: RateLimits
   /** Undefined while the account is closed or could not be opened, or this node may be taken for dead. */
   readonly connection: Connection | undefined
   /** It sends over the connection that it listens by, and this node does not listen: what is to be sent is left to the one that does. */

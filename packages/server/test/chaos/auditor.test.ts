@@ -31,6 +31,8 @@ describe('the auditor', () => {
     assert.deepEqual(look({ asked: three, posted: [say('m1p1'), say('No model could answer')] }).lost, ['m3p1'])
     assert.deepEqual(look({ asked: three, posted: [say('m1p1'), say('That was too much at once')] }).lost, [])
     assert.deepEqual(look({ asked: three, posted: [say('m1p1')], dead: ['m3p1'] }).lost, ['m2p1'])
+    const setAside = { posted: [say('m1p1'), say('It was set aside')], dead: ['m3p1'], setAside: ['m3p1'] }
+    assert.deepEqual(look({ asked: three, ...setAside }).lost, ['m2p1'], 'its notice tells of nothing else')
   })
 
   it('counts an answer that came twice, unless it is marked; thrice is never right', () => {

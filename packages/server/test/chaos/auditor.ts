@@ -26,6 +26,8 @@ export interface Ledgers {
   /** Texts of the dead letters, and of the answers that may have arrived twice, as the operator reads them. */
   readonly dead: readonly string[]
   readonly maybe: readonly string[]
+  /** Those of the dead that came with a notice: it tells of nothing else. */
+  readonly setAside?: readonly string[]
 }
 
 /** What came of a run. Of the lists, all but `strays` must be empty. */
@@ -59,7 +61,7 @@ export function marksIn(text: string): readonly { readonly number: number; reado
 /** A preview that was not finished ends with the sign of one. */
 const isPreview = (text: string) => text.trimEnd().endsWith('…')
 
-export function audit({ asked, confirmed, posted, toolRuns, dead, maybe }: Ledgers): Findings {
+export function audit({ asked, confirmed, posted, toolRuns, dead, maybe, setAside = [] }: Ledgers): Findings {
   const lost: string[] = []
   const doubled: string[] = []
   const outOfOrder: string[] = []
@@ -68,6 +70,7 @@ export function audit({ asked, confirmed, posted, toolRuns, dead, maybe }: Ledge
   const numbersIn = (texts: readonly string[]) => new Set(texts.flatMap((text) => marksIn(text).map(({ number }) => number)))
   const isDead = numbersIn(dead)
   const isMarked = numbersIn(maybe)
+  const isSetAside = numbersIn(setAside)
   const admitted = asked.filter(({ update }) => confirmed.has(update))
   let answered = 0
   let told = 0
@@ -75,7 +78,8 @@ export function audit({ asked, confirmed, posted, toolRuns, dead, maybe }: Ledge
   for (const [chat, questions] of Map.groupBy(asked, (question) => question.chat)) {
     const here = whole.filter((message) => message.chat === chat).map(({ text }) => text)
     const notices = here.filter((text) => marksIn(text).length === 0)
-    let left = notices.some((text) => FLOOD.test(text)) ? Number.POSITIVE_INFINITY : notices.length
+    const taken = questions.filter(({ number }) => isSetAside.has(number)).length
+    let left = notices.some((text) => FLOOD.test(text)) ? Number.POSITIVE_INFINITY : notices.length - taken
     let newest = -1
     for (const question of questions) {
       const places = Array.from({ length: question.parts }, (_, index) =>

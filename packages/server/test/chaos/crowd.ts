@@ -1,4 +1,4 @@
-/** People who ask over the emulated Telegram, and what came of it, by the ledgers of others. */
+/** People who ask over an emulated platform, and what came of it, by the ledgers of others. */
 import { existsSync, readFileSync } from 'node:fs'
 import type { TelegramEmulator } from '@posthouse/testkit'
 import { until } from '../journeys/posthouse.ts'
@@ -12,8 +12,39 @@ export interface Asking {
   readonly more?: Parameters<TelegramEmulator['say']>[0] & object
 }
 
+type OnTelegram = ReturnType<TelegramEmulator['say']>
+
 /** A question with what the platform hands over. */
-export type Question = Asked & { readonly said: ReturnType<TelegramEmulator['say']> }
+export type Question<S = OnTelegram> = Asked & { readonly said: S }
+
+/** A platform as the crowd needs it. */
+export interface Ground<S> {
+  say(asking: Asking, text: string): { readonly update: number; readonly said: S }
+  posted(chat?: number): readonly { readonly chat: number; readonly text: string }[]
+  /** Updates that it was told are taken. */
+  readonly confirmed: ReadonlySet<number>
+  /** Those that it still hands over. */
+  readonly pending: number
+  /** It hands over once: what was not taken then is lost on its side, and no promise of ours. */
+  readonly forgets?: boolean
+}
+
+export function onTelegram(telegram: TelegramEmulator): Ground<OnTelegram> {
+  return {
+    say({ chat, more = {} }, text) {
+      const words = more.document || more.photo ? { caption: text } : { text }
+      const said = telegram.say({ ...words, chat, from: Math.abs(chat), ...more })
+      return { update: said.update_id, said }
+    },
+    posted: telegram.posted,
+    get confirmed() {
+      return new Set(telegram.confirmations.map(({ update_id }) => update_id))
+    },
+    get pending() {
+      return telegram.pending
+    },
+  }
+}
 
 /** Findings, and how long it took until the gateway served again, each time, in milliseconds. */
 export interface Outcome extends Findings {
@@ -26,12 +57,12 @@ export interface Outcome extends Findings {
   readonly figures: string
 }
 
-export interface Crowd {
+export interface Crowd<S = OnTelegram> {
   readonly seed: number
   /** The same numbers for the same seed. */
   random(): number
-  readonly asked: readonly Question[]
-  ask(asking: Asking): Question
+  readonly asked: readonly Question<S>[]
+  ask(asking: Asking): Question<S>
   /** The whole answer to a question is there. */
   isAnswered(asked: Asked): boolean
   /** Waits until every question has its outcome and nothing is left to do, at most `patience` milliseconds. */
@@ -40,9 +71,9 @@ export interface Crowd {
   outcome(broken?: readonly (string | false | undefined)[], figures?: string): Promise<Outcome>
 }
 
-export interface CrowdOptions {
+export interface CrowdOptions<S> {
   readonly seed: number
-  readonly telegram: TelegramEmulator
+  readonly ground: Ground<S>
   /** An administrator's question to a running gateway. */
   readonly admin: <T>(path: string) => Promise<T>
   /** Files in which tools write down their runs. */
@@ -65,10 +96,10 @@ function randomFrom(seed: number): () => number {
   }
 }
 
-export function createCrowd({ seed, telegram, admin, toolLedgers, recoveries, bound, ...options }: CrowdOptions): Crowd {
-  const asked: Question[] = []
+export function createCrowd<S>({ seed, ground, admin, toolLedgers, recoveries, bound, ...options }: CrowdOptions<S>): Crowd<S> {
+  const asked: Question<S>[] = []
   const isAnswered = ({ number, chat, parts: count }: Asked) => {
-    const texts = telegram
+    const texts = ground
       .posted(chat)
       .map(({ text }) => text)
       .filter((text) => !text.trimEnd().endsWith('…'))
@@ -76,19 +107,24 @@ export function createCrowd({ seed, telegram, admin, toolLedgers, recoveries, bo
       texts.some((text) => mark.test(text)),
     )
   }
+  const judge = async () => {
+    const findings = audit(await ledgers())
+    return ground.forgets ? { ...findings, asked: findings.admitted } : findings
+  }
   const ledgers = async () => {
-    const { dead } = await admin<{ dead: { text: string }[] }>('/api/admin/dead?limit=500')
+    const { dead } = await admin<{ dead: { text: string; reason: string }[] }>('/api/admin/dead?limit=500')
     const { messages } = await admin<{ messages: { text: string }[] }>('/api/admin/maybe-duplicates?limit=500')
     return {
       asked,
-      confirmed: new Set(telegram.confirmations.map(({ update_id }) => update_id)),
-      posted: telegram.posted(),
+      confirmed: ground.confirmed,
+      posted: ground.posted(),
       toolRuns: toolLedgers()
         .filter((path) => existsSync(path))
         .flatMap((path) => readFileSync(path, 'utf8').split('\n'))
         .filter((line) => line !== '' && !line.startsWith('signal'))
         .map((line) => line.split(' ')[0] ?? ''),
       dead: dead.map(({ text }) => text),
+      setAside: dead.filter(({ reason }) => reason === 'quarantined').map(({ text }) => text),
       maybe: messages.map(({ text }) => text),
     }
   }
@@ -97,16 +133,11 @@ export function createCrowd({ seed, telegram, admin, toolLedgers, recoveries, bo
     seed,
     random: randomFrom(seed),
     asked,
-    ask({ chat, wish = '', parts: count = 1, more = {} }) {
+    ask(asking) {
+      const { chat, wish = '', parts: count = 1 } = asking
       const number = asked.length + 1
       const text = `m${number}p1 ${wish}`.trim()
-      const said = telegram.say({
-        ...(more.document || more.photo ? { caption: text } : { text }),
-        chat,
-        from: Math.abs(chat),
-        ...more,
-      })
-      const question = { number, chat, update: said.update_id, text, parts: count, said }
+      const question = { number, chat, text, parts: count, ...ground.say(asking, text) }
       asked.push(question)
       return question
     },
@@ -118,16 +149,17 @@ export function createCrowd({ seed, telegram, admin, toolLedgers, recoveries, bo
         const { queue } = await admin<{ queue: { depth: number; count: number } }>('/api/admin/status')
         return queue.depth + queue.count === 0
       }
-      await until(() => telegram.pending === 0, 'every update is confirmed', left()).catch(() => {})
+      await until(() => ground.pending === 0, 'every update is confirmed', left()).catch(() => {})
       await until(() => asked.every(isAnswered), 'all are answered', Math.min(left(), 1500)).catch(() => {})
       while (performance.now() < end) {
-        const { lost, asked: all, admitted } = audit(await ledgers())
+        const { lost, asked: all, admitted } = await judge()
         if (lost.length === 0 && admitted === all && (await quiet())) return
-        await new Promise((resolve) => setTimeout(resolve, 100))
+        // Not so often that the gateway refuses to tell.
+        await new Promise((resolve) => setTimeout(resolve, 300))
       }
     },
     async outcome(broken = [], figures = '') {
-      const findings = audit(await ledgers())
+      const findings = await judge()
       const slow = recoveries.filter((took) => took > bound).map((took) => `serving again only after ${Math.round(took)} ms`)
       return { ...findings, recoveries, slow, figures, broken: broken.filter((problem) => typeof problem === 'string') }
     },

@@ -76,7 +76,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'dedupe in memory',
-    rows: ['F02:committed', 'F02:mail committed', 'F25'],
+    rows: ['F02:committed', 'F02:mail committed', 'F25', 'F48:Slack, socket'],
     edits: [
       {
         file: 'src/pipeline/receive/accept.ts',
@@ -88,7 +88,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'resend without a journal',
-    rows: ['F02:sent'],
+    rows: ['F02:sent', 'F48:WeCom, app'],
     edits: [
       {
         file: 'src/pipeline/pipeline.ts',

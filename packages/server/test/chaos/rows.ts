@@ -2,6 +2,7 @@
 import { mutants } from './mutants.ts'
 import type { MissingRow, Row } from './row.ts'
 import { backupRows } from './rows/backup.ts'
+import { channelRows } from './rows/channels.ts'
 import { diskRows } from './rows/disk.ts'
 import { loadRows } from './rows/load.ts'
 import { modelRows } from './rows/model.ts'
@@ -20,6 +21,7 @@ export const rows: readonly Row[] = [
   ...loadRows,
   ...diskRows,
   ...backupRows,
+  ...channelRows,
 ].toSorted((a, b) => a.id.localeCompare(b.id))
 
 export const missingRows: readonly MissingRow[] = [

@@ -13,7 +13,7 @@ import {
 } from '@posthouse/testkit'
 import { createPosthouse, type Posthouse } from '../journeys/posthouse.ts'
 import { freePorts } from '../ports.ts'
-import { type Crowd, createCrowd } from './crowd.ts'
+import { type Crowd, createCrowd, onTelegram } from './crowd.ts'
 import { withMutant } from './mutants.ts'
 
 export interface World extends Crowd, AsyncDisposable {
@@ -56,6 +56,38 @@ export interface WorldOptions {
 /** P10: milliseconds from the start of the process to the first request that it takes. */
 const SERVING_AGAIN = 5000
 
+/** A gateway that is killed and started: its starts are measured, and an administrator may ask it. */
+export function createGateway(posthouse: Posthouse, mutant: string | undefined) {
+  const recoveries: number[] = []
+  let started = false
+  let token: string | undefined
+  const tokenOf = async () => {
+    const scopes = ['token', 'create', '--name', 'auditor', '--scopes', 'admin,chat,metrics', '--json']
+    token ??= JSON.parse((await posthouse.cli(...scopes)).stdout).token as string
+    return token
+  }
+  return {
+    recoveries,
+    bound: SERVING_AGAIN,
+    token: tokenOf,
+    /** Each start but the first counts as a recovery. */
+    async start(env: NodeJS.ProcessEnv = {}, prefix: readonly string[] = []) {
+      const began = performance.now()
+      await posthouse.start(withMutant(mutant, env), prefix)
+      if (started) recoveries.push(performance.now() - began)
+      started = true
+    },
+    async admin<T>(path: string): Promise<T> {
+      const response = await fetch(`${posthouse.url}${path}`, {
+        headers: { authorization: `Bearer ${await tokenOf()}` },
+        signal: AbortSignal.timeout(10_000),
+      })
+      if (!response.ok) throw new Error(`${path} answered ${response.status}`)
+      return (await response.json()) as T
+    },
+  }
+}
+
 /** What the platform sends with every webhook call. */
 export const SECRET = 'chaos-secret'
 
@@ -85,36 +117,12 @@ export async function createWorld(options: WorldOptions): Promise<World> {
   }
   const configured = () => ({ ...config, channels: { ...options.config?.channels, telegram: account } })
   const posthouse = parts.use(createPosthouse(configured()))
-  const recoveries: number[] = []
-  let started = false
-  let token: string | undefined
-
-  const start = async (env: NodeJS.ProcessEnv = {}, prefix: readonly string[] = []) => {
-    const began = performance.now()
-    await posthouse.start(withMutant(mutant, env), prefix)
-    if (started) recoveries.push(performance.now() - began)
-    started = true
-  }
-  const tokenOf = async () => {
-    const scopes = ['token', 'create', '--name', 'auditor', '--scopes', 'admin,chat,metrics', '--json']
-    token ??= JSON.parse((await posthouse.cli(...scopes)).stdout).token as string
-    return token
-  }
-  const admin = async <T>(path: string): Promise<T> => {
-    const response = await fetch(`${posthouse.url}${path}`, {
-      headers: { authorization: `Bearer ${await tokenOf()}` },
-      signal: AbortSignal.timeout(10_000),
-    })
-    if (!response.ok) throw new Error(`${path} answered ${response.status}`)
-    return (await response.json()) as T
-  }
+  const { start, ...gateway } = createGateway(posthouse, mutant)
   const crowd = createCrowd({
     seed,
-    telegram,
-    admin,
+    ground: onTelegram(telegram),
+    ...gateway,
     toolLedgers: () => [join(posthouse.folder, 'ledger')],
-    recoveries,
-    bound: SERVING_AGAIN,
     patience: options.patience,
   })
   const built = parts.move()
@@ -149,8 +157,8 @@ export async function createWorld(options: WorldOptions): Promise<World> {
       config = { ...config, ...sections }
       posthouse.configure(configured())
     },
-    admin,
-    token: tokenOf,
+    admin: gateway.admin,
+    token: gateway.token,
     [Symbol.asyncDispose]: () => built.disposeAsync(),
   }
 }

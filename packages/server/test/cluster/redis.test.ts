@@ -45,7 +45,7 @@ async function withNodes(run: (redis: OwnRedis, nodes: readonly [Shared, Shared]
 const work = (...nodes: Shared[]) => until(() => nodes.every(({ problem }) => problem === undefined), 'they work', 20_000)
 const places = async ({ rates }: Shared, most = 10) => {
   let free = 0
-  while (free < most && (await rates.tryReserve('bot', place, four))) free++
+  while (free < most && (await rates.tryReserve('bot', place, four, 'send'))) free++
   return free
 }
 

@@ -50,7 +50,7 @@ describe('rates within one process', () => {
     let now = 0
     const rates = createLocalRates({ elapsed: () => now } satisfies Pick<Clock, 'elapsed'>)
     const one = { account: { amount: 1, per: 1000 } }
-    const take = () => rates.tryReserve('bot', { room: 'a', type: 'direct' }, one)
+    const take = () => rates.tryReserve('bot', { room: 'a', type: 'direct' }, one, 'send')
     assert.deepEqual([take(), take()], [true, false])
     now = 1000
     assert.deepEqual([take(), take()], [true, false])

@@ -177,6 +177,7 @@ describe('DingTalk', () => {
       ann.says('the long road')
       await until(() => dingtalk.posted(ann.room).some(({ edits }) => edits.length > 0), 'the preview grows')
       await posthouse.kill()
+      model.setPace({})
       // What is handed over to a dead connection comes never again: the platform must have seen its end.
       await until(() => dingtalk.connections === 0, 'the connection is over')
       ann.says('are you there?')

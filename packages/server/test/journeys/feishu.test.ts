@@ -198,6 +198,7 @@ describe('Feishu', () => {
       ann.says('the long road')
       await until(() => feishu.posted(ann.room).some(({ edits }) => edits.length > 0), 'the preview grows')
       await posthouse.kill()
+      model.setPace({})
       ann.says('are you there?')
       await posthouse.start()
       const post = await ann.hears(stages(40))

@@ -188,6 +188,7 @@ describe('Slack', () => {
       const post = await team.hears(stages(40))
       assert.deepEqual([post.streaming, slack.posted('C0TEAM').length], ['completed', 1])
       assert.ok(callsOf(slack, 'chat.appendStream').length > 0)
+      assert.equal(callsOf(slack, 'assistant.threads.setStatus').length, 1, 'a status stands for two minutes')
       await team.hearsNothingMore()
     }))
 
@@ -244,6 +245,38 @@ describe('Slack', () => {
       )
     }))
 
+  it('many long answers at once: no method is called more often than Slack lets it', () =>
+    inScene({ pace: { firstToken: 20, interval: 60, chunkSize: 8 } }, async ({ story, model, slack, posthouse }) => {
+      // Its tiers: https://docs.slack.dev/apis/web-api/rate-limits
+      const tiers = { 'chat.startStream': 20, 'chat.appendStream': 100, 'chat.stopStream': 20, 'chat.update': 50, 'reactions.add': 50 }
+      for (const [method, amount] of Object.entries(tiers)) slack.limit(method, amount, 60_000)
+      model.reply(({ text }) => `${text}: ${stages(30)}`)
+      const team = story.group('team')
+      const people = Array.from({ length: 25 }, (_, index) => `person${index}`)
+      for (const name of people) story.user(name).in(team).says(`@emulated_bot hi`)
+      const whole = () => slack.posted(team.room).filter(({ text, streaming }) => text.endsWith('stage 30') && streaming !== 'in_progress')
+      await until(() => whole().length === people.length, 'everybody has the whole answer', 60_000)
+      await until(() => posthouse.unsettled() === 0, 'nothing is left')
+      const streams = callsOf(slack, 'chat.startStream').length
+      assert.ok(streams > 0 && streams < people.length, `${streams} streams: some answers grew, the others came whole`)
+      assert.deepEqual(
+        slack.ledger.filter(({ outcome }) => outcome.code === 429).map(({ method }) => method),
+        [],
+      )
+    }))
+
+  it('a preview whose confirmation is lost is not begun again', () =>
+    inScene({ pace: slow }, async ({ story, model, slack, posthouse }) => {
+      model.reply(stages(40))
+      slack.dropReplyOf('chat.startStream')
+      const team = story.group('team')
+      story.user('ann').in(team).says('@emulated_bot the long road')
+      await until(() => slack.posted(team.room).some(({ text }) => text === stages(40)), 'the whole answer')
+      await until(() => posthouse.unsettled() === 0, 'nothing is left')
+      assert.equal(callsOf(slack, 'chat.startStream').length, 1)
+      assert.equal(slack.posted(team.room).length, 2)
+    }))
+
   it('429 is honoured', () =>
     inScene({}, async ({ story, slack }) => {
       const ann = story.user('ann')
@@ -285,6 +318,7 @@ describe('Slack', () => {
       // It grew once: by then it is noted which message the answer will end.
       await until(() => callsOf(slack, 'chat.appendStream').length > 0, 'the preview grows')
       await posthouse.kill()
+      model.setPace({})
       await posthouse.start()
       const post = await team.hears(stages(40))
       assert.equal(post.streaming, 'completed')

@@ -126,6 +126,7 @@ describe('WeCom, an app', () => {
       ann.says('the long road')
       await model.waitForCall(({ chunks }) => chunks > 0)
       await posthouse.kill()
+      model.setPace({})
       ann.says('are you there?')
       await posthouse.start()
       await ann.hears(stages(30))
@@ -195,6 +196,7 @@ describe('WeCom, an AI bot', () => {
       ann.says('the long road')
       await until(() => wecom.posted('ann').some(({ edits }) => edits.length > 0), 'the preview grows')
       await posthouse.kill()
+      model.setPace({})
       await posthouse.start()
       await until(() => wecom.posted('ann').some(({ text }) => text === stages(40)), 'the whole answer')
       assert.deepEqual(

@@ -15,6 +15,8 @@ export interface Fault {
 export interface Faults {
   /** The next calls of a method (`*` for any) are refused. */
   failNext(method: string, fault: Fault): void
+  /** From now on no more than `amount` calls of a method within `per` milliseconds; what is more is refused with 429. */
+  limit(method: string, amount: number, per: number): void
   /** Forgets failures that were not played. */
   heal(): void
   /** The next calls of a method are carried out, but the connection ends without an answer. */
@@ -30,12 +32,16 @@ export function createFaults(): Faults {
   const failing = new Map<string, { fault: Fault; left: number }[]>()
   const dropping = new Map<string, number>()
   const delays = new Map<string, number>()
+  const limits = new Map<string, { readonly amount: number; readonly per: number; taken: number[] }>()
   const key = (method: string) => method.toLowerCase()
   return {
     failNext: (method, fault) => {
       const queue = failing.get(key(method)) ?? []
       queue.push({ fault, left: fault.times ?? 1 })
       failing.set(key(method), queue)
+    },
+    limit: (method, amount, per) => {
+      limits.set(key(method), { amount, per, taken: [] })
     },
     heal: () => failing.clear(),
     dropReplyOf: (method, times = 1) => {
@@ -52,6 +58,13 @@ export function createFaults(): Faults {
         if (--first.left <= 0) queue.shift()
         return first.fault
       }
+      const limit = limits.get(method)
+      if (!limit) return undefined
+      const now = performance.now()
+      limit.taken = limit.taken.filter((at) => now - at < limit.per)
+      const [oldest = now] = limit.taken
+      if (limit.taken.length >= limit.amount) return { status: 429, retryAfter: Math.ceil((oldest + limit.per - now) / 1000) }
+      limit.taken.push(now)
       return undefined
     },
     takeDrop: (method) => {

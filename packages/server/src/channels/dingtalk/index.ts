@@ -46,7 +46,14 @@ const capabilities: Capabilities = {
   ackDeadline: 3000,
   // Robot messages are not repeated at all; events are.
   retryWindow: 3_600_000,
-  rates: { account: { amount: 20, per: 1000 }, direct: { amount: 5, per: 1000 }, group: { amount: 20, per: 60_000 } },
+  rates: {
+    calls: ['send', 'upload', 'draft'],
+    account: { amount: 20, per: 1000 },
+    direct: { amount: 5, per: 1000 },
+    group: { amount: 20, per: 60_000 },
+    // An application may call each interface 20 times a second (40 and 60 with a paid edition): https://open.dingtalk.com/document/orgapp/invocation-frequency-limit
+    methods: { 'card/streaming': { calls: ['edit', 'finish'], account: { amount: 20, per: 1000 } } },
+  },
 }
 /** Cards take an update of their text this often. */
 const growing: Capabilities = { ...capabilities, draftInterval: 800 }

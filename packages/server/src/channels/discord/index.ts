@@ -44,7 +44,21 @@ const capabilities: Capabilities = {
   answersRefer: true,
   ackDeadline: 3000,
   retryWindow: 24 * 3_600_000,
-  rates: { account: { amount: 45, per: 1000 }, direct: { amount: 5, per: 5000 }, group: { amount: 5, per: 5000 } },
+  rates: {
+    calls: ['send', 'upload', 'draft'],
+    direct: { amount: 5, per: 5000 },
+    group: { amount: 5, per: 5000 },
+    // Fifty a second for all that a bot asks (topics/rate-limits#global-rate-limit); each route and channel for itself as its headers tell.
+    methods: {
+      any: { calls: ['send', 'upload', 'draft', 'edit', 'finish', 'typing'], account: { amount: 45, per: 1000 } },
+      'PATCH /channels/{channel.id}/messages/{message.id}': {
+        calls: ['edit', 'finish'],
+        direct: { amount: 5, per: 5000 },
+        group: { amount: 5, per: 5000 },
+      },
+      'POST /channels/{channel.id}/typing': { calls: ['typing'], direct: { amount: 5, per: 5000 }, group: { amount: 5, per: 5000 } },
+    },
+  },
   draftInterval: 1500,
 }
 

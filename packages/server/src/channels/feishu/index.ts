@@ -37,6 +37,12 @@ import type { Resource } from './text.ts'
 
 export type { FeishuSettings } from './settings.ts'
 
+const A_MINUTE = { amount: 1000, per: 60_000 }
+/** Operations on one card: feishu-cards/streaming-updates-openapi-overview. Cards of one room are not told apart. */
+const OF_A_CARD = { amount: 10, per: 1000 }
+/** Changes of one message: im-v1/message-card/patch */
+const OF_A_MESSAGE = { amount: 5, per: 1000 }
+
 /** Limits: im-v1/message/create, im-v1/file/create, im-v1/message/get-2; 5 messages a second to one person, and to one group. */
 const capabilities: Capabilities = {
   maxText: { limit: MAX_CARD, unit: 'bytes' },
@@ -48,7 +54,22 @@ const capabilities: Capabilities = {
   idempotentSend: true,
   ackDeadline: 3000,
   retryWindow: 8 * 3_600_000,
-  rates: { account: { amount: 50, per: 1000 }, direct: { amount: 5, per: 1000 }, group: { amount: 5, per: 1000 } },
+  rates: {
+    calls: ['send', 'upload', 'draft'],
+    account: { amount: 50, per: 1000 },
+    direct: { amount: 5, per: 1000 },
+    group: { amount: 5, per: 1000 },
+    // Beside 50 calls a second, 1000 a minute (server-docs/api-call-guide/frequency-control); each preview is a card of its own (cardkit-v1/card/create).
+    methods: {
+      'im.message.create': { calls: ['send', 'upload', 'draft'], account: A_MINUTE },
+      'cardkit.cardElement.content': { calls: ['edit'], account: A_MINUTE, direct: OF_A_CARD, group: OF_A_CARD },
+      // It ends with two calls.
+      'cardkit.card.update': { calls: ['finish'], account: A_MINUTE, direct: OF_A_MESSAGE, group: OF_A_MESSAGE },
+      'im.messageReaction.create': { calls: ['typing'], account: A_MINUTE },
+    },
+  },
+  // A mark stays until it is taken away.
+  typingLasts: 3_600_000,
   draftInterval: 1000,
   draftGrows: true,
 }

@@ -49,6 +49,11 @@ import { keepSocket, retryAfter, type SocketParts } from './socket.ts'
 
 export type { SlackSettings } from './settings.ts'
 
+/** https://docs.slack.dev/apis/web-api/rate-limits: calls of a method in a workspace. */
+const TIER_2 = { amount: 20, per: 60_000 }
+const TIER_3 = { amount: 50, per: 60_000 }
+const TIER_4 = { amount: 100, per: 60_000 }
+
 /**
  * Rates: https://docs.slack.dev/apis/web-api/rate-limits (one message a second and channel, several hundred a minute in all); repeats:
  * https://docs.slack.dev/apis/events-api#error-handling (at once, after one and after five minutes, each after 3 s without an answer).
@@ -62,8 +67,24 @@ const capabilities: Capabilities = {
   idempotentSend: false,
   ackDeadline: 3000,
   retryWindow: 400_000,
-  rates: { account: { amount: 300, per: 60_000 }, direct: { amount: 1, per: 1000 }, group: { amount: 1, per: 1000 } },
-  // chat.update may be called 50 times a minute, chat.appendStream 100 times.
+  rates: {
+    calls: ['send', 'upload', 'draft'],
+    account: { amount: 300, per: 60_000 },
+    direct: { amount: 1, per: 1000 },
+    group: { amount: 1, per: 1000 },
+    // Each method's page names its tier. Whether an answer streams is known only when it is sent: it counts for both ways.
+    methods: {
+      'chat.startStream': { calls: ['draft'], account: TIER_2 },
+      'chat.appendStream': { calls: ['edit'], account: TIER_4 },
+      'chat.stopStream': { calls: ['finish'], account: TIER_2 },
+      'chat.update': { calls: ['edit', 'finish'], account: TIER_3 },
+      'files.completeUploadExternal': { calls: ['upload'], account: TIER_4 },
+      'reactions.add': { calls: ['typing'], account: TIER_3 },
+      'reactions.remove': { calls: ['typing'], account: TIER_2 },
+    },
+  },
+  // A status goes after two minutes (reference/methods/assistant.threads.setStatus), a mark stays.
+  typingLasts: 110_000,
   draftInterval: 1500,
   draftGrows: true,
 }

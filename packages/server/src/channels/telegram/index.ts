@@ -114,7 +114,15 @@ const capabilities: Capabilities = {
   idempotentSend: false,
   ackDeadline: 60_000,
   retryWindow: 24 * 3_600_000,
-  rates: { account: { amount: 30, per: 1000 }, direct: { amount: 1, per: 1000 }, group: { amount: 20, per: 60_000 } },
+  rates: {
+    // Edits share the limits of messages: https://github.com/tdlib/td/issues/2592
+    calls: ['send', 'upload', 'draft', 'edit', 'finish'],
+    account: { amount: 30, per: 1000 },
+    // One a second, and short bursts: the answer need not wait for its preview's last edit.
+    direct: { amount: 2, per: 2000 },
+    group: { amount: 20, per: 60_000 },
+    methods: { sendChatAction: { calls: ['typing'], account: { amount: 30, per: 1000 } } },
+  },
   draftInterval: 1000,
 }
 

@@ -41,6 +41,7 @@ import { holdConnection } from './socket.ts'
 export type { WecomSettings } from './settings.ts'
 
 const MB = 1024 * 1024
+const AN_HOUR = { amount: 1000, per: 3_600_000 }
 
 /** Limits: document/path/90236 (30 a minute to one person), /90253, /90930 (called again three times, five seconds each). */
 const app: Capabilities = {
@@ -53,10 +54,15 @@ const app: Capabilities = {
   idempotentSend: false,
   ackDeadline: 5000,
   retryWindow: 60_000,
-  rates: { account: { amount: 100, per: 1000 }, direct: { amount: 30, per: 60_000 } },
+  // 10,000 calls of an interface in a minute, 30 messages a minute and 1,000 an hour to one person; what is above is dropped: document/path/90454
+  rates: {
+    account: { amount: 100, per: 1000 },
+    direct: { amount: 30, per: 60_000 },
+    methods: { 'message/send': { calls: ['send', 'upload'], direct: AN_HOUR } },
+  },
 }
 
-/** The figures are those of the official client, and 30 messages a minute to one chat: document/path/101463 */
+/** The figures are those of the official client, and 30 messages a minute, 1,000 an hour to one chat: document/path/101463. A stream is one message. */
 const bot: Capabilities = {
   ...app,
   maxText: { limit: MAX_TEXT.bot, unit: 'bytes' },
@@ -64,7 +70,12 @@ const bot: Capabilities = {
   ownership: 'single',
   sendsOverConnection: true,
   answersRefer: true,
-  rates: { direct: { amount: 30, per: 60_000 }, group: { amount: 30, per: 60_000 } },
+  rates: {
+    calls: ['send', 'upload', 'draft'],
+    direct: { amount: 30, per: 60_000 },
+    group: { amount: 30, per: 60_000 },
+    methods: { aibot_respond_msg: { calls: ['send', 'upload', 'draft'], direct: AN_HOUR, group: AN_HOUR } },
+  },
   draftInterval: 1000,
 }
 

@@ -1,8 +1,8 @@
 /**
  * The answer as it grows: frames for open sockets, and a draft in the chat tool where it can be edited. Best effort: a failing
- * preview never touches the answer, and it takes no place in the rate of the account that a real message could want.
+ * preview never touches the answer, and it is left out where the platform's rate has no place for it.
  */
-import type { Connection, Receipt } from '@posthouse/contract'
+import type { CallKind, Connection, DeliveryError, Receipt } from '@posthouse/contract'
 import { conversationTopic } from '../../ports/live.ts'
 import { parseMarkdown, withMark } from '../markdown.ts'
 import { connectionOf, replyTarget, type TurnWork } from './work.ts'
@@ -13,7 +13,7 @@ const DRAFT_AFTER = 1200
 /** A frame for sockets at most this often, in milliseconds. */
 const FRAME_EVERY = 25
 const TYPING_AFTER = 400
-const TYPING_EVERY = 4000
+const TYPING_LASTS = 4000
 const CALL_TIMEOUT = 10_000
 
 export interface Preview {
@@ -62,9 +62,11 @@ export function openPreview(work: TurnWork): Preview {
     const [piece] = open.render({ id: turn.id, to, ...(replyTo ? { replyTo } : {}), text: growing, document: parseMarkdown(growing) })
     if (!piece || piece.text === shown) return
     const options = { idempotencyKey: `draft:${turn.id}`, signal: AbortSignal.timeout(CALL_TIMEOUT), draft: true }
-    if (receipt && open.edit) receipt = await open.edit(receipt, piece, options)
-    // The answer will stand where its preview does: not before an answer that is still on its way.
-    else if (await parts.store.outbox.isSettled(turn.conversation.id)) {
+    if (receipt && open.edit) {
+      if (!(await mayCall(work, 'edit'))) return
+      receipt = await open.edit(receipt, piece, options)
+      // The answer will stand where its preview does: not before an answer that is still on its way.
+    } else if ((await parts.store.outbox.isSettled(turn.conversation.id)) && (await mayCall(work, 'draft'))) {
       receipt = await open.send(piece, to, options)
       draft.shown = receipt
       await parts.store.turns.noteDraft(turn, receipt)
@@ -82,6 +84,9 @@ export function openPreview(work: TurnWork): Preview {
     busy = showDraft(connection)
       .catch((error: unknown) => {
         failures++
+        obey(work, error)
+        // Whether it stands there nobody knows, and another would be a second one.
+        if (!receipt && isAmbiguous(error) && !account?.capabilities.idempotentSend) failures = Number.POSITIVE_INFINITY
         parts.log.debug({ err: error, turn: turn.id }, 'a preview was not shown')
       })
       .finally(() => {
@@ -109,6 +114,27 @@ export function openPreview(work: TurnWork): Preview {
   }
 }
 
+/** Whether the platform's rate has a place for a call that may be left out. Takes it. */
+async function mayCall({ turn, parts }: TurnWork, call: CallKind): Promise<boolean> {
+  const account = parts.accounts.find(turn.conversation.account)
+  if (!account) return false
+  const free = await parts.rates.tryReserve(account.id, turn.conversation.place, account.rates, call)
+  if (!free) parts.observer.rateSkipped({ channel: account.channel, call })
+  return free
+}
+
+function isAmbiguous(error: unknown): boolean {
+  const { name, kind } = error as Partial<DeliveryError>
+  return name !== 'DeliveryError' || kind === 'unknown'
+}
+
+/** The platform asked to wait: so does the answer. */
+function obey({ turn, parts }: TurnWork, error: unknown): void {
+  const { name, kind, retryAfter } = error as Partial<DeliveryError>
+  if (name !== 'DeliveryError' || kind !== 'rate-limited' || retryAfter === undefined) return
+  parts.rates.pause(turn.conversation.account, turn.conversation.place.room, retryAfter)
+}
+
 /** Shows that an answer is on its way, until disposed. */
 function repeatTyping(work: TurnWork): Disposable {
   const { turn, parts } = work
@@ -118,8 +144,13 @@ function repeatTyping(work: TurnWork): Disposable {
   const show = async () => {
     stop ??= new AbortController()
     const { signal } = stop
-    await connectionOf(work)?.typing?.(turn.conversation.place, signal, turn.messages.at(-1)?.body.platformId)
-    if (!signal.aborted) wait(TYPING_EVERY)
+    const open = connectionOf(work)
+    let lasts = TYPING_LASTS
+    if (open?.typing && (await mayCall(work, 'typing'))) {
+      await open.typing(turn.conversation.place, signal, turn.messages.at(-1)?.body.platformId)
+      lasts = work.account?.capabilities.typingLasts ?? lasts
+    }
+    if (!signal.aborted) wait(lasts)
   }
   const wait = (ms: number) => {
     timer = parts.clock.after(ms, () => void show().catch(() => {}))

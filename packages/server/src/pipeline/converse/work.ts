@@ -7,6 +7,8 @@ import type { Blobs } from '../../ports/blobs.ts'
 import type { Cache } from '../../ports/cache.ts'
 import type { Live } from '../../ports/live.ts'
 import type { Models } from '../../ports/models.ts'
+import type { Observer } from '../../ports/observer.ts'
+import type { Rates } from '../../ports/rates.ts'
 import type { NewDelivery, NewMessage, Outcome, Store, StoredMessage, Turn, TurnResult } from '../../ports/store.ts'
 import type { Tools } from '../../ports/tools.ts'
 import type { Language, NoticeName } from './notices.ts'
@@ -36,6 +38,8 @@ export interface TurnParts {
   readonly models: Models
   readonly tools: Tools
   readonly accounts: Accounts
+  readonly rates: Rates
+  readonly observer: Observer
   readonly live: Live
   readonly cache: Cache
   readonly assistant: Assistant

@@ -32,7 +32,7 @@ export interface Deliver {
   /** Takes a delivery that is committed; one that is in hand already is not taken twice. */
   take(delivery: Delivery): void
   /** Whether a send may go at once: then its first attempt may be journaled with the message itself. Takes the place. */
-  ready(account: Account, conversationId: string, place: Delivery['place']): Promise<boolean>
+  ready(account: Account, conversation: Pick<Conversation, 'id' | 'place'>, draft: Receipt | undefined): Promise<boolean>
   /** A delivery is about to be committed as begun: until it is taken, nobody may think that it was forgotten. */
   expect(id: string): Disposable
   /** Takes what of a conversation is for this node to send, in order. */
@@ -197,8 +197,9 @@ export function createDeliver(parts: {
     // The first attempt may have been journaled with the message itself.
     const journaled = delivery.state === 'sending' && delivery.attempts > 0
     if (!journaled) {
-      const held = await rates.reserve(account.id, delivery.place, account.rates)
-      observer.rateWaited({ channel: account.channel, wait: held })
+      const kind = piece?.file ? 'upload' : piece && edits(delivery, piece, connection) ? 'finish' : 'send'
+      const held = await rates.reserve(account.id, delivery.place, account.rates, kind)
+      observer.rateWaited({ channel: account.channel, call: kind, wait: held })
       if (!(await wait(held))) return 'waits'
       demandOurs(delivery)
       await write(() => outbox.begin(delivery.node, delivery.id))
@@ -209,7 +210,7 @@ export function createDeliver(parts: {
     const observed = (result: string) => observer.delivered({ channel: account.channel, result, took: clock.elapsed() - started })
     let receipt: Receipt
     try {
-      receipt = await attempt(delivery, piece, connection)
+      receipt = await attempt(delivery, piece, account, connection)
     } catch (error) {
       if (error instanceof StaleDelivery) throw error
       const failure = asDeliveryError(error)
@@ -238,7 +239,7 @@ export function createDeliver(parts: {
     }
   }
 
-  const attempt = async (delivery: Delivery, piece: Piece, connection: Connection): Promise<Receipt> => {
+  const attempt = async (delivery: Delivery, piece: Piece, account: Account, connection: Connection): Promise<Receipt> => {
     const { edit } = connection
     if (edit && edits(delivery, piece, connection)) {
       try {
@@ -246,6 +247,8 @@ export function createDeliver(parts: {
       } catch (error) {
         // The preview is gone: the answer becomes a message of its own.
         if (error instanceof StaleDelivery || asDeliveryError(error).kind !== 'not-found') throw error
+        // It counts, and does not wait: the attempt is under way.
+        await rates.reserve(account.id, delivery.place, account.rates, 'send')
       }
     }
     return await call(delivery, (options) => connection.send(piece, delivery.place, options))
@@ -313,11 +316,10 @@ export function createDeliver(parts: {
 
   return {
     take,
-    ready: async (account, conversationId, place) =>
-      account.connection !== undefined &&
-      !account.elsewhere &&
-      !chains.has(conversationId) &&
-      (await rates.tryReserve(account.id, place, account.rates)),
+    async ready({ id: account, connection, elsewhere, rates: limits }, { id, place }, draft) {
+      if (!connection || elsewhere || chains.has(id)) return false
+      return await rates.tryReserve(account, place, limits, draft && connection.edit ? 'finish' : 'send')
+    },
     expect(id) {
       expected.add(id)
       return { [Symbol.dispose]: () => void expected.delete(id) }

@@ -13,7 +13,7 @@ import {
 import { createNodes, type OneOfSeveral } from '../../cluster/nodes.ts'
 import { clearRabbit, clearRedis, ownPrefix } from '../../cluster/servers.ts'
 import { newDatabase } from '../../contracts/postgres-server.ts'
-import { type Crowd, createCrowd } from '../crowd.ts'
+import { type Crowd, createCrowd, onTelegram } from '../crowd.ts'
 import { withMutant } from '../mutants.ts'
 import { answerOf, SECRET } from '../world.ts'
 
@@ -159,7 +159,7 @@ export async function createCluster(options: ClusterOptions): Promise<Cluster> {
   const recoveries: number[] = []
   const crowd = createCrowd({
     seed,
-    telegram,
+    ground: onTelegram(telegram),
     admin,
     toolLedgers: () => nodes.map(({ folder }) => join(folder, 'ledger')),
     recoveries,

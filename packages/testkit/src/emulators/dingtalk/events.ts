@@ -3,6 +3,7 @@
  * ("fire and forget"), events until they are acknowledged. https://open-dingtalk.github.io/developerpedia/docs/learn/stream/protocol
  */
 import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import type { WebSocket } from 'ws'
 import { createWebhookCalls, type WebhookAttempt, type WebhookEvent } from '../webhook-calls.ts'
 import { newId } from './store.ts'
@@ -100,6 +101,8 @@ export function createEvents(subscription: Subscription): Events {
   const waiting = new Map<string, (answer: { status: number; body: string }) => void>()
   const known = new Map<string, () => void>()
   const arrivals = new EventTarget()
+  // Whatever is said waits for a client, or for its answer.
+  setMaxListeners(0, arrivals)
   const timers = new Set<NodeJS.Timeout>()
   let robotUrl: string | undefined
   let eventUrl: string | undefined
@@ -245,6 +248,7 @@ export function createEvents(subscription: Subscription): Events {
         }
       })
       socket.on('error', () => {})
+      socket.setMaxListeners(0)
       socket.once('close', () => sockets.delete(socket))
       const headers = { topic: 'ping', contentType: 'application/json', messageId: newId(), time: String(Date.now()) }
       socket.send(JSON.stringify({ specVersion: '1.0', type: 'SYSTEM', headers, data: JSON.stringify({ opaque: newId() }) }))

@@ -3,6 +3,7 @@
  * https://open.feishu.cn/document/server-docs/event-subscription-guide/overview
  */
 import { createCipheriv, createHash, randomBytes } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import type { WebSocket } from 'ws'
 import { createWebhookCalls, type WebhookAttempt, type WebhookEvent } from '../webhook-calls.ts'
 import { decodeFrame, encodeFrame, type Frame } from './frames.ts'
@@ -56,6 +57,8 @@ export function createEvents(subscription: Subscription): Events {
   const waiting = new Map<string, (answer: { status: number; body: string }) => void>()
   const known = new Map<string, WebhookEvent>()
   const arrivals = new EventTarget()
+  // Whatever is said waits for a client, or for its answer.
+  setMaxListeners(0, arrivals)
   let url: string | undefined
   let turn = 0
   let pings = 0
@@ -169,6 +172,7 @@ export function createEvents(subscription: Subscription): Events {
         }
       })
       socket.on('error', () => {})
+      socket.setMaxListeners(0)
       socket.once('close', () => sockets.delete(socket))
       arrivals.dispatchEvent(new Event('joined'))
     },

@@ -46,7 +46,7 @@ export interface SlackEmulatorOptions extends PlatformOptions {
   readonly control?: boolean
 }
 
-export interface SlackEmulator extends SlackVerbs, Pick<Faults, 'failNext' | 'heal' | 'dropReplyOf' | 'delay'>, AsyncDisposable {
+export interface SlackEmulator extends SlackVerbs, Pick<Faults, 'failNext' | 'heal' | 'dropReplyOf' | 'delay' | 'limit'>, AsyncDisposable {
   /** The `base_url` to configure. */
   readonly url: string
   readonly botToken: string
@@ -189,6 +189,7 @@ export async function createSlackEmulator(options: SlackEmulatorOptions = {}): P
     heal: platform.faults.heal,
     dropReplyOf: platform.faults.dropReplyOf,
     delay: platform.faults.delay,
+    limit: platform.faults.limit,
     url: `${url}/api`,
     botToken: tokens.bot,
     appToken: tokens.app,

@@ -1,6 +1,7 @@
 /** The emulator's HTTP side: the Bot API, file downloads and, if wanted, the verbs for people without code. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Faults } from '../faults.ts'
+import { pause } from '../pause.ts'
 import { type Call, readBody, readCall } from './body.ts'
 import { Refusal } from './entities.ts'
 import { methods, type World } from './methods.ts'
@@ -72,7 +73,7 @@ export function createHttpServer(world: World, faults: Faults, token: string, co
     const outcome = { code: refusal?.code ?? 200, ...(refusal ? { description: refusal.message } : {}), ...(dropped ? { dropped } : {}) }
     world.store.record({ at: Date.now(), method: NAMES.get(method) ?? method, params: call.params, outcome })
     const late = faults.delayOf(method)
-    if (late > 0) await new Promise((resolve) => setTimeout(resolve, late))
+    if (late > 0) await pause(late, whenGone(response))
     if (dropped) response.destroy()
     else if (fault?.body !== undefined) response.writeHead(fault.status, { 'content-type': 'text/html' }).end(fault.body)
     else if (refusal) refuse(response, refusal)

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { WebSocket } from 'ws'
 import type { Faults } from '../faults.ts'
+import { pause } from '../pause.ts'
 import { fileOf, show, type World } from './methods.ts'
 import { checkMedia, newId, readMarkdown, showMarkdown, type WecomPost, WecomRefusal } from './store.ts'
 
@@ -119,7 +120,7 @@ export function createSockets(world: World, bot: Bot, faults: () => Faults): Soc
     return {}
   }
 
-  const take = async (socket: WebSocket, data: string) => {
+  const take = async (socket: WebSocket, data: string, gone: AbortSignal) => {
     const { cmd, headers, body = {} } = JSON.parse(data) as { cmd: string; headers: { req_id: string }; body?: Body }
     const fault = faults().takeFault(cmd)
     let answer: { errcode: number; errmsg: string; body?: object } = { errcode: 0, errmsg: 'ok' }
@@ -135,18 +136,20 @@ export function createSockets(world: World, bot: Bot, faults: () => Faults): Soc
     }
     frames.push({ at: Date.now(), cmd, body, errcode: answer.errcode })
     const late = faults().delayOf(cmd)
-    if (late > 0) await new Promise((resolve) => setTimeout(resolve, late))
+    if (late > 0) await pause(late, gone)
     if (faults().takeDrop(cmd)) socket.terminate()
     else socket.send(JSON.stringify({ headers: { req_id: headers.req_id }, ...answer }))
   }
 
   return {
     join(socket) {
+      const gone = new AbortController()
       socket.on('message', (data: Buffer) => {
-        take(socket, data.toString('utf8')).catch(() => socket.close(1002, 'a frame that cannot be read'))
+        take(socket, data.toString('utf8'), gone.signal).catch(() => socket.close(1002, 'a frame that cannot be read'))
       })
       socket.on('error', () => {})
       socket.once('close', () => {
+        gone.abort()
         if (current === socket) current = undefined
       })
     },

@@ -257,8 +257,9 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     const end = () => store.turns.finish(by, { ...result, deliveries })
     const { messages, waits } = await persist(end, { clock, log, signal: ending.signal })
     announce(conversation.id, messages, conversation.owner)
-    // Alone, what is in hand here is all that there is before it.
-    const known = node.id === by && (ready ? !waits : node.others.length === 0)
+    // Begun, there is nothing before it; alone, and with deliveries of the conversation in hand, these are all that there is. What waits for a later attempt since an
+    // earlier run is in nobody's hand: then the database is asked.
+    const known = node.id === by && (ready ? !waits : node.others.length === 0 && deliver.holds(conversation.id))
     if (known) for (const delivery of deliveries) deliver.take(inHand(turn, by, delivery, messages))
     else await deliver.look(conversation)
   }

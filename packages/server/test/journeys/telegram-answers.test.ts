@@ -1,5 +1,7 @@
 /** People in Telegram, as stories: what they are answered, and what may come between. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { describe, it } from 'node:test'
 import { preloading } from '../chaos/preload/edit.ts'
 import { freePort } from '../ports.ts'
@@ -51,6 +53,27 @@ describe('Telegram: answering', () => {
       assert.equal(refused?.outcome.code, 429)
       assert.ok((sent?.at ?? 0) - (refused?.at ?? 0) >= 1000, 'it was sent again too early')
       await ann.hearsNothingMore()
+    }))
+
+  it('an answer that waits for the platform is not passed by a later one, after kill -9 and while rates hold both', () =>
+    inScene({ account: { send_rate: 1 } }, async ({ story, telegram, posthouse }) => {
+      const ann = story.user('ann')
+      const crowd = ['bob', 'eve', 'dan', 'joe'].map((name) => story.user(name))
+      telegram.failNext('sendMessage', { status: 429, description: 'Too Many Requests: retry after 5', retryAfter: 5 })
+      ann.says('first')
+      await until(() => telegram.ledger.some(({ outcome }) => outcome.code === 429), 'the first answer is refused for now')
+      await until(() => {
+        using database = new DatabaseSync(join(posthouse.folder, 'data/posthouse.db'), { readOnly: true, timeout: 5000 })
+        return database.prepare("SELECT 1 FROM outbox WHERE state = 'pending'").get() !== undefined
+      }, 'that is noted')
+      await posthouse.kill()
+      await posthouse.start()
+      // They take what the rate allows for the next seconds.
+      for (const somebody of crowd) somebody.says('hi')
+      await crowd[0]?.beginsToHear(/hi/)
+      ann.says('second')
+      await ann.hears('You said: first')
+      await ann.hears('You said: second')
     }))
 
   it('a long answer shows no preview before the answer that is still on its way', () =>

@@ -1,5 +1,5 @@
 /** `posthouse config`: the same check as at the start, the schema for editors, and what a key means. */
-import type { Field } from '@posthouse/contract'
+import { type Field, isPosthouseError } from '@posthouse/contract'
 import { catalog } from '../catalog.ts'
 import { accountFields, endpointFields, jsonSchema, type Loaded, nearest, rootFields } from '../config/index.ts'
 import type { Call, Options } from './call.ts'
@@ -11,20 +11,40 @@ export async function checkConfig({ config, terminal }: Call, _args: readonly st
   const { t } = terminal
   const loaded = loadHere(config)
   const { path, problems, notices } = loaded
-  const ok = loaded.config !== undefined && (options.strict !== true || problems.length === 0)
-  const lines = problemLines(loaded, terminal)
-  const verdict = verdictOf(path, ok, problems.length)
+  const malformed = await malformedIn(loaded)
+  const count = problems.length + malformed.length
+  const ok = loaded.config !== undefined && (options.strict !== true || count === 0)
+  const lines = [...problemLines(loaded, terminal), ...malformed.map(({ text, account }) => `${text}${t(closedWords(account))}`)]
+  const verdict = verdictOf(path, ok, count)
   process.exitCode = ok ? 0 : 2
   terminal.result(
     {
       ok,
       path,
-      problems: problems.map(({ text, path: keys, message, account }) => ({ text: t(text), path: keys, message: t(message), account })),
+      problems: [
+        ...problems.map(({ text, path: keys, message, account }) => ({ text: t(text), path: keys, message: t(message), account })),
+        ...malformed,
+      ],
       notices: notices.map(t),
     },
     [...lines, t(verdict)].join('\n'),
     !ok ? 'posthouse config explain' : path ? 'posthouse doctor' : 'posthouse init',
   )
+}
+
+/** What a channel finds wrong when it makes ready to read: expressions of a connector, for example. */
+async function malformedIn({ config }: Loaded) {
+  const found = []
+  for (const { id: account, channel, settings } of config?.accounts ?? []) {
+    try {
+      await channel.reader?.(settings)
+    } catch (error) {
+      if (!isPosthouseError(error)) throw error
+      const message = error.detail ?? error.code
+      found.push({ text: `channels.${account}.${message}`, path: ['channels', account], message, account })
+    }
+  }
+  return found
 }
 
 function verdictOf(path: string | undefined, ok: boolean, count: number): { en: string; zh: string } {

@@ -52,6 +52,22 @@ export function withConnectors(document: ConfigDocument, path: string, env: Node
   }
 }
 
+/** The same for an account whose settings stand alone at `path`. */
+export function withConnector(document: ConfigDocument, path: string, env: NodeJS.ProcessEnv): ConfigDocument {
+  const { value } = document
+  if (!isSection(value) || typeof value.connector !== 'string') return document
+  const file = resolve(dirname(resolve(path)), value.connector)
+  const text = readConnector(file)
+  if (typeof text !== 'string') return { ...document, problems: [...document.problems, { path: ['connector'], message: text }] }
+  const below = readDocument(text, file, env)
+  return {
+    ...document,
+    value: merge(isSection(below.value) ? below.value : {}, value),
+    problems: [...document.problems, ...below.problems],
+    position: (keys) => (isThere(value, keys) ? document.position(keys) : { ...below.position(keys), file: basename(file) }),
+  }
+}
+
 function readConnector(file: string) {
   try {
     const read = readText(file)

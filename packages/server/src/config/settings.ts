@@ -1,5 +1,6 @@
 /** The settings of one account in a file of their own, for commands that need no more: what stands below `channels.NAME`. */
 import type { Bilingual, Channel, Field } from '@posthouse/contract'
+import { withConnector } from './connectors.ts'
 import { readDocument } from './document.ts'
 import { accountFields } from './fields.ts'
 import { isSection } from './legacy.ts'
@@ -15,7 +16,7 @@ interface LoneSettings {
 
 /** Checks them; what is missing is only a notice, since without a connection no password is needed. */
 export function parseSettings(text: string, path: string, channel: Channel, env: NodeJS.ProcessEnv): LoneSettings {
-  const document = readDocument(text, path, env)
+  const document = withConnector(readDocument(text, path, env), path, env)
   const problems: Problem[] = [...document.problems]
   if (!isSection(document.value)) problems.push({ path: [], message: expected('a section with keys', '一组键', document.value) })
   const { type: _, ...given } = isSection(document.value) ? document.value : {}

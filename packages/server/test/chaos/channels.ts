@@ -216,6 +216,18 @@ export async function createChannelWorld({ seed, part, mutant, patience }: Play)
     get pending() {
       return emulator.pending
     },
+    // The first call of the model for each tells when its turn was; the order of lanes is held by the rows on Telegram, which hands over in order.
+    get order() {
+      return [
+        ...new Set(
+          model.calls.flatMap(({ question }) =>
+            marksIn(question?.text ?? '')
+              .slice(-1)
+              .map(({ number }) => number),
+          ),
+        ),
+      ]
+    },
     forgets: tool.taken !== undefined,
   }
   const crowd = createCrowd({ seed, ground, ...gateway, toolLedgers: () => [], patience })

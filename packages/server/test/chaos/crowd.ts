@@ -25,6 +25,8 @@ export interface Ground<S> {
   readonly confirmed: ReadonlySet<number>
   /** Those that it still hands over. */
   readonly pending: number
+  /** Where it hands over again each for itself, what comes first is not what was said first: numbers of messages in the order in which they were worked on. */
+  readonly order?: readonly number[]
   /** It hands over once: what was not taken then is lost on its side, and no promise of ours. */
   readonly forgets?: boolean
 }
@@ -111,11 +113,19 @@ export function createCrowd<S>({ seed, ground, admin, toolLedgers, recoveries, b
     const findings = audit(await ledgers())
     return ground.forgets ? { ...findings, asked: findings.admitted } : findings
   }
+  /** As they were said, or as the platform got them taken. */
+  const inOrder = () => {
+    const { order } = ground
+    if (!order) return asked
+    const places = new Map(order.map((number, place) => [number, place]))
+    const place = ({ number }: Asked) => places.get(number) ?? order.length + number
+    return asked.toSorted((a, b) => place(a) - place(b))
+  }
   const ledgers = async () => {
     const { dead } = await admin<{ dead: { text: string; reason: string }[] }>('/api/admin/dead?limit=500')
     const { messages } = await admin<{ messages: { text: string }[] }>('/api/admin/maybe-duplicates?limit=500')
     return {
-      asked,
+      asked: inOrder(),
       confirmed: ground.confirmed,
       posted: ground.posted(),
       toolRuns: toolLedgers()

@@ -212,6 +212,41 @@ describe('channel decode', () => {
     assert.deepEqual(threads, [null, '1.2'])
   })
 
+  it("reads a connector's description from its own file, where a constant is one", async () => {
+    write(
+      'pigeon.yaml',
+      'receive: { proof: { kind: field, field: token }, message: { id: body.id, room: body.room, author: body.by, text: body.text, is_group: "true", mentions_us: "false" } }',
+    )
+    const settings = 'connector: ./pigeon.yaml\nreceive: { proof: { secret: shh } }\n'
+    const call = { method: 'POST', headers: {}, raw: { token: 'shh', id: 1, room: 'r', by: 'ann', text: 'hi' } }
+    const { read, stderr } = await decode('webhook', settings, [call, { ...call, raw: { ...call.raw, token: 'no' } }])
+    assert.deepEqual(
+      read.map(({ verdict, events }) => [
+        verdict,
+        (events as { is_group: boolean; mentions_bot: boolean }[]).map((event) => [event.is_group, event.mentions_bot]),
+      ]),
+      [
+        ['accept', [[true, false]]],
+        ['reject', []],
+      ],
+      stderr,
+    )
+    const { code, stderr: problem } = await decode('webhook', 'connector: ./gone.yaml\n', [call])
+    assert.equal(code, 2)
+    assert.match(problem, /connector: there is no such file/)
+  })
+
+  it('a malformed expression is named by the check of the configuration', async () => {
+    write(
+      'broken.yaml',
+      'receive: { proof: { kind: loopback }, message: { id: body.id, room: body.room, author: body.by, sent_at: "body.timestamp +" } }',
+    )
+    write('posthouse.yaml', 'channels: { pigeon: { type: webhook, connector: ./broken.yaml } }')
+    const { code, stdout, stderr } = await folder.posthouse('config', 'check', '--strict')
+    assert.equal(code, 2)
+    assert.match(stdout + stderr, /channels\.pigeon\.receive\.message\.sent_at: body\.timestamp \+: .* \(the account pigeon stays closed\)/)
+  })
+
   it('says what it cannot use', async () => {
     const failures: [string, string, readonly unknown[], RegExp][] = [
       ['telegramm', '{}', [], /Did you mean "telegram"\?/],

@@ -309,7 +309,7 @@ describe('a backup', () => {
       await store[Symbol.asyncDispose]()
       const database = new DatabaseSync(url.slice('sqlite:'.length))
       database.exec(
-        `drop table erasures; drop table file_chunks; alter table conversations drop column stopped_before; alter table nodes drop column knows; delete from migrations where name > '0005'`,
+        `drop table erasures; drop table file_chunks; alter table conversations drop column stopped_before; alter table nodes drop column knows; drop index conversations_held; alter table conversations drop column held_by; alter table conversations drop column held_at; delete from migrations where name > '0005'`,
       )
       database.close()
       const path = join(folder, 'old.backup')

@@ -152,6 +152,9 @@ describe('a webhook without it', () => {
       `POST /api/webhook/telegram HTTP/1.1\r\nhost: x\r\nx-telegram-bot-api-secret-token: ${secret}\r\nX-Telegram-Bot-Api-Secret-Token: ${secret}\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
     )
     assert.match(twice.text, /^HTTP\/1.1 401 /)
+    const told = gateway.posthouse.log.filter((line) => line.includes('its proof does not hold'))
+    assert.equal(told.length, 1, 'the log tells it, once in a while')
+    assert.match(told[0] ?? '', /"account":"telegram"/)
     assert.ok(!gateway.model.calls.some(({ question }) => /^(missing|wrong|short|long|double|query)$/.test(question?.text ?? '')))
   })
 

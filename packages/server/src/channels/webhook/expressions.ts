@@ -2,7 +2,7 @@
  * What the owner writes to say where things stand (paths, CEL) and how they are written (Liquid). Neither can do anything but look at what it is
  * given; both have limits. https://cel.dev https://liquidjs.com
  */
-import { PosthouseError } from '@posthouse/contract'
+import { isPosthouseError, PosthouseError } from '@posthouse/contract'
 
 /** What expressions see: plain data, whole numbers as BigInt. */
 export type Scope = Readonly<Record<string, unknown>>
@@ -24,6 +24,8 @@ export interface Expressions {
   data(source: unknown): Evaluate<unknown>
 }
 
+/** Words of CEL that look like a path. */
+const LITERAL = /^(?:true|false|null)$/
 const PATH = /^[A-Za-z_]\w*(?:\.[A-Za-z_][\w-]*|\[\d{1,4}\])*$/
 const MOST_SOURCE = 4000
 /** CEL: `no_such_key` and `index_out_of_bounds` are what is not there, not what is wrong. */
@@ -63,7 +65,7 @@ export async function loadExpressions(): Promise<Expressions> {
     }
   }
   const value: Expressions['value'] = (source) => {
-    if (PATH.test(source)) return pathOf(source)
+    if (PATH.test(source) && !LITERAL.test(source)) return pathOf(source)
     const evaluate = compile(source, () => cel.parse(source))
     return (scope) => {
       try {
@@ -113,6 +115,15 @@ export async function loadExpressions(): Promise<Expressions> {
       const evaluate = value(source)
       return (scope) => evaluate(scope) === true
     },
+  }
+}
+
+/** Makes what `key` of a connector describes. @throws PosthouseError `invalid` that names the key */
+export function compiled<T>(key: string, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    throw isPosthouseError(error) ? new PosthouseError(error.code, `${key}: ${error.detail ?? ''}`) : error
   }
 }
 

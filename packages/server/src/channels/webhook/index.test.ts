@@ -22,7 +22,9 @@ import { parseSettings } from '../../config/index.ts'
 import { parseMarkdown } from '../../pipeline/markdown.ts'
 import { createFetch } from '../../security/fetch.ts'
 import { platformCrypto, verifyWebhook } from '../../security/index.ts'
+import { loadExpressions } from './expressions.ts'
 import { webhook } from './index.ts'
+import { playSamples } from './samples.ts'
 import type { ConnectorSettings } from './settings.ts'
 
 /** A platform that nobody knows: it signs its calls, takes Markdown, and lets messages be changed. */
@@ -218,6 +220,26 @@ describe('a connector', () => {
     for (const headers of [{ 'x-pigeon-signature': '' }, { 'x-pigeon-time': '1' }, { 'x-pigeon-signature': `sha256=${'0'.repeat(64)}` }])
       assert.equal((await world.call(body, headers)).status, 401)
     assert.equal(world.host.attempts.length, 0)
+  })
+
+  it('samples say where they fail, and a misspelt key is no sample that holds', async () => {
+    await using world = await start()
+    const expressions = await loadExpressions()
+    const call = { json: { type: 'messages', messages: [{ id: 1, room: 'r', from: { id: 'ann' }, text: 'hi', time: 1 }] } }
+    const play = (sample: object) => playSamples({ ...world.settings, samples: [{ name: 's', ...sample }] }, expressions)
+    assert.equal(await play({ call, expect: { events: [{ text: 'hi' }], response: { taken: true } } }), 1)
+    const wrong: readonly [object, RegExp][] = [
+      [
+        { call, expect: { events: [{ text: 'hi', sender_id: 'bob' }] } },
+        /sample "s": events\[0\]\.sender_id should be "bob", and is "ann"/,
+      ],
+      [{ call, expect: { events: [] } }, /sample "s": events should be \[\]/],
+      [{ call, expect: { event: [] } }, /sample "s": expect\.event: unknown key; there are status, response, events, requests/],
+      [{ call: { ...call, header: {} } }, /call\.header: unknown key/],
+      [{ send: { text: 'hi', chat: 'r' } }, /send\.chat: unknown key/],
+      [{ cal: call }, /sample\.cal: unknown key/],
+    ]
+    for (const [sample, words] of wrong) await assert.rejects(play(sample), words)
   })
 
   it('is not harmed by bodies of every kind', async () => {

@@ -48,12 +48,19 @@ export const webhook: Channel<ConnectorSettings> = {
     ...(send.reply_window === undefined ? {} : { replyWindow: send.reply_window }),
     ...(send.edit.path === undefined ? {} : { draftInterval: send.draft_interval }),
   }),
-  reader: async (given) => createReader(given, await loadExpressions()),
+  async reader(given) {
+    const expressions = await loadExpressions()
+    // Whoever looks at how it reads wants to hear of every expression that is malformed.
+    createPlanners(given, expressions)
+    const { edit, typing, probe } = given.send
+    for (const [name, request] of Object.entries({ edit, typing, probe })) createPlanner(`send.${name}`, request, given.send, expressions)
+    return createReader(given, expressions)
+  },
   async probe(given, { fetch }, signal) {
     try {
       const expressions = await loadExpressions()
       await playSamples(given, expressions)
-      const planner = createPlanner(given.send.probe, given.send, expressions)
+      const planner = createPlanner('send.probe', given.send.probe, given.send, expressions)
       if (!planner || !given.base_url) return undefined
       const scope = { values: given.values }
       const { id, name } = await createApi(given.base_url, fetch).call(planner, planner.plan(scope), scope, signal)
@@ -71,7 +78,9 @@ async function open(given: ConnectorSettings, host: ChannelHost): Promise<Connec
   const { send, values, base_url: base } = given
   const reader = createReader(given, expressions)
   const planners = createPlanners(given, expressions)
-  const [edit, typing, file] = [send.edit, send.typing, { ...send.file, path: '' }].map((each) => createPlanner(each, send, expressions))
+  const edit = createPlanner('send.edit', send.edit, send, expressions)
+  const typing = createPlanner('send.typing', send.typing, send, expressions)
+  const file = createPlanner('send.file', { ...send.file, path: '' }, send, expressions)
   const api = base === undefined ? undefined : createApi(base, host.fetch)
   const underWay = trackWork()
   const { closing, tracked } = underWay

@@ -15,7 +15,7 @@ import {
   type WebhookVerification,
   type Where,
 } from '@posthouse/contract'
-import { type Evaluate, type Expressions, parseJson, type Scope, toJson } from './expressions.ts'
+import { compiled, type Evaluate, type Expressions, parseJson, type Scope, toJson } from './expressions.ts'
 import { type ConnectorSettings, messageFields, type Proof, type Respond } from './settings.ts'
 
 const MOST_MESSAGES = 100
@@ -26,21 +26,23 @@ const KINDS: readonly string[] = ['message', 'edit', 'delete', 'callback', 'reac
 export function createReader(settings: ConnectorSettings, expressions: Expressions): Reader {
   const { receive, values } = settings
   const { challenge } = receive
-  const when = receive.when === undefined ? () => true : expressions.condition(receive.when)
-  const elements = receive.messages === undefined ? ({ body }: Scope) => [body] : expressions.value(receive.messages)
+  const { when: only, messages: list } = receive
+  const when = only === undefined ? () => true : compiled('receive.when', () => expressions.condition(only))
+  const elements = list === undefined ? ({ body }: Scope) => [body] : compiled('receive.messages', () => expressions.value(list))
   const toMessage = createDecoder(receive.message, expressions)
-  const respond = createRespond(receive.respond, expressions)
-  const asks = challenge.when === undefined ? () => false : expressions.condition(challenge.when)
-  const answer = createRespond(challenge, expressions)
+  const respond = compiled('receive.respond', () => createRespond(receive.respond, expressions))
+  const { when: question } = challenge
+  const asks = question === undefined ? () => false : compiled('receive.challenge.when', () => expressions.condition(question))
+  const answer = compiled('receive.challenge', () => createRespond(challenge, expressions))
 
   const read = (request: WebhookRequest, known: Known): Reading => {
     const scope = scopeOf(request, values)
     if (asks(scope)) return { messages: [], response: answer(scope), challenge: true }
     if (!when(scope)) return { messages: [], response: respond(scope), reason: 'receive.when does not hold' }
     const found = elements(scope)
-    const list = found === undefined || found === null ? [] : Array.isArray(found) ? found : [found]
-    if (list.length > MOST_MESSAGES) throw new PosthouseError('invalid', `more than ${MOST_MESSAGES} messages in one call`)
-    const messages = list.map((message) => toMessage({ ...scope, message }, known))
+    const all = found === undefined || found === null ? [] : Array.isArray(found) ? found : [found]
+    if (all.length > MOST_MESSAGES) throw new PosthouseError('invalid', `more than ${MOST_MESSAGES} messages in one call`)
+    const messages = all.map((message) => toMessage({ ...scope, message }, known))
     return { messages, response: respond(scope), ...(messages.length === 0 ? { reason: 'no message in it' } : {}) }
   }
   return {
@@ -123,7 +125,10 @@ export function createRespond({ status, json, text }: Respond, expressions: Expr
 
 function createDecoder(fields: ConnectorSettings['receive']['message'], expressions: Expressions) {
   const evaluators = Object.fromEntries(
-    messageFields.map((name) => [name, fields[name] === undefined ? () => undefined : expressions.value(fields[name])]),
+    messageFields.map((name) => {
+      const source = fields[name]
+      return [name, source === undefined ? () => undefined : compiled(`receive.message.${name}`, () => expressions.value(source))]
+    }),
   ) as Record<(typeof messageFields)[number], Evaluate<unknown>>
 
   return (scope: Scope, { now, us }: Known): InboundMessage => {

@@ -41,10 +41,11 @@ export async function playSamples(settings: ConnectorSettings, expressions: Expr
   const samples = (Array.isArray(settings.samples) ? settings.samples : []) as readonly Sample[]
   for (const [index, sample] of samples.entries()) {
     const name = sample.name ?? String(index + 1)
+    demandKeys(name, sample)
     const { expect = {} } = sample
     const demand = (what: string, wanted: unknown, found: unknown) => {
-      if (wanted !== undefined && !holds(wanted, found))
-        throw new PosthouseError('invalid', `sample "${name}": ${what} should be ${toJson(wanted)}, and is ${toJson(found)}`)
+      const problem = wanted === undefined ? undefined : missing(wanted, found, what)
+      if (problem) throw new PosthouseError('invalid', `sample "${name}": ${problem}`)
     }
     if (sample.call) {
       const read = reader.request?.(requestOf(sample.call), { now: NOW, crypto: noCrypto })
@@ -108,15 +109,33 @@ function bodyOf(body: string | undefined): unknown {
   }
 }
 
-/** Whether all that is wanted is there; what is there beyond it does not matter. */
-function holds(wanted: unknown, found: unknown): boolean {
-  if (typeof found === 'bigint' || typeof wanted === 'bigint') return String(wanted) === String(found)
-  if (typeof wanted !== 'object' || wanted === null) return wanted === found
-  if (Array.isArray(wanted))
-    return Array.isArray(found) && wanted.length === found.length && wanted.every((entry, index) => holds(entry, found[index]))
-  return (
-    typeof found === 'object' &&
-    found !== null &&
-    Object.entries(wanted).every(([key, entry]) => holds(entry, (found as Record<string, unknown>)[key]))
-  )
+/** Where what is wanted is not there; undefined when all of it is. What is there beyond it does not matter. */
+function missing(wanted: unknown, found: unknown, at: string): string | undefined {
+  const differs = `${at} should be ${toJson(wanted)}, and is ${toJson(found) || 'absent'}`
+  if (typeof found === 'bigint' || typeof wanted === 'bigint') return String(wanted) === String(found) ? undefined : differs
+  if (typeof wanted !== 'object' || wanted === null) return wanted === found ? undefined : differs
+  if (typeof found !== 'object' || found === null) return differs
+  if (Array.isArray(wanted) && (!Array.isArray(found) || wanted.length !== found.length)) return differs
+  for (const [key, entry] of Object.entries(wanted)) {
+    const problem = missing(entry, (found as Record<string, unknown>)[key], Array.isArray(wanted) ? `${at}[${key}]` : `${at}.${key}`)
+    if (problem) return problem
+  }
+  return undefined
+}
+
+const KEYS: Readonly<Record<string, readonly string[]>> = {
+  sample: ['name', 'call', 'send', 'expect'],
+  call: ['method', 'headers', 'query', 'json', 'form', 'text'],
+  send: ['text', 'room', 'thread', 'reply_to', 'is_group', 'event'],
+  expect: ['status', 'response', 'events', 'requests'],
+}
+
+/** A misspelt key would be a sample that holds whatever comes. @throws PosthouseError `invalid` */
+function demandKeys(name: string, sample: Sample): void {
+  for (const [section, known] of Object.entries(KEYS)) {
+    const given = section === 'sample' ? sample : (sample[section as keyof Sample] ?? {})
+    const unknown = Object.keys(given).find((key) => !known.includes(key))
+    if (unknown !== undefined)
+      throw new PosthouseError('invalid', `sample "${name}": ${section}.${unknown}: unknown key; there are ${known.join(', ')}`)
+  }
 }

@@ -17,7 +17,7 @@ import {
   writeMarkup,
 } from '@posthouse/contract'
 import type { Expressions, Scope } from './expressions.ts'
-import { parseJson, toJson } from './expressions.ts'
+import { compiled, parseJson, toJson } from './expressions.ts'
 import type { ConnectorSettings, Failure, RequestTemplate, Send } from './settings.ts'
 
 /** A request, ready to be made; without the headers, which carry what is secret. */
@@ -43,12 +43,12 @@ export interface Answer {
   readonly body: unknown
 }
 
-/** @throws PosthouseError `invalid` when a template is malformed */
-export function createPlanner(
-  request: RequestTemplate,
-  { headers: shared = {}, failures }: Send,
-  expressions: Expressions,
-): Planner | undefined {
+/** @throws PosthouseError `invalid` when a template is malformed; it names the key of the request */
+export function createPlanner(key: string, request: RequestTemplate, shared: Send, expressions: Expressions): Planner | undefined {
+  return compiled(key, () => plannerOf(request, shared, expressions))
+}
+
+function plannerOf(request: RequestTemplate, { headers: shared = {}, failures }: Send, expressions: Expressions): Planner | undefined {
   const { path } = request
   if (path === undefined) return undefined
   const written = expressions.template(path, 'url')
@@ -121,10 +121,10 @@ export interface Planners {
 /** @throws PosthouseError `invalid` when a template is malformed */
 export function createPlanners({ send, events }: ConnectorSettings, expressions: Expressions): Planners {
   const known = Object.entries(typeof events === 'object' && events !== null ? events : {}).flatMap(([type, request]) => {
-    const planner = createPlanner({ ...request, method: request.method ?? 'POST' }, send, expressions)
+    const planner = createPlanner(`events.${type}`, { ...request, method: request.method ?? 'POST' }, send, expressions)
     return planner ? [[type, planner] as const] : []
   })
-  return { message: createPlanner(send.message, send, expressions), events: new Map(known) }
+  return { message: createPlanner('send.message', send.message, send, expressions), events: new Map(known) }
 }
 
 /** The pieces of a message: its text in as many as it takes, or its event where the connector knows that. Files go as links. */

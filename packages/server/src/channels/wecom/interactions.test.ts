@@ -223,9 +223,10 @@ test('its address is proven; kinds of messages, a group, a citation, a button, w
   assert.equal(by('fay'), undefined)
   const [file] = by('guy')?.parts ?? []
   assert.ok(file?.type === 'file' && connection.download)
-  assert.equal(file.file.name, '计划.txt')
+  const download = await connection.download(file.file, 1000, new AbortController().signal)
+  assert.equal(download.name, '计划.txt')
   const chunks: Uint8Array[] = []
-  for await (const chunk of await connection.download(file.file, 1000, new AbortController().signal)) chunks.push(chunk)
+  for await (const chunk of download) chunks.push(chunk)
   assert.equal(Buffer.concat(chunks).toString(), 'bytes of a plan')
   assert.deepEqual(emulator.refused, [])
 })

@@ -28,7 +28,8 @@ const channels: Row = {
   id: 'F48',
   title: 'The gateway dies at random, on each chat tool',
   injection: `three times kill -9 under 10 messages/s, each after 0.2 to 1.7 s; of one send in ${ONE_OF.unconfirmed} the confirmation is lost, one in ${ONE_OF.busy} is refused as too fast; the platform repeats what it handed over before`,
-  invariant: 'nothing lost that the platform was told is taken, nothing doubled without its mark, every conversation in order',
+  invariant:
+    'nothing lost that the platform was told is taken, nothing doubled without its mark, answers in the order in which they were worked on',
   bound: 'serving again in 5 s; the backlog is answered in 45 s',
   parts: Object.keys(tools),
   seeds: 5,

@@ -225,7 +225,7 @@ test('Socket Mode that is switched off, and an eleventh connection, are told as 
   for (const socket of sockets) await socket[Symbol.asyncDispose]()
 })
 
-test('two gateways share what comes, each message in one of them', async () => {
+test('two gateways share what comes, each message in one of them, and the second says so', async () => {
   await using world = await start()
   const { emulator, host } = world
   await using _first = await world.open()
@@ -237,6 +237,8 @@ test('two gateways share what comes, each message in one of them', async () => {
   await until(() => emulator.pending === 0, 'all are acknowledged')
   assert.equal(host.inbox.length + other.inbox.length, 20)
   assert.ok(host.inbox.length > 0 && other.inbox.length > 0)
+  assert.deepEqual([host.reports.at(-1)?.problem, other.reports.at(-1)?.state], [undefined, 'connected'])
+  assert.match(other.reports.at(-1)?.problem ?? '', /^when this connection was opened, 1 more took messages of this app/)
 })
 
 test('a full queue holds its room in order and no other, and waits as told', async () => {

@@ -27,6 +27,8 @@ export function retryAfter(refusal: unknown): number {
 
 /** One socket, from its hello to its end. */
 interface Line {
+  /** Of this app when it greeted us, this one included: https://docs.slack.dev/apis/events-api/using-socket-mode */
+  readonly connections: number
   /** Resolves when Slack asks for another one, or we are to stop; rejects when it broke. */
   readonly over: Promise<void>
   /** Ends it when what was read is committed and acknowledged. */
@@ -40,9 +42,10 @@ export async function keepSocket(parts: SocketParts, signal: AbortSignal): Promi
     while (!signal.aborted) {
       // What comes over the old one meanwhile is taken.
       const next = await openLine(parts, signal)
+      const strangers = next.connections - (line ? 2 : 1)
       await line?.leave()
       line = next
-      parts.host.report('connected')
+      parts.host.report('connected', strangers > 0 ? sharedWords(strangers) : undefined)
       await line.over
     }
   } finally {
@@ -50,10 +53,14 @@ export async function keepSocket(parts: SocketParts, signal: AbortSignal): Promi
   }
 }
 
+/** Slack gives each message to one of the connections: what a stray program takes is missed here, and nothing else tells of it. */
+const sharedWords = (others: number) =>
+  `when this connection was opened, ${others} more took messages of this app: unless that was another node of yours or one that had just died, stop the other program or make a new app_token`
+
 async function openLine(parts: SocketParts, signal: AbortSignal): Promise<Line> {
   const url = await parts.address(signal)
   const socket = await open(parts, url, signal)
-  const hello = Promise.withResolvers<void>()
+  const hello = Promise.withResolvers<number>()
   const over = Promise.withResolvers<void>()
   const leaving = new AbortController()
   const inFlight = createInFlight()
@@ -70,14 +77,14 @@ async function openLine(parts: SocketParts, signal: AbortSignal): Promise<Line> 
   }
   const late = setTimeout(() => over.reject(new DeliveryError('transient', 'Slack did not greet us')), HELLO_WITHIN)
   try {
-    await Promise.race([hello.promise, over.promise])
+    const connections = await Promise.race([hello.promise, over.promise.then(() => 1)])
+    return { connections, over: over.promise, leave }
   } catch (error) {
     await leave()
     throw error
   } finally {
     clearTimeout(late)
   }
-  return { over: over.promise, leave }
 }
 
 /** The signal cuts short the opening only: what was read is acknowledged before the socket ends. */
@@ -95,7 +102,7 @@ async function open({ host }: SocketParts, url: string, signal: AbortSignal): Pr
 interface Frames {
   readonly socket: Socket
   readonly inFlight: InFlight
-  readonly hello: PromiseWithResolvers<void>
+  readonly hello: PromiseWithResolvers<number>
   readonly over: PromiseWithResolvers<void>
   /** Fires when nothing more may be taken. */
   readonly leaving: AbortSignal
@@ -111,7 +118,7 @@ async function readFrames(parts: SocketParts, frames: Frames): Promise<void> {
       continue
     }
     parts.heard()
-    if (frame.type === 'hello') hello.resolve()
+    if (frame.type === 'hello') hello.resolve(Number.isSafeInteger(frame.num_connections) ? Number(frame.num_connections) : 1)
     else if (frame.type === 'disconnect') {
       if (frame.reason === 'link_disabled') throw new DeliveryError('auth', 'Socket Mode is switched off for this app')
       if (frame.reason === 'too_many_websockets') throw new DeliveryError('conflict', 'too many connections of this app are open')

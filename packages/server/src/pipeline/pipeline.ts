@@ -253,15 +253,18 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       result.deliveries.length === 1 &&
       (await deliver.ready(account, conversation, result.deliveries[0]?.draft))
     const deliveries = result.deliveries.map((delivery) => ({ ...delivery, begun: ready }))
-    using _expected = ready && deliveries[0] ? deliver.expect(deliveries[0].id) : undefined
     const end = () => store.turns.finish(by, { ...result, deliveries })
-    const { messages, waits } = await persist(end, { clock, log, signal: ending.signal })
-    announce(conversation.id, messages, conversation.owner)
-    // Begun, there is nothing before it; alone, and with deliveries of the conversation in hand, these are all that there is. What waits for a later attempt since an
-    // earlier run is in nobody's hand: then the database is asked.
-    const known = node.id === by && (ready ? !waits : node.others.length === 0 && deliver.holds(conversation.id))
-    if (known) for (const delivery of deliveries) deliver.take(inHand(turn, by, delivery, messages))
-    else await deliver.look(conversation)
+    const commit = async () => {
+      using _expected = ready && deliveries[0] ? deliver.expect(deliveries[0].id) : undefined
+      const { messages, waits } = await persist(end, { clock, log, signal: ending.signal })
+      announce(conversation.id, messages, conversation.owner)
+      // Begun, there is nothing before it.
+      const begun = ready && !waits && node.id === by
+      if (begun) for (const delivery of deliveries) deliver.take(inHand(turn, by, delivery, messages))
+      return begun
+    }
+    // Else the database knows what is before it: something may wait since an earlier run, in nobody's hand.
+    if (!(await commit()) && deliveries.length > 0) await deliver.look(conversation)
   }
 
   function inHand({ conversation }: Turn, by: string, delivery: NewDelivery, stored: readonly StoredMessage[]): Delivery {

@@ -35,8 +35,6 @@ export interface Deliver {
   ready(account: Account, conversation: Pick<Conversation, 'id' | 'place'>, draft: Receipt | undefined): Promise<boolean>
   /** A delivery is about to be committed as begun: until it is taken, nobody may think that it was forgotten. */
   expect(id: string): Disposable
-  /** Whether deliveries of a conversation are in hand: then all that is ahead of a later one is. */
-  holds(conversationId: string): boolean
   /** Takes what of a conversation is for this node to send, in order. */
   look(conversation: Pick<Conversation, 'id' | 'account'>): Promise<void>
   /** Takes what is due and in nobody's hands: also what a node was sending that is no more. */
@@ -326,7 +324,6 @@ export function createDeliver(parts: {
       expected.add(id)
       return { [Symbol.dispose]: () => void expected.delete(id) }
     },
-    holds: (conversationId) => chains.has(conversationId),
     look,
     async sweep() {
       if (!node.live) return

@@ -3,10 +3,7 @@ import { availableParallelism } from 'node:os'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 
-/** One more than there are processors: most of the time a test waits for a gateway, or for a time that a promise names. */
-const concurrency = availableParallelism() + 1
-
-run({ files: process.argv.slice(2), concurrency, timeout: 300_000 })
+run({ files: process.argv.slice(2), concurrency: availableParallelism(), timeout: 300_000 })
   .on('test:fail', ({ todo }) => {
     if (todo === undefined) process.exitCode = 1
   })

@@ -96,7 +96,8 @@ function table(each: Table, dialect: Dialect): string {
 }
 
 /** Inline content in the dialect. */
-export function writeInlines(children: readonly Inline[], dialect: Dialect): string {
+export function writeInlines(given: readonly Inline[], dialect: Dialect): string {
+  const children = given.reduce(withCode, [])
   const { apart } = dialect
   if (apart === undefined) return children.map((child) => inline(child, dialect)).join('')
   return children.map((child, at) => (isMark(child) && isMark(children[at - 1]) ? apart : '') + inline(child, dialect)).join('')
@@ -104,6 +105,13 @@ export function writeInlines(children: readonly Inline[], dialect: Dialect): str
 
 function isMark(child: Inline | undefined): boolean {
   return child !== undefined && 'children' in child && child.type !== 'link'
+}
+
+/** Code beside code is one: their marks would run into each other. */
+function withCode(before: readonly Inline[], child: Inline): readonly Inline[] {
+  const last = before.at(-1)
+  if (child.type !== 'code' || last?.type !== 'code') return [...before, child]
+  return [...before.slice(0, -1), { type: 'code', text: last.text + child.text }]
 }
 
 function inline(child: Inline, dialect: Dialect): string {

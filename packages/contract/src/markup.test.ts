@@ -34,6 +34,11 @@ describe('markup', () => {
     assert.equal(writeMarkup(touching, { ...dialect, apart: '|' }), '**a**|**b**c**d**')
   })
 
+  it('code beside code is one piece of code', () => {
+    const code = (value: string): Inline => ({ type: 'code', text: value })
+    assert.equal(written(paragraph(code('a'), code('b'), text('c'), code('d'))), '`ab`c`d`')
+  })
+
   it('a table without a word is nothing', () => {
     assert.equal(written({ type: 'table', header: [[]], rows: [] }), '')
   })

@@ -90,7 +90,12 @@ interface Run {
   readonly database: DatabaseShare | undefined
   /** When the model answers as models answer people. */
   readonly paced: Paced
+  /** When people read, too, before they ask again. */
+  readonly read: Paced
 }
+
+/** Milliseconds for which an answer of 20 pieces is read. */
+const READING = 5000
 
 async function measure(name: string, open: () => Promise<Place>, count: number, conversations: number): Promise<Run> {
   const { closed, database } = await inPlace(open, count, undefined, async (world, targets, place) => {
@@ -101,7 +106,8 @@ async function measure(name: string, open: () => Promise<Place>, count: number, 
   })
   show(`${name}, ${conversations}`, closed)
   const paced = await inPlace(open, count, PEOPLES_PACE, (world, targets) => driveAtPace(world, targets, conversations))
-  return { closed, database, paced }
+  const read = await inPlace(open, count, PEOPLES_PACE, (world, targets) => driveAtPace(world, targets, conversations, READING))
+  return { closed, database, paced, read }
 }
 
 function shareOf(before: Spent, after: Spent, turns: number): DatabaseShare {
@@ -142,8 +148,9 @@ export async function measureCluster(): Promise<void> {
     results.set(conversations, { sqlite, one, two })
   }
   for (const [conversations, { sqlite, one, two }] of results) {
+    const shares = (kind: 'paced' | 'read') => [sqlite, one, two].map((run) => run[kind].p99.toFixed(0)).join(' / ')
     console.log(
-      `${conversations}: a node on servers to SQLite ${ratio(one, sqlite)}, two nodes to one ${ratio(two, one)}, own share p99 ${[sqlite, one, two].map(({ paced }) => paced.p99.toFixed(0)).join(' / ')} ms`,
+      `${conversations}: a node on servers to SQLite ${ratio(one, sqlite)}, two nodes to one ${ratio(two, one)}, own share p99 ${shares('paced')} ms, where people read ${shares('read')} ms`,
     )
   }
   const [few, many] = [results.get(200), results.get(1000)]

@@ -4,14 +4,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ModelEmulator, TelegramEmulator } from '@posthouse/testkit'
-import { nodeFlags } from '../packages/server/bin/node-flags.mjs'
+import { nodeEnvironment, nodeFlags } from '../packages/server/bin/node-flags.mjs'
 
 const server = join(import.meta.dirname, '../packages/server/src/main.ts')
 const SECRET = 'bench-secret'
 const TICKS = 100
 
-/** `floor with history`: asks the model what the gateway asks, with 40 messages from memory. */
-export type TargetName = 'floor' | 'floor with history' | 'gateway'
+/** `with history`: asks the model what the gateway asks, with 40 messages from memory. `durable`: that, and a synced journal. */
+export type TargetName = 'floor' | 'floor with history' | 'durable floor' | 'gateway'
 
 export interface World {
   readonly telegram: TelegramEmulator
@@ -47,12 +47,14 @@ export async function startTarget(
   { folder = newFolder(), port = newPort(), config = {} }: TargetOptions = {},
 ): Promise<Target> {
   const env = {
+    ...nodeEnvironment,
     ...process.env,
     TELEGRAM: telegram.url,
     MODEL: model.url,
     TOKEN: telegram.token,
     SECRET,
-    HISTORY: name === 'floor with history' ? '40' : '0',
+    HISTORY: name === 'floor' ? '0' : '40',
+    ...(name === 'durable floor' ? { JOURNAL: join(folder, 'journal.db') } : {}),
   }
   const started = performance.now()
   if (name === 'gateway') {
@@ -83,7 +85,12 @@ export async function startTarget(
   const args = name !== 'gateway' ? [join(import.meta.dirname, 'floor.ts')] : [server, 'start']
   const child = spawn(
     process.execPath,
-    [...nodeFlags, ...(process.env.BENCH_PROF ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROF}`] : []), ...args],
+    [
+      ...nodeFlags,
+      ...(process.env.BENCH_FLAGS?.split(' ') ?? []),
+      ...(process.env.BENCH_PROF ? ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROF}`] : []),
+      ...args,
+    ],
     { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   let said = ''

@@ -19,8 +19,16 @@ export interface Figures {
 
 const sorted = (values: readonly number[]) => values.toSorted((a, b) => a - b)
 
-/** So many people, each asking again as soon as the answer is there. */
-export async function drive({ telegram }: World, targets: readonly Target[], conversations: number, seconds = SECONDS): Promise<Figures> {
+/** So many people, each asking again as soon as the answer is there, or when it was read for `pause` milliseconds. Measures from when each has had two answers. */
+export async function drive(
+  { telegram }: World,
+  targets: readonly Target[],
+  conversations: number,
+  { seconds = SECONDS, pause = 0 }: { readonly seconds?: number; readonly pause?: number } = {},
+): Promise<Figures> {
+  const answers = new Map<number, number>()
+  const warm = Promise.withResolvers<void>()
+  let warmed = 0
   const samples: { text: string; took: number }[] = []
   const asked = new Map<number, { text: string; at: number }>()
   let count = 0
@@ -35,11 +43,16 @@ export async function drive({ telegram }: World, targets: readonly Target[], con
     const question = asked.get(message.chat)
     if (!question || !message.text.includes(question.text) || message.text.includes('…')) return
     if (measuring) samples.push({ text: question.text, took: performance.now() - question.at })
-    if (stopped) asked.delete(message.chat)
-    else ask(message.chat)
+    const had = (answers.get(message.chat) ?? 0) + 1
+    answers.set(message.chat, had)
+    if (had === 2 && ++warmed === conversations) warm.resolve()
+    asked.delete(message.chat)
+    if (stopped) return
+    if (pause === 0) ask(message.chat)
+    else setTimeout(() => stopped || ask(message.chat), pause * (0.5 + Math.random()))
   })
   for (let chat = 1; chat <= conversations; chat++) ask(100_000 + chat)
-  await new Promise((resolve) => setTimeout(resolve, WARM_UP * 1000))
+  await Promise.all([warm.promise, new Promise((resolve) => setTimeout(resolve, WARM_UP * 1000))])
   measuring = true
   const before = usageOf(targets)
   const started = performance.now()
@@ -101,13 +114,18 @@ export interface Paced {
 }
 
 /** The same for any targets; the model keeps every call. */
-export async function driveAtPace({ telegram, model }: World, targets: readonly Target[], conversations: number): Promise<Paced> {
-  const figures = await drive({ telegram, model }, targets, conversations, SECONDS * 2)
+export async function driveAtPace(
+  { telegram, model }: World,
+  targets: readonly Target[],
+  conversations: number,
+  pause = 0,
+): Promise<Paced> {
+  const figures = await drive({ telegram, model }, targets, conversations, { seconds: SECONDS * 2, pause })
   const modelTook = new Map(model.calls.map(({ question, at: began, ended }) => [question?.text, (ended?.at ?? began) - began]))
   const own = sorted(
     figures.samples.flatMap(({ text, took }) => took - (modelTook.get(text) ?? Number.NaN)).filter((ms) => !Number.isNaN(ms)),
   )
-  show(`paced, ${conversations}`, figures)
+  show(`paced, ${conversations}${pause > 0 ? `, ${pause / 1000} s to read` : ''}`, figures)
   console.log(
     `  own share of ${own.length} turns: p50 ${at(own, 0.5).toFixed(1)} p95 ${at(own, 0.95).toFixed(1)} p99 ${at(own, 0.99).toFixed(1)} ms`,
   )
@@ -120,9 +138,12 @@ export async function measureTurns(): Promise<void> {
   show('floor, 200', floor.figures)
   const asked = await measure('floor with history', 200)
   show('floor with history, 200', asked.figures)
+  const durable = await measure('durable floor', 200)
+  show('durable floor, 200', durable.figures)
   const gateway = await measure('gateway', 200)
   show('gateway, 200', gateway.figures)
-  for (const [name, { figures }] of [['floor', floor] as const, ['floor with history', asked] as const]) {
+  const floors = { floor, 'floor with history': asked, 'durable floor': durable }
+  for (const [name, { figures }] of Object.entries(floors)) {
     const { turns, cpu } = gateway.figures
     console.log(`gateway/${name}: turns/s ${(turns / figures.turns).toFixed(2)}, CPU per turn ${(cpu / figures.cpu).toFixed(2)}`)
   }

@@ -132,6 +132,12 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
     resent()
   }
   const isReady = (redis: Redis) => redis.status === 'ready'
+  /** What is said in one round of the event loop goes out in one write: each costs as much as what it says. */
+  const gather = ({ stream }: Redis) => {
+    if (stream.writableCorked > 0) return
+    stream.cork()
+    setImmediate(() => stream.uncork())
+  }
   const beat = () => {
     if (isReady(commands) && hearing) commands.publish(channel, own).catch(() => {})
     const now = clock.elapsed()
@@ -155,6 +161,7 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
         return false
       }
       underway += message.length
+      gather(commands)
       commands.publish(channel, message).then(
         () => {
           underway -= message.length
@@ -173,6 +180,7 @@ export async function openBus({ url, prefix, node, clock, log, heard, back, rese
         scripts.add(script.name)
       }
       const call = (commands as unknown as Record<string, (...all: (string | number)[]) => Promise<unknown>>)[script.name]
+      gather(commands)
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<never>((_, reject) => {
         timer = setTimeout(() => {

@@ -3,8 +3,12 @@
  *
  * A message is `frame|missed|show|stop node topic\n` and, for a frame, its sealed bytes. What cannot be sent, or is too large, becomes a `missed`:
  * then who listens asks the store. `show` and `stop` say nothing that the store would not: whoever may write to Redis makes us look, no more.
+ *
+ * Pieces of a draft, which are most of all frames, leave the node only while another has asked to be shown: a node with listeners asks when it hears
+ * that a turn began, and is shown all that is there by then.
  */
-import type { ServerFrame } from '@posthouse/contract/http'
+import type { ServerFrame, TurnView } from '@posthouse/contract/http'
+import { createGenerations } from '../base/generations.ts'
 import type { Live, LiveWord } from '../ports/live.ts'
 import type { Observer } from '../ports/observer.ts'
 import type { Sealer } from '../ports/sealer.ts'
@@ -18,6 +22,8 @@ export interface SharedLive extends Live {
 }
 
 const MOST_FRAME = 256 * 1024
+/** Turns that are watched from elsewhere at a time; a watcher of more gets the answer without its growing. */
+const MOST_WATCHED = 10_000
 const MOST_HEAD = 256
 const HEAD = /^(frame|missed|show|stop) ([\w-]{1,64}) ([\w:-]{0,128})$/
 
@@ -34,9 +40,22 @@ export function createSharedLive(parts: {
   const heeding: ((topic: string, word: LiveWord) => void)[] = []
   const headOf = (kind: 'frame' | 'missed' | LiveWord, topic: string) => Buffer.from(`${kind} ${node} ${topic}\n`)
   const sealedAt = (topic: string) => `live|${topic}`
+  /** Topics whose turn another node asked to be shown. */
+  const watched = createGenerations<true>(2 * MOST_WATCHED)
+  /** The turn of another node that was asked for, by topic: it is shown again whenever anybody asks. */
+  const asked = createGenerations<string>(2 * MOST_WATCHED)
+  const askFor = (topic: string, turn: TurnView) => {
+    if (turn.state === 'ended') asked.delete(topic)
+    else if (asked.get(topic) !== turn.id) {
+      asked.set(topic, turn.id, 1)
+      send(headOf('show', topic))
+    }
+  }
   return {
     publish(topic, frame) {
       local.publish(topic, frame)
+      if (frame.type === 'delta' && !watched.get(topic)) return
+      if (frame.type === 'turn' && frame.turn.state === 'ended') watched.delete(topic)
       const text = JSON.stringify(frame)
       // A UTF-16 unit is at most three bytes.
       const fits = text.length * 3 <= MOST_FRAME || Buffer.byteLength(text) <= MOST_FRAME
@@ -55,6 +74,7 @@ export function createSharedLive(parts: {
       if (from === node) return
       if (kind === 'missed') return local.missed(topic === '' ? undefined : topic)
       if (kind === 'show' || kind === 'stop') {
+        if (kind === 'show') watched.set(topic, true, 1)
         for (const listener of heeding) listener(topic, kind)
         return
       }
@@ -63,6 +83,7 @@ export function createSharedLive(parts: {
         const frame = JSON.parse(sealer.open(message.subarray(end + 1), sealedAt(topic)).toString()) as ServerFrame
         observer.frame({ result: 'received' })
         local.publish(topic, frame)
+        if (frame.type === 'turn') askFor(topic, frame.turn)
       } catch {
         // Sealed with another key, or by nobody: whoever may write to Redis is not believed.
         observer.frame({ result: 'foreign' })

@@ -2,7 +2,10 @@
 import type { ServerFrame } from '@posthouse/contract/http'
 
 export interface Live {
-  /** Topics are `conversation:<id>` and `user:<id>`. Never throws, never waits. */
+  /**
+   * Topics are `conversation:<id>` and `user:<id>`. Never throws, never waits. Pieces of a draft reach other nodes from when one of them said
+   * `show` until the turn ends.
+   */
   publish(topic: string, frame: ServerFrame): void
   /** `missed`: frames of other nodes may have been lost; the store has what they said. */
   subscribe(topic: string, listener: (frame: ServerFrame) => void, missed?: () => void): Disposable

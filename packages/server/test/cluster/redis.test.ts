@@ -9,7 +9,7 @@ import { systemClock as clock } from '../../src/base/clock.ts'
 import { openShared } from '../../src/cluster/index.ts'
 import { conversationTopic } from '../../src/ports/live.ts'
 import { createSealer, loadKey } from '../../src/security/index.ts'
-import { delta } from '../contracts/live.ts'
+import { delta, watch } from '../contracts/live.ts'
 import { until } from '../journeys/posthouse.ts'
 import { noRedis, type OwnRedis, ownPrefix, skipWithout, startRedis } from './servers.ts'
 import { silent } from './silent.ts'
@@ -39,6 +39,7 @@ async function withNodes(run: (redis: OwnRedis, nodes: readonly [Shared, Shared]
   await using here = await openShared({ ...options, node: 'here', sealer })
   await using there = await openShared({ ...options, node: 'there', sealer: second })
   await work(here, there)
+  await watch(there.live, here.live)
   await run(redis, [here, there], results)
 }
 

@@ -17,6 +17,18 @@ interface Behaviour {
 }
 
 const topic = conversationTopic('0198c0de-0000-7000-8000-000000000001')
+const turn = (state: 'running' | 'ended'): ServerFrame => ({
+  type: 'turn',
+  conversation_id: topic.slice('conversation:'.length),
+  turn: { id: '0198c0de-0000-7000-8000-000000000002', state, answers: [], ...(state === 'running' ? { draft: '' } : {}) },
+})
+/** Asks for the pieces of `here` to be shown to `there`. */
+export async function watch(there: Live, here: Live): Promise<void> {
+  const asked = Promise.withResolvers<void>()
+  here.heed((about, word) => about === topic && word === 'show' && asked.resolve())
+  there.tell(topic, 'show')
+  await asked.promise
+}
 export const delta = (offset: number, text = `part ${offset}`): ServerFrame => ({
   type: 'delta',
   conversation_id: topic.slice('conversation:'.length),
@@ -65,12 +77,39 @@ export const liveBehaviours: readonly Behaviour[] = [
       const own: ServerFrame[] = []
       using _there = there.subscribe(topic, (frame) => heard.push(frame))
       using _here = here.subscribe(topic, (frame) => own.push(frame))
+      await watch(there, here)
+      await watch(here, there)
       for (const frame of deltas(200)) here.publish(topic, frame)
       await until(() => heard.length >= 200, 'every frame comes')
       assert.deepEqual(heard, deltas(200))
       there.publish(topic, delta(7))
       await until(() => own.length > 200, 'the other way')
       assert.deepEqual([own.length, heard.length], [201, 201])
+    },
+  },
+  {
+    name: 'brings pieces of a draft to who asked for them, and asks by itself, once, when a turn begins that somebody follows',
+    shared: true,
+    async run({ open }) {
+      const [here, there, idle] = [await open(), await open(), await open()]
+      const heard: ServerFrame[] = []
+      const asks: string[] = []
+      using _there = there.subscribe(topic, (frame) => heard.push(frame))
+      using _idle = idle.subscribe(userTopic('0198c0de-0000-7000-8000-000000000003'), () => asks.push('of another topic'))
+      here.heed((about, word) => asks.push(`${about === topic ? 'topic' : about} ${word}`))
+      here.publish(topic, delta(0))
+      here.publish(topic, turn('running'))
+      await until(() => asks.length > 0, 'the one that has a listener asks')
+      here.publish(topic, turn('running'))
+      here.publish(topic, delta(1))
+      here.publish(topic, turn('ended'))
+      here.publish(topic, delta(2))
+      here.publish(topic, turn('running'))
+      await until(() => asks.length > 1, 'it asks for the next turn, too')
+      here.publish(topic, delta(3))
+      await until(() => heard.length >= 6, 'its pieces come')
+      assert.deepEqual(heard, [turn('running'), turn('running'), delta(1), turn('ended'), turn('running'), delta(3)])
+      assert.deepEqual(asks, ['topic show', 'topic show'])
     },
   },
   {
@@ -105,6 +144,7 @@ export const liveBehaviours: readonly Behaviour[] = [
         () => {},
         () => elsewhere++,
       )
+      await watch(there, here)
       here.publish(topic, delta(0, '驿'.repeat(200_000)))
       here.publish(topic, delta(1))
       await until(() => heard.length > 0, 'the next frame comes')

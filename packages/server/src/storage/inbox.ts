@@ -10,7 +10,7 @@ import type { Database } from './dialects/dialect.ts'
 import type { Files } from './files.ts'
 import type { LeaseRows } from './leases.ts'
 import type { Messages } from './messages.ts'
-import { first, prepare, type Transaction } from './query.ts'
+import { first, prepare, type Transaction, together } from './query.ts'
 import type { Schema } from './schema.ts'
 import { is } from './steps.ts'
 
@@ -185,36 +185,29 @@ export function createInbox(
     const at = clock.now()
     const changes = message.kind === 'edit' || message.kind === 'delete'
     const ended = changes ? 'noted' : inbound.refused ? 'refused' : null
-    const added = await transaction.run(insert, {
-      message: messageId,
-      account,
-      key: message.key,
-      conversation: conversationId,
-      kind: changes ? 'edit' : message.command ? 'command' : 'message',
-      state: ended ? 'done' : 'pending',
-      priority,
-      sentAt: message.sentAt,
-      at,
-      doneAt: ended ? at : null,
-      outcome: ended,
-    })
-    if (added === 0) return await repeated(transaction, account, message.key)
-    if (changes) return await edit(transaction, { account, conversationId, messageId }, message)
-    const stored = await messages.insert(transaction, {
-      id: messageId,
-      conversationId,
-      role: 'user',
-      body: bodyOf(message),
-      // What was not read is not for the model either.
-      status: inbound.refused ? 'failed' : 'complete',
-      createdAt: at,
-      replyTo: undefined,
-      clientId: inbound.clientId,
-      replacedBy: undefined,
-      model: undefined,
-      usage: undefined,
-      maybeDuplicate: false,
-    })
+    // A repeat takes its message back.
+    const [added, stored] = await together(
+      () =>
+        transaction.run(insert, {
+          message: messageId,
+          account,
+          key: message.key,
+          conversation: conversationId,
+          kind: changes ? 'edit' : message.command ? 'command' : 'message',
+          state: ended ? 'done' : 'pending',
+          priority,
+          sentAt: message.sentAt,
+          at,
+          doneAt: ended ? at : null,
+          outcome: ended,
+        }),
+      () => (changes ? undefined : messages.insert(transaction, questionOf(inbound, { id: messageId, conversationId, at }))),
+    )
+    if (added === 0) {
+      if (stored) await messages.remove(transaction, messageId)
+      return await repeated(transaction, account, message.key)
+    }
+    if (!stored) return await edit(transaction, { account, conversationId, messageId }, message)
     if (inbound.stops) await conversations.stopBefore(transaction, conversationId, stored.seq)
     if (message.replaces) {
       await transaction.run(replace, { conversation: conversationId, replaced: message.replaces, by: messageId })
@@ -299,6 +292,27 @@ export function createInbox(
       const row = await first(database.read, stateOf, { message: messageId })
       return row && { state: row.state, outcome: row.outcome ?? undefined }
     },
+  }
+}
+
+/** As it is kept. What was not read is not for the model either. */
+function questionOf(
+  { message, refused, clientId }: NewInbound,
+  { id, conversationId, at }: { id: string; conversationId: string; at: number },
+): Omit<StoredMessage, 'seq'> {
+  return {
+    id,
+    conversationId,
+    role: 'user',
+    body: bodyOf(message),
+    status: refused ? 'failed' : 'complete',
+    createdAt: at,
+    replyTo: undefined,
+    clientId,
+    replacedBy: undefined,
+    model: undefined,
+    usage: undefined,
+    maybeDuplicate: false,
   }
 }
 

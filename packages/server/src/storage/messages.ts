@@ -11,6 +11,8 @@ export type MessageRow = Selectable<Schema['messages']>
 
 export interface Messages {
   insert(transaction: Transaction, message: Omit<StoredMessage, 'seq'>): Promise<StoredMessage>
+  /** Takes back what this transaction inserted. */
+  remove(transaction: Transaction, id: string): Promise<void>
   /** Puts a new body in the place of the old one. */
   rewrite(transaction: Transaction, id: string, body: MessageBody): Promise<void>
   open(row: MessageRow): StoredMessage
@@ -19,7 +21,7 @@ export interface Messages {
 }
 
 /** Bodies that were sealed or opened last stay open: most of them are read again within their turn. */
-const KEPT = 12_000_000
+const KEPT = 4_000_000
 
 export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Messages {
   const insert = prepare<{
@@ -51,6 +53,7 @@ export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Message
   const rewrite = prepare<{ id: string; body: Uint8Array }>()((p) =>
     builder.updateTable('messages').set({ body: p.body }).where('id', '=', p.id),
   )
+  const remove = prepare<{ id: string }>()((p) => builder.deleteFrom('messages').where('id', '=', p.id))
   const place = (id: string) => `messages.body|${id}`
   const kept = createOpened(KEPT)
   const body = (id: string, sealed: Uint8Array) =>
@@ -74,6 +77,9 @@ export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Message
         usage: message.usage ? JSON.stringify(message.usage) : null,
       })
       return { ...message, seq }
+    },
+    async remove(transaction, id) {
+      await transaction.run(remove, { id })
     },
     async rewrite(transaction, id, body) {
       await transaction.run(rewrite, { id, body: sealer.seal(JSON.stringify(body), place(id)) })

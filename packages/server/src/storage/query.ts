@@ -77,3 +77,16 @@ export async function first<P, R>(transaction: Transaction, query: Query<P, R>, 
   const rows = await transaction.all(query, params)
   return rows[0]
 }
+
+/**
+ * Asks for several things at once, in their order: one way to a network database instead of as many. Waits for all of them, also after an error: what went on
+ * behind a rollback would write into the next transaction.
+ * @throws the error of the first in order.
+ */
+export async function together<const Asks extends readonly (() => unknown)[]>(
+  ...asks: Asks
+): Promise<{ -readonly [Index in keyof Asks]: Awaited<ReturnType<Asks[Index]>> }> {
+  const answers = await Promise.allSettled(asks.map(async (ask) => await ask()))
+  for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
+  return answers.map((answer) => (answer as PromiseFulfilledResult<unknown>).value) as never
+}

@@ -11,7 +11,7 @@ import type { Conversations } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
 import { type Messages, ownMessage } from './messages.ts'
 import type { Outbox } from './outbox.ts'
-import { first, prepare, statement, type Transaction } from './query.ts'
+import { first, prepare, statement, type Transaction, together } from './query.ts'
 import type { Schema } from './schema.ts'
 import { is, isOver, leadsTo } from './steps.ts'
 
@@ -151,9 +151,11 @@ export function createTurns(
   const claimIn = async (transaction: Transaction, lane: string, node: string, coalesce: number): Promise<Turn | undefined> => {
     const id = newId()
     // First, which holds the conversation: what is read after it is not another's any more.
-    const place = await first(transaction, begin, { id, lane, node })
+    const [place, found] = await together(
+      () => first(transaction, begin, { id, lane, node }),
+      () => transaction.all(pending, { lane }),
+    )
     if (!place) return undefined
-    const found = await transaction.all(pending, { lane })
     const head = found[0]
     if (!head) {
       await transaction.run(unbegin, { id, lane })
@@ -198,18 +200,18 @@ export function createTurns(
       working.delete(turnId)
       const stored = await database.write(async (transaction) => {
         const at = clock.now()
-        if ((await transaction.run(end, { id: turnId, lane, node, at })) !== 1) {
-          throw new StaleTurn(`turn ${turnId} is not running on node ${node}`)
-        }
-        if (WITHHELD.has(result.outcome)) {
-          await transaction.run(withhold, { turn: turnId, lane })
-          await conversations.revise(transaction, lane)
-        }
-        await transaction.run(settle, { turn: turnId, lane, state: result.inbox, outcome: result.outcome, at })
-        const said = []
-        for (const message of result.messages) said.push(await messages.insert(transaction, ownMessage(lane, message, at)))
-        const waits = await outbox.add(transaction, { id: lane, account: result.account }, result.deliveries, { at, node })
-        if (result.forget) await conversations.forgetIn(transaction, lane)
+        const failed = WITHHELD.has(result.outcome)
+        // What is not this turn's any more is taken back with all of it.
+        const [ended, said, waits] = await together(
+          () => transaction.run(end, { id: turnId, lane, node, at }),
+          () => together(...result.messages.map((message) => () => messages.insert(transaction, ownMessage(lane, message, at)))),
+          () => outbox.add(transaction, { id: lane, account: result.account }, result.deliveries, { at, node }),
+          () => failed && transaction.run(withhold, { turn: turnId, lane }),
+          () => failed && conversations.revise(transaction, lane),
+          () => transaction.run(settle, { turn: turnId, lane, state: result.inbox, outcome: result.outcome, at }),
+          () => result.forget && conversations.forgetIn(transaction, lane),
+        )
+        if (ended !== 1) throw new StaleTurn(`turn ${turnId} is not running on node ${node}`)
         return { messages: said, waits }
       }, lane)
       if (turn) conversations.remember(turn, stored.messages)

@@ -37,6 +37,22 @@ describe('writer', () => {
     assert.deepEqual(done, ['begin', 'commit'])
   })
 
+  it('tells the commit whether others wait: their transaction is begun in the same way to the database', async () => {
+    const told: boolean[] = []
+    const { line } = connection({ commit: (more) => void told.push(more) })
+    const { write } = createWriter(line)
+    const behind: Promise<unknown>[] = []
+    await write(
+      () =>
+        void behind.push(
+          write(() => 2),
+          write(() => 3),
+        ),
+    )
+    await Promise.all(behind)
+    assert.deepEqual(told, [true, false])
+  })
+
   it('lets nobody pay for the mistake of another', async () => {
     const { line } = connection()
     const { write } = createWriter(line)

@@ -18,8 +18,8 @@ export interface WriteConnection extends Transaction {
   /** Whether statements that are asked for at the same time are under way at the same time. */
   readonly interleaves: boolean
   begin(): void | Promise<void>
-  /** When it throws, nothing was committed. */
-  commit(): void | Promise<void>
+  /** When it throws, nothing was committed. `more`: another transaction is begun at once. */
+  commit(more: boolean): void | Promise<void>
   rollback(): void | Promise<void>
   judge(error: unknown): Verdict
 }
@@ -65,7 +65,7 @@ export function createWriter(connection: WriteConnection, elapsed = () => perfor
     while (waiting.length > 0) {
       const batch = waiting.splice(0, BATCH)
       const late = setTimeout(refuse, BEHIND)
-      const failure = await commit(connection, batch)
+      const failure = await commit(connection, batch, () => waiting.length > 0)
       if (failure) await oneByOne(connection, batch, failure, elapsed)
       clearTimeout(late)
       stuck = undefined
@@ -122,7 +122,11 @@ async function again(connection: WriteConnection, entry: Entry, first: Failure |
 }
 
 /** Commits all and tells them, or nothing. */
-async function commit(connection: WriteConnection, batch: readonly Entry[]): Promise<Failure | undefined> {
+async function commit(
+  connection: WriteConnection,
+  batch: readonly Entry[],
+  more: () => boolean = () => false,
+): Promise<Failure | undefined> {
   let results: readonly unknown[]
   try {
     await connection.begin()
@@ -131,7 +135,7 @@ async function commit(connection: WriteConnection, batch: readonly Entry[]): Pro
   }
   try {
     results = connection.interleaves ? await runInterleaved(connection, batch) : await runInTurn(connection, batch)
-    await connection.commit()
+    await connection.commit(more())
   } catch (error) {
     const failure = { verdict: connection.judge(error), error: error ?? new Error('rejected without a reason') }
     await rollback(connection)

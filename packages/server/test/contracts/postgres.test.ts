@@ -11,7 +11,9 @@ import { newId } from '../../src/base/ids.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { loadKey } from '../../src/security/key.ts'
 import { createSealer } from '../../src/security/sealer.ts'
+import { dialectOf } from '../../src/storage/dialects/index.ts'
 import { inspectDatabase, openStore } from '../../src/storage/index.ts'
+import { statement, together } from '../../src/storage/query.ts'
 import { until } from '../journeys/posthouse.ts'
 import { ask, newPlace, noPostgres } from './postgres.ts'
 import { createPostgres, createWire, noServer } from './private-postgres.ts'
@@ -47,6 +49,52 @@ describe('the planner of PostgreSQL', { skip: noPostgres }, () => {
     await store.analyze()
     const [row] = await ask(url, `select reltuples::int as rows from pg_class where oid = 'inbox'::regclass`)
     assert.equal(row?.rows, 50)
+  })
+})
+
+describe('a transaction that was begun behind a commit', { skip: noPostgres }, () => {
+  it('ends with the commit when that fails: what comes next is whole, or not there', async () => {
+    const url = await newPlace()
+    await ask(url, 'create table parent (id int primary key)')
+    await ask(url, 'create table child (id int primary key references parent deferrable initially deferred)')
+    const dialect = await dialectOf(url)
+    await using database = await dialect.open(url, {})
+    const put = (id: number) => statement(`insert into parent values (${id})`)
+    let half: Promise<unknown> | undefined
+    const orphan = database.write(async (transaction) => {
+      await transaction.run(statement('insert into child values (1)'), {})
+      half = database.write(async (next) => {
+        await next.run(put(2), {})
+        throw new Error('half')
+      })
+      half.catch(() => {})
+    })
+    await assert.rejects(orphan, { code: '23503' })
+    await assert.rejects(half ?? assert.fail('the next one waited'), { message: 'half' })
+    await database.write((transaction) => transaction.run(put(3), {}))
+    assert.deepEqual(await ask(url, 'select id from parent'), [{ id: 3 }])
+  })
+})
+
+describe('what is asked together', { skip: noPostgres }, () => {
+  it('waits for all of it also after an error, and tells the first', async () => {
+    const url = await newPlace()
+    await ask(url, 'create table parent (id int primary key)')
+    const dialect = await dialectOf(url)
+    await using database = await dialect.open(url, {})
+    const put = (id: number | string) => statement(`insert into parent values (${id})`)
+    const asked = database.write((transaction) =>
+      together(
+        () => transaction.run(put('1 / 0'), {}),
+        async () => {
+          // Long after the first one failed.
+          for (let round = 0; round < 100; round++) await new Promise((resolve) => setImmediate(resolve))
+          await transaction.run(put(2), {})
+        },
+      ),
+    )
+    await assert.rejects(asked, { code: '22012' })
+    assert.deepEqual(await ask(url, 'select id from parent'), [])
   })
 })
 

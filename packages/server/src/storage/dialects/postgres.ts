@@ -196,6 +196,8 @@ function createLine(url: string, { as, lost }: OpenOptions, read: Ask): Line {
   let client: pg.Client | undefined
   let its: pg.Client | undefined
   let transaction = ''
+  /** What was begun behind the last commit, in the same way to the database. */
+  let beginning: { readonly line: pg.Client; readonly id: Promise<string> } | undefined
   let trouble: Verdict | undefined
   let given = false
   let taken: DatabaseInUse | undefined
@@ -264,6 +266,13 @@ function createLine(url: string, { as, lost }: OpenOptions, read: Ask): Line {
     }
   }
 
+  /** Answers the transaction's id. */
+  const beginOn = async (line: pg.Client): Promise<string> => {
+    gather(line)
+    const answers = (await asked(line.query('begin; select pg_current_xact_id()::text as id'))) as unknown as pg.QueryResult[]
+    return String((answers[1]?.rows[0] as { id: string } | undefined)?.id)
+  }
+
   /** Whether the transaction was committed whose confirmation was lost. Nobody may be told anything before the database answers. */
   const wasCommitted = async (id: string): Promise<boolean> => {
     for (let attempt = 1; !given; attempt++) {
@@ -289,18 +298,24 @@ function createLine(url: string, { as, lost }: OpenOptions, read: Ask): Line {
       trouble = undefined
       const line = await connect()
       its = line
+      const begun = beginning?.line === line ? beginning.id : beginOn(line)
+      beginning = undefined
       try {
-        const answers = (await asked(line.query('begin; select pg_current_xact_id()::text as id'))) as unknown as pg.QueryResult[]
-        transaction = String((answers[1]?.rows[0] as { id: string } | undefined)?.id)
+        transaction = await begun
       } catch (error) {
         drop(line)
         throw error
       }
     },
-    async commit() {
+    async commit(more) {
       let command: string | undefined
       try {
-        command = (await ask({ text: 'commit' })).command
+        const committed = ask({ text: 'commit' })
+        if (more && its) {
+          beginning = { line: its, id: beginOn(its) }
+          beginning.id.catch(() => {})
+        }
+        command = (await committed).command
       } catch (error) {
         if (judge(error) !== 'lost') throw error
         if (its) drop(its)
@@ -310,6 +325,8 @@ function createLine(url: string, { as, lost }: OpenOptions, read: Ask): Line {
       if (command !== 'COMMIT') throw new Error('a work went on after an error of its own: nothing was committed')
     },
     async rollback() {
+      // A commit that failed: what was begun behind it ends here, too.
+      beginning = undefined
       if (!its) return
       if (trouble === 'lost' || trouble === 'worn') return drop(its)
       try {

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { nodeFlags } from './node-flags.mjs'
+import { nodeEnvironment, nodeFlags } from './node-flags.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const root = join(here, '../../..')
@@ -20,7 +20,10 @@ if (!node) {
 }
 // Compiled code is kept, also of the entry itself: the compiler is loaded only after a change.
 process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules/.cache/posthouse')
-const child = spawn(node, [...nodeFlags, join(here, '../src/main.ts'), ...process.argv.slice(2)], { stdio: 'inherit' })
+const child = spawn(node, [...nodeFlags, join(here, '../src/main.ts'), ...process.argv.slice(2)], {
+  stdio: 'inherit',
+  env: { ...nodeEnvironment, ...process.env },
+})
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('close', (code, signal) => {
   process.exitCode = signal ? 1 : (code ?? 1)

@@ -44,7 +44,7 @@ export interface Conversations extends ConversationStore {
 const PAGE = 32
 const KEPT = 48
 /** Characters that all kept contexts together may have. */
-const KEPT_SIZE = 8_000_000
+const KEPT_SIZE = 24_000_000
 
 export function createConversations(
   { builder, hold }: Dialect,

@@ -39,6 +39,8 @@ test('an address that Telegram would drop is written out', () => {
   assert.equal(html('[file](./a.md)'), 'file (./a.md)')
   assert.equal(html('[mail](mailto:a@b.example)'), 'mail (a@b.example)')
   assert.equal(html('a@b.example'), 'a@b.example')
+  // It removes this line below a letter: nobody would see a link.
+  assert.equal(html('[\u0333](https://a.example)'), '\u0333 (https://a.example)')
 })
 
 test('tables are columns where a phone has room, else lists', () => {

@@ -259,14 +259,15 @@ function writeInlines(out: Out, children: readonly Inline[]): void {
   }
 }
 
-/** Telegram drops a link that it can't parse (and takes `mailto:` for a host), so such an address is written out. */
+/** Telegram drops a link that it can't parse (and takes `mailto:` for a host) or whose words it won't show: such an address is written out. */
 function writeLink(out: Out, href: string, children: readonly Inline[]): void {
-  if (/^(https?:\/\/([a-z0-9_-]+\.)+[a-z0-9-]+(:\d{1,5})?([/?#]|$)|tg:\/\/[a-z0-9_-]+([/?]|$))/i.test(href)) {
+  const words = plainInline(children)
+  if (!isBlank(words) && /^(https?:\/\/([a-z0-9_-]+\.)+[a-z0-9-]+(:\d{1,5})?([/?#]|$)|tg:\/\/[a-z0-9_-]+([/?]|$))/i.test(href)) {
     within(out, 'a', ` href="${escapeHtml(href)}"`, () => writeInlines(out, children))
   } else {
     const address = href.replace(/^mailto:/i, '')
     writeInlines(out, children)
-    if (plainInline(children) !== address) write(out, ` (${address})`)
+    if (words !== address) write(out, ` (${address})`)
   }
 }
 

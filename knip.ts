@@ -11,7 +11,14 @@ export default {
     'packages/contract': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/testkit': { entry: ['src/**/*.test.ts'], project: ['src/**/*.ts'] },
     'packages/server': {
-      entry: ['src/main.ts', 'test/chaos/{run,soak}.ts', 'test/chaos/preload/*.ts', 'test/cli/loaded.ts', '{src,test}/**/*.test.ts'],
+      entry: [
+        'src/main.ts',
+        'test/chaos/{run,soak}.ts',
+        'test/chaos/preload/*.ts',
+        'test/cli/loaded.ts',
+        'test/mcp/official-program.ts',
+        '{src,test}/**/*.test.ts',
+      ],
       project: ['src/**/*.ts', 'test/**/*.ts', '!test/fixtures/**'],
       // Debian's: rows of the fault matrix and tests with real servers say what they need of a machine.
       ignoreBinaries: ['mount', 'umount', 'strace', 'doveadm', 'openssl', 'redis-server', 'epmd', 'etcd', 'etcdctl', 'ip', 'rabbitmqctl'],

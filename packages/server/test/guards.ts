@@ -83,8 +83,8 @@ export const powers: readonly Power[] = [
     name: 'code',
     modules: { vm: ['*'], child_process: ['*'], module: ['createRequire', 'default'] },
     globals: ['eval', 'Function', 'require', 'process.getBuiltinModule', 'process.binding', 'process.dlopen'],
-    // What the owner names as a plugin is code, and wanted as such.
-    homes: ['plugins/index.ts'],
+    // What the owner names as a plugin, or as a server of tools, is code, and wanted as such.
+    homes: ['plugins/index.ts', 'mcp/stdio.ts'],
   },
 ]
 

@@ -1,9 +1,9 @@
 /** Behaviour suites, emulators and fakes for those who write channels, models and plugins. */
-
 export * from './emulators/dingtalk/index.ts'
 export * from './emulators/discord/index.ts'
 export type { Fault } from './emulators/faults.ts'
 export * from './emulators/feishu/index.ts'
+export * from './emulators/mcp/index.ts'
 export * from './emulators/model/index.ts'
 export * from './emulators/platform.ts'
 export * from './emulators/posts.ts'

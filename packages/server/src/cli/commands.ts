@@ -212,6 +212,26 @@ export const commandTable: readonly CommandSpec[] = [
     load: async () => (await import('./model.ts')).switchModel,
   },
   {
+    name: 'mcp list',
+    description: w('servers of tools, and what of them waits to be approved', '列出工具服务器及待批准的内容'),
+    load: async () => (await import('./mcp.ts')).listMcp,
+  },
+  {
+    name: 'mcp approve',
+    args: '<server> [tool]',
+    description: w('let models use a tool as it describes itself now', '批准工具当前的描述，提供给模型使用'),
+    options: [
+      ['--as <mark>', w('only as `mcp list` showed it: the mark stands there', '仅批准 `mcp list` 所显示的内容（以其中的标记为准）')],
+    ],
+    load: async () => (await import('./mcp.ts')).approveMcp,
+  },
+  {
+    name: 'mcp test',
+    args: '<server>',
+    description: w('start or call a server, and ask what it offers', '启动或连接服务器，查询其提供的工具'),
+    load: async () => (await import('./mcp.ts')).testMcp,
+  },
+  {
     name: 'dead list',
     description: w('messages and deliveries that wait for you', '列出等待处理的死信'),
     load: async () => (await import('./dead.ts')).listDead,
@@ -285,12 +305,13 @@ export const commandTable: readonly CommandSpec[] = [
     name: 'emulate',
     args: '<platform>',
     description: w(
-      'play a platform for tests: telegram, feishu, dingtalk, slack, discord, wecom or model',
-      '模拟平台以供测试：telegram、feishu、dingtalk、slack、discord、wecom 或 model',
+      'play a platform for tests: telegram, feishu, dingtalk, slack, discord, wecom, mcp or model',
+      '模拟平台以供测试：telegram、feishu、dingtalk、slack、discord、wecom、mcp 或 model',
     ),
     options: [
       ['--port <port>', w('port to listen on (default: any)', '监听端口（默认：任意）')],
       ['--token <token>', w('token that the emulated Telegram accepts', '模拟的 Telegram 接受的令牌')],
+      ['--stdio', w('mcp: over input and output, as a program that a gateway starts', 'mcp：通过标准输入输出通信，供网关启动')],
     ],
     load: async () => (await import('./emulate.ts')).emulate,
   },
@@ -304,6 +325,7 @@ export const commandGroups: Readonly<Record<string, Words>> = {
   channel: w('chat tools', '聊天工具'),
   plugin: w('what others add', '插件'),
   model: w('models', '模型'),
+  mcp: w('servers of tools', '工具服务器'),
   dead: w('dead letters', '死信'),
   database: w('the database', '数据库'),
   backup: w('backups', '备份'),

@@ -5,6 +5,7 @@ import { type Check, type Finding, groups, type State, worst } from './doctor/fi
 import { checkHost } from './doctor/host.ts'
 import { checkChannels, checkGateway, checkModels, checkPauses } from './doctor/network.ts'
 import { checkOutside } from './doctor/outside.ts'
+import { checkTools } from './doctor/tools.ts'
 import { loadHere } from './local.ts'
 import { asCalled, type Words } from './terminal.ts'
 
@@ -24,6 +25,7 @@ export async function doctor({ config: given, terminal }: Call): Promise<void> {
       ...checkModels(config),
       ...checkChannels(config),
       ...(config.accounts.length > 0 ? [checkPauses({ config, loaded, terminal })] : []),
+      ...checkTools({ config, loaded, terminal }),
       checkGateway(config),
     )
   const findings = (await Promise.all(checks.map((check) => within(check, PATIENCE)))).flat()

@@ -2,6 +2,8 @@
 import { once } from 'node:events'
 import type { Bilingual } from '@posthouse/contract'
 import {
+  createMcpEmulator,
+  runMcpProgram,
   startDingtalkEmulator,
   startDiscordEmulator,
   startFeishuEmulator,
@@ -106,6 +108,18 @@ const platforms: Readonly<Record<string, (wanted: Wanted) => Promise<Emulated>>>
       [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
     }
   },
+  async mcp({ port }) {
+    const emulator = await createMcpEmulator({ host: HOST, port })
+    const { url } = emulator
+    const control = url.replace(/mcp$/, 'control')
+    return {
+      name: { en: 'server of tools (MCP)', zh: '工具服务器（MCP）' },
+      result: { url },
+      yaml: `mcp:\n  emulated: { url: "${url}" }\nsecurity: { private_addresses: [${HOST}] }\n`,
+      next: `curl -d '{"faults":[{"at":"call","kind":"hang"}]}' ${control}/play; curl ${control}/ledger`,
+      [Symbol.asyncDispose]: () => emulator[Symbol.asyncDispose](),
+    }
+  },
   async model({ port }) {
     const emulator = await startModelEmulator({ host: HOST, port })
     const { url } = emulator
@@ -124,6 +138,8 @@ export async function emulate(
   [platform = '']: readonly string[],
   options: Readonly<Record<string, string | boolean | undefined>>,
 ): Promise<void> {
+  // As a program it says nothing but the protocol.
+  if (platform === 'mcp' && options.stdio === true) return await runMcpProgram(undefined)
   const port = Number(options.port ?? 0)
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new CliError(

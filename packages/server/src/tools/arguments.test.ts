@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { argumentProblem, orderedJson, schemaProblem } from './arguments.ts'
+import { argumentProblem, schemaProblem, serverArgumentProblem } from './arguments.ts'
 
 const schema = {
   type: 'object',
@@ -62,7 +62,37 @@ describe('arguments of tools', () => {
       assert.match(String(schemaProblem(wrong)), problem)
   })
 
-  it('writes equal values as equal texts', () => {
-    assert.equal(orderedJson(JSON.parse('{"b":[{"d":1,"c":"x"}],"a":null}')), '{"a":null,"b":[{"c":"x","d":1}]}')
+  it('of a schema that somebody else wrote holds what it understands, and leaves the rest', () => {
+    const theirs = {
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      type: 'object',
+      properties: {
+        name: { type: ['string', 'null'], pattern: '^(a+)+$', maxLength: 40 },
+        mode: { enum: ['fast', 7, { a: 1 }] },
+        kind: { const: 'x' },
+        any: { anyOf: [{ type: 'string' }, { $ref: '#/$defs/n' }] },
+        list: { type: 'array', items: { type: 'integer', maximum: 9 }, maxItems: 2 },
+      },
+      required: ['name'],
+      additionalProperties: false,
+    }
+    for (const [value, problem] of [
+      [{ name: null, mode: { a: 1 }, kind: 'x', any: { deep: true }, list: [1] }, undefined],
+      [{ name: `${'a'.repeat(30)}!` }, undefined],
+      [{}, /name: missing/],
+      [{ name: 7 }, /name: must be string or null/],
+      [{ name: 'a', mode: 'slow' }, /mode: must be one of "fast", 7/],
+      [{ name: 'a', kind: 'y' }, /kind: must be one of "x"/],
+      [{ name: 'a', list: [1, 2, 3] }, /at most 2/],
+      [{ name: 'a', list: [10] }, /list\[0\]: must be at most 9/],
+      [{ name: 'a', more: 1 }, /no field "more"/],
+    ] as const) {
+      const found = serverArgumentProblem(theirs, value)
+      if (problem === undefined) assert.equal(found, undefined)
+      else assert.match(String(found), problem)
+    }
+    assert.equal(serverArgumentProblem({ type: 'object' }, { any: 'thing' }), undefined)
+    const deep = JSON.parse(`{"a":${'['.repeat(5000)}${']'.repeat(5000)}}`) as object
+    assert.match(String(serverArgumentProblem({}, deep)), /deeper than 64/)
   })
 })

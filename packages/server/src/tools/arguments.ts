@@ -78,6 +78,69 @@ export function argumentProblem(schema: Schema, value: unknown, at = 'arguments'
   }
 }
 
+/** Deeper values are refused: everything here that looks at them calls itself. */
+const DEEPEST = 64
+const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
+  object: isRecord,
+  array: Array.isArray,
+  string: (value) => typeof value === 'string',
+  number: (value) => typeof value === 'number' && Number.isFinite(value),
+  integer: Number.isSafeInteger,
+  boolean: (value) => typeof value === 'boolean',
+  null: (value) => value === null,
+}
+
+/**
+ * The same for a schema that somebody else wrote. Checked are `type` (one or several), `enum`, `const`, `properties`, `required`,
+ * `additionalProperties: false`, `items`, and the limits of lengths, numbers and counts. What else it says (patterns, formats, references,
+ * alternatives) is left to whom the call goes to: a pattern of a stranger's can keep a processor busy for ever.
+ */
+export function serverArgumentProblem(schema: unknown, value: unknown, at = 'arguments', depth = 0): string | undefined {
+  if (depth > DEEPEST) return `${at.slice(0, 100)}: deeper than ${DEEPEST} levels`
+  const rules = isRecord(schema) ? schema : {}
+  const types = (Array.isArray(rules.type) ? rules.type : [rules.type]).filter((type): type is string => typeof type === 'string')
+  if (types.length > 0 && types.every((type) => Object.hasOwn(TYPES, type) && !TYPES[type]?.(value)))
+    return `${at}: must be ${types.join(' or ')}`
+  const choices = 'const' in rules ? [rules.const] : rules.enum
+  if (Array.isArray(choices) && !choices.some((choice) => sameJson(choice, value)))
+    return `${at}: must be one of ${choices
+      .slice(0, 20)
+      .map((choice) => String(JSON.stringify(choice)).slice(0, 100))
+      .join(', ')}`
+  if (typeof value === 'string') return rangeProblem(rules.minLength, rules.maxLength, value.length, `${at}: the length`)
+  if (typeof value === 'number') return rangeProblem(rules.minimum, rules.maximum, value, at)
+  if (Array.isArray(value)) {
+    const { items } = rules
+    return (
+      rangeProblem(rules.minItems, rules.maxItems, value.length, `${at}: the number of items`) ??
+      firstProblem(value.entries(), ([index, item]) => serverArgumentProblem(items, item, `${at}[${index}]`, depth + 1))
+    )
+  }
+  if (!isRecord(value)) return undefined
+  const fields = isRecord(rules.properties) ? rules.properties : {}
+  const missing = (Array.isArray(rules.required) ? rules.required : []).find((name) => !Object.hasOwn(value, String(name)))
+  if (missing !== undefined) return `${at}.${missing}: missing`
+  return firstProblem(Object.entries(value), ([name, held]) => {
+    const own = Object.hasOwn(fields, name)
+    if (!own && rules.additionalProperties === false && !('patternProperties' in rules))
+      return `${at}: there is no field ${JSON.stringify(name.slice(0, 100))}`
+    return serverArgumentProblem(own ? fields[name] : undefined, held, `${at}.${name}`, depth + 1)
+  })
+}
+
+function firstProblem<T>(entries: Iterable<T>, problemOf: (entry: T) => string | undefined): string | undefined {
+  for (const entry of entries) {
+    const problem = problemOf(entry)
+    if (problem !== undefined) return problem
+  }
+  return undefined
+}
+
+/** What is no plain value is compared by its text; an author of a schema bounds its depth. */
+function sameJson(a: unknown, b: unknown): boolean {
+  return a === b || (typeof a === 'object' && typeof b === 'object' && JSON.stringify(a) === JSON.stringify(b))
+}
+
 function requiredOf(schema: Schema): readonly string[] {
   return (schema.required ?? []) as readonly string[]
 }
@@ -86,12 +149,4 @@ function rangeProblem(least: unknown, most: unknown, value: number, what: string
   if (typeof least === 'number' && value < least) return `${what}: must be at least ${least}`
   if (typeof most === 'number' && value > most) return `${what}: must be at most ${most}`
   return undefined
-}
-
-/** JSON with the keys in order: equal values have equal texts. For values that fit a schema, whose depth is bounded by it. */
-export function orderedJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(orderedJson).join(',')}]`
-  if (!isRecord(value)) return JSON.stringify(value)
-  const fields = Object.keys(value).sort()
-  return `{${fields.map((name) => `${JSON.stringify(name)}:${orderedJson(value[name])}`).join(',')}}`
 }

@@ -1,8 +1,9 @@
 /** The tools that there are: what a model is told of them, which calls may run, and for how long. */
-import type { Logger, Tool, ToolCall } from '@posthouse/contract'
+import type { Logger, Tool, ToolCall, ToolDeclaration } from '@posthouse/contract'
 import type { Clock } from '../base/clock.ts'
-import type { CheckedCall, ToolOutcome, Tools } from '../ports/tools.ts'
-import { argumentProblem, orderedJson, schemaProblem } from './arguments.ts'
+import { orderedJson } from '../base/ordered-json.ts'
+import { type CheckedCall, OutcomeUnknown, type ServerTool, type ToolOutcome, type Tools } from '../ports/tools.ts'
+import { argumentProblem, schemaProblem, serverArgumentProblem } from './arguments.ts'
 
 /** Characters of arguments, of a result, and of what a tool says of its failure. */
 const MOST_ARGUMENTS = 64 * 1024
@@ -18,8 +19,11 @@ export interface ToolParts {
   readonly timeout?: number
 }
 
-/** @throws when a name is wrong or taken, or a schema has a word that the check does not understand. */
-export function createTools(tools: readonly Tool[], parts: ToolParts): Tools {
+/**
+ * `served`: tools of servers beside us, as they are now; it answers the same list for as long as nothing changes. One with the name of another is left out.
+ * @throws when a name of `tools` is wrong or taken, or a schema has a word that the check does not understand.
+ */
+export function createTools(tools: readonly Tool[], parts: ToolParts, served: () => readonly ServerTool[] = () => NONE): Tools {
   const known = new Map<string, Tool>()
   for (const tool of tools) {
     if (!/^[\w-]{1,64}$/.test(tool.name)) throw new Error(`"${tool.name}" is no name for a tool`)
@@ -28,18 +32,41 @@ export function createTools(tools: readonly Tool[], parts: ToolParts): Tools {
     if (problem) throw new Error(`the tool "${tool.name}" cannot be registered: ${problem}`)
     known.set(tool.name, tool)
   }
+  const own = tools.map(declarationOf)
+  let of: readonly ServerTool[] = NONE
+  let others = new Map<string, ServerTool>()
+  let declarations = own
+  const look = () => {
+    const now = served()
+    if (now === of) return
+    of = now
+    others = new Map(now.filter(({ name }) => !known.has(name)).map((tool) => [tool.name, tool]))
+    declarations = [...own, ...[...others.values()].map(declarationOf)]
+  }
   return {
-    declarations: tools.map(({ name, description, parameters }) => ({ name, description, parameters })),
-    isIdempotent: (name) => known.get(name)?.idempotent ?? false,
+    get declarations() {
+      look()
+      return declarations
+    },
+    isIdempotent(name) {
+      look()
+      return (known.get(name) ?? others.get(name))?.idempotent ?? false
+    },
     check(call) {
+      look()
       const tool = known.get(call.name)
-      if (!tool) return `there is no tool of this name; there are: ${[...known.keys()].join(', ')}`
-      return checkCall(tool, call, parts)
+      if (tool) return checkCall(tool, call, argumentProblem, parts)
+      const other = others.get(call.name)
+      if (other) return checkCall(other, call, serverArgumentProblem, { ...parts, timeout: other.timeout })
+      return `there is no tool of this name; there are: ${[...known.keys(), ...others.keys()].join(', ')}`
     },
   }
 }
 
-function checkCall(tool: Tool, call: ToolCall, parts: ToolParts): CheckedCall | string {
+const NONE: readonly ServerTool[] = []
+const declarationOf = ({ name, description, parameters }: Tool): ToolDeclaration => ({ name, description, parameters })
+
+function checkCall(tool: Tool, call: ToolCall, problemOf: typeof argumentProblem, parts: ToolParts): CheckedCall | string {
   if (call.arguments.length > MOST_ARGUMENTS) return `the arguments are longer than ${MOST_ARGUMENTS} characters`
   let args: unknown
   try {
@@ -47,7 +74,8 @@ function checkCall(tool: Tool, call: ToolCall, parts: ToolParts): CheckedCall | 
   } catch {
     return 'the arguments are not valid JSON'
   }
-  const problem = argumentProblem(tool.parameters, args)
+  if (typeof args !== 'object' || args === null || Array.isArray(args)) return 'arguments: must be an object'
+  const problem = problemOf(tool.parameters, args)
   if (problem) return problem
   return {
     idempotent: tool.idempotent,
@@ -78,6 +106,7 @@ async function runCall(
   })().catch((error: unknown): ToolOutcome => {
     // Interrupted on its way: it may have done something by then.
     if (signal.aborted) return interrupted(outer.aborted, timeout)
+    if (error instanceof OutcomeUnknown) return { state: 'unknown', text: `Error: ${cut(error.message, MOST_FAILURE)}` }
     // Its message is for the model: it may quote the arguments.
     log.warn({ tool: tool.name, error: error instanceof Error ? error.name : typeof error }, 'a tool failed')
     return { state: 'failed', text: `Error: ${cut(error instanceof Error ? error.message : String(error), MOST_FAILURE)}` }

@@ -139,7 +139,8 @@ function headOf(request: IncomingMessage): Omit<PlatformCall, 'body' | 'signal'>
   return { method: request.method ?? 'GET', path: pathname, query: searchParams, headers }
 }
 
-async function readAll(request: IncomingMessage, most: number): Promise<Buffer | undefined> {
+/** A body of at most so many bytes; undefined: it is longer. */
+export async function readAll(request: IncomingMessage, most: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {

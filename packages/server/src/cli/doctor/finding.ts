@@ -2,7 +2,7 @@
 import type { Words } from '../terminal.ts'
 
 export type State = 'ok' | 'warn' | 'fail'
-export type Group = 'host' | 'configuration' | 'database' | 'key' | 'outside' | 'models' | 'channels' | 'gateway'
+export type Group = 'host' | 'configuration' | 'database' | 'key' | 'outside' | 'models' | 'tools' | 'channels' | 'gateway'
 
 export interface Finding {
   readonly group: Group
@@ -28,6 +28,7 @@ export const groups: readonly { readonly id: Group; readonly name: Words }[] = [
   { id: 'key', name: { en: 'Key', zh: '密钥' } },
   { id: 'outside', name: { en: 'Broker and Redis', zh: '消息代理与 Redis' } },
   { id: 'models', name: { en: 'Models', zh: '模型' } },
+  { id: 'tools', name: { en: 'Servers of tools', zh: '工具服务器' } },
   { id: 'channels', name: { en: 'Channels', zh: '渠道' } },
   { id: 'gateway', name: { en: 'Gateway', zh: '网关' } },
 ]

@@ -72,7 +72,7 @@ export const createBlobs: typeof storage.createBlobs = (place, key) => told<Blob
 
 // ---- Channels ---------------------------------------------------------------------------------------------------------
 
-export const { decodeWeb, web } = channels
+export const { decodeWeb, keepAccountsKnown, web } = channels
 
 export const createAccounts: typeof channels.createAccounts = (parts) => {
   const accounts = channels.createAccounts({ ...parts, receive: around('receive', parts.receive) })
@@ -126,13 +126,12 @@ export const { builtInTools } = realTools
 
 export const createTools: typeof realTools.createTools = (...args) => {
   const tools: Tools = realTools.createTools(...args)
-  return {
-    ...tools,
-    check(call) {
-      const checked = tools.check(call)
-      return typeof checked === 'string' ? checked : { ...checked, run: around('tools.run', checked.run) }
-    },
+  const check: Tools['check'] = (call) => {
+    const checked = tools.check(call)
+    return typeof checked === 'string' ? checked : { ...checked, run: around('tools.run', checked.run) }
   }
+  // What there is may change while it runs.
+  return Object.create(tools, { check: { value: check } })
 }
 
 // ---- Time -------------------------------------------------------------------------------------------------------------

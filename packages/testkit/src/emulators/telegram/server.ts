@@ -1,5 +1,6 @@
 /** The emulator's HTTP side: the Bot API, file downloads and, if wanted, the verbs for people without code. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream/promises'
 import type { Faults } from '../faults.ts'
 import { pause } from '../pause.ts'
 import { type Call, readBody, readCall } from './body.ts'
@@ -109,12 +110,14 @@ async function serveFile(response: ServerResponse, file: EmulatedFile | undefine
   response.writeHead(200, { 'content-type': 'application/octet-stream', ...length })
   const zeros = Buffer.alloc(65_536)
   const last = Math.min(file.size, file.stallsAfter ?? file.size)
-  for (let at = 0; at < last && !response.destroyed; at += zeros.length) {
-    const end = Math.min(at + zeros.length, last)
-    const more = response.write(file.bytes ? file.bytes.subarray(at, end) : zeros.subarray(0, end - at))
-    if (!more) await new Promise<void>((resolve) => response.once('drain', resolve).once('close', resolve))
+  const pieces = function* () {
+    for (let at = 0; at < last; at += zeros.length) {
+      const end = Math.min(at + zeros.length, last)
+      yield file.bytes ? file.bytes.subarray(at, end) : zeros.subarray(0, end - at)
+    }
   }
-  if (last === file.size) response.end()
+  // Whoever hangs up has had enough; a file that stalls stays open.
+  await pipeline(pieces, response, { end: last === file.size }).catch(() => {})
 }
 
 async function serveControl(

@@ -31,15 +31,51 @@ const MOST_SOURCE = 4000
 /** CEL: `no_such_key` and `index_out_of_bounds` are what is not there, not what is wrong. */
 const ABSENT = new Set(['no_such_key', 'index_out_of_bounds'])
 
+const MOST_PATTERN = 1000
+const MOST_PATTERNS = 100
+/**
+ * CEL's `matches` is RE2, whose time grows with the text alone. The library's is JavaScript's, which thirty characters of a stranger can keep
+ * busy for ever, and all conversations with it. It cannot be replaced, so calls of it are given to this one.
+ */
+const LINEAR = 'matchesInLinearTime'
+
 /** Loads the two languages; only accounts that need them do. */
 export async function loadExpressions(): Promise<Expressions> {
-  const [{ Environment }, { Liquid }] = await Promise.all([import('@marcbachmann/cel-js'), import('liquidjs')])
+  const [{ Environment }, { Liquid }, { RE2JS }] = await Promise.all([import('@marcbachmann/cel-js'), import('liquidjs'), import('re2js')])
+  const patterns = new Map<string, InstanceType<typeof RE2JS>>()
+  const patternOf = (source: string) => {
+    if (source.length > MOST_PATTERN) throw new Error(`a pattern has at most ${MOST_PATTERN} characters`)
+    const known = patterns.get(source)
+    if (known) return known
+    const made = RE2JS.compile(source)
+    if (patterns.size >= MOST_PATTERNS) patterns.clear()
+    patterns.set(source, made)
+    return made
+  }
   const cel = new Environment({
     unlistedVariablesAreDyn: true,
     homogeneousAggregateLiterals: false,
     enableOptionalTypes: true,
     limits: { maxAstNodes: 500, maxDepth: 30, maxListElements: 100, maxMapEntries: 100 },
-  })
+  }).registerFunction(`string.${LINEAR}(string): bool`, (text: string, pattern: string) => patternOf(pattern).matcher(text).find())
+  /** What an expression is made of, with `matches` in linear time. @throws when a pattern that stands in it is none. */
+  const parse = (source: string) => {
+    const evaluate = cel.parse(source)
+    const walk = (part: unknown) => {
+      if (Array.isArray(part)) for (const inner of part) walk(inner)
+      else if (typeof part === 'object' && part !== null && 'op' in part && 'args' in part) {
+        const { op, args } = part
+        if (op === 'rcall' && Array.isArray(args) && args[0] === 'matches') {
+          args[0] = LINEAR
+          const [pattern] = args[2] as { readonly op: string; readonly args: unknown }[]
+          if (pattern?.op === 'value' && typeof pattern.args === 'string') patternOf(pattern.args)
+        }
+        walk(args)
+      }
+    }
+    walk(evaluate.ast)
+    return evaluate
+  }
   const escapes: Readonly<Record<Escape, (value: unknown) => string>> = {
     plain: shown,
     url: (value) => encodeURIComponent(shown(value).toWellFormed()),
@@ -66,7 +102,7 @@ export async function loadExpressions(): Promise<Expressions> {
   }
   const value: Expressions['value'] = (source) => {
     if (PATH.test(source) && !LITERAL.test(source)) return pathOf(source)
-    const evaluate = compile(source, () => cel.parse(source))
+    const evaluate = compile(source, () => parse(source))
     return (scope) => {
       try {
         return evaluate(scope as never)

@@ -1,5 +1,5 @@
 /** UUIDv7 that rise with time, also within one millisecond: the built-in ones do not, and indexes stay small by it. */
-import { randomFillSync } from 'node:crypto'
+import { createHash, randomFillSync } from 'node:crypto'
 
 export type NewId = () => string
 
@@ -41,6 +41,15 @@ export function createIds(now: () => number): NewId {
 }
 
 export const newId: NewId = createIds(Date.now)
+
+/** The id of what has a name already: the same for the same name (RFC 9562, section 5.8). */
+export function namedId(name: string): string {
+  const bytes = createHash('sha256').update(name).digest()
+  bytes[6] = 0x80 | ((bytes[6] as number) & 0x0f)
+  bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f)
+  const hex = bytes.toString('hex', 0, BYTES)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
+}
 
 /** When an id was made, in epoch milliseconds. */
 export const timeOf = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)

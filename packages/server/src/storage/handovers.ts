@@ -80,6 +80,9 @@ export function createHandovers(
   const giveBack = prepare<{ id: string }>()((p) =>
     builder.updateTable('conversations').set({ held_by: null, held_at: null }).where('id', '=', p.id).where('held_at', 'is not', null),
   )
+  const known = prepare<{ id: string; conversation: string }>()((p) =>
+    builder.selectFrom('messages').selectAll().where('id', '=', p.id).where('conversation_id', '=', p.conversation),
+  )
   const list = prepare<{ limit: number }>()((p) =>
     builder.selectFrom('conversations').selectAll().where('held_at', 'is not', null).orderBy('held_at').limit(p.limit),
   )
@@ -105,6 +108,8 @@ export function createHandovers(
         const at = clock.now()
         // First, which holds the conversation; and the person is there still.
         await conversations.revise(transaction, id)
+        const before = await first(transaction, known, { id: message.id, conversation: id })
+        if (before) return messages.open(before)
         await transaction.run(said, { id, at })
         await conversations.touch(transaction, id)
         const stored = await messages.insert(transaction, ownMessage(id, message, at))

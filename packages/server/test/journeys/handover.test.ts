@@ -13,12 +13,16 @@ interface Held {
   readonly held: { readonly by: string } | null
 }
 
+interface Said extends Held {
+  readonly messages: readonly MessageView[]
+}
+
 /** The administrator's program. */
 async function desk({ url }: Posthouse, cli: (...args: string[]) => Promise<unknown>) {
   const { token } = (await cli('token', 'create', '--scopes', 'chat,admin')) as { token: string }
-  const call = async <T>(path: string, body?: object) => {
+  const call = async <T>(path: string, body?: object, headers: Readonly<Record<string, string>> = {}) => {
     const response = await fetch(url + path, {
-      headers: { authorization: `Bearer ${token}`, ...(body ? { 'content-type': 'application/json' } : {}) },
+      headers: { authorization: `Bearer ${token}`, ...(body ? { 'content-type': 'application/json' } : {}), ...headers },
       ...(body ? { method: 'POST', body: JSON.stringify(body) } : {}),
     })
     const text = await response.text()
@@ -109,6 +113,30 @@ describe('Handing over', () => {
       await call(`${await at(ann.room)}/messages`, { text: 'Let me.' })
       await ann.hears('Let me.')
       await ann.hearsNothingMore()
+    }))
+
+  it('words with a key are said once, also at the same time, after a restart, and when the assistant is back', () =>
+    inScene({}, async ({ story, telegram, posthouse, cli }) => {
+      const { call, at } = await desk(posthouse, cli)
+      const ann = story.user('ann')
+      ann.says('hi')
+      await ann.hears('You said: hi')
+      const path = await at(ann.room)
+      const say = (key: string, text = 'Let me.') => call<Said>(`${path}/messages`, { text }, { 'idempotency-key': key })
+      const [one, two] = await Promise.all([say('click-1'), say('click-1')])
+      await ann.hears('Let me.')
+      assert.equal((await call(`${path}/return`, {})).status, 204)
+      await posthouse.kill()
+      await posthouse.start()
+      const late = await say('click-1', 'Something else.')
+      const answers = [one, two, late].map(({ status, body }) => `${status} ${body.messages[0]?.id} ${body.messages[0]?.text}`)
+      assert.equal(new Set(answers).size, 1, answers.join('; '))
+      assert.equal(late.body.held, null, 'a repetition took the conversation over')
+      assert.equal((await say('click 2')).status, 400)
+      await say('click-2', 'And another.')
+      await ann.hears('And another.')
+      await ann.hearsNothingMore()
+      assert.equal(telegram.posted(ann.room).length, 3)
     }))
 
   it('a program that asks there is told', () =>

@@ -40,7 +40,7 @@ export function conversationRoutes(routes: Routes, gateway: Gateway): void {
     async (request) => {
       const conversation = await own(request.principal, request.params.id)
       await store.conversations.rename(conversation.id, request.body.title)
-      const view = viewConversation({ ...conversation, title: request.body.title })
+      const view = viewConversation({ ...conversation, place: { ...conversation.place, title: request.body.title } })
       live.publish(userTopic(conversation.owner ?? ''), { type: 'conversation', conversation: view })
       return view
     },

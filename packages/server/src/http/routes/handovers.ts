@@ -1,9 +1,11 @@
 /** Handing over: a person answers in a conversation of any account, and gives it back. */
 import { PosthouseError } from '@posthouse/contract'
 import { z } from 'zod'
-import type { Conversation } from '../../ports/store.ts'
+import { namedId } from '../../base/ids.ts'
+import type { Conversation, PersonsWords } from '../../ports/store.ts'
 import { viewMessage } from '../../ports/views.ts'
 import type { Gateway } from '../gateway.ts'
+import { idempotencyKeyOf } from '../idempotency-key.ts'
 import type { Routes } from './routes.ts'
 
 const id = z.object({ id: z.uuid() })
@@ -39,9 +41,14 @@ export function handoverRoutes(routes: Routes, gateway: Gateway): void {
     {
       ...admin,
       bodyLimit: 8 * TEXT,
-      schema: { summary: 'Say something as a person; takes the conversation over', params: id, body: words },
+      schema: { summary: 'Say something as a person, once for each Idempotency-Key; takes the conversation over', params: id, body: words },
     },
-    async (request) => await take(request.principal, request.params.id, request.body.text),
+    async (request) => {
+      const { id: conversation } = request.params
+      const key = idempotencyKeyOf(request.headers)
+      const words = { id: key === undefined ? gateway.newId() : namedId(`${conversation} ${key}`), text: request.body.text }
+      return await take(request.principal, conversation, words)
+    },
   )
 
   routes.get(
@@ -73,9 +80,9 @@ export function handoverRoutes(routes: Routes, gateway: Gateway): void {
     },
   )
 
-  async function take(principal: Parameters<typeof guards.authorize>[0], conversationId: string, text: string | undefined) {
+  async function take(principal: Parameters<typeof guards.authorize>[0], conversationId: string, words: PersonsWords | undefined) {
     const { name } = guards.authorize(principal, 'administer')
-    const said = await gateway.takeOver(conversationId, name, text)
+    const said = await gateway.takeOver(conversationId, name, words)
     if (!said) throw new PosthouseError('not-found')
     return { ...viewHeld(await find(conversationId)), messages: said.map(viewMessage) }
   }

@@ -9,6 +9,7 @@
  * - **Assistant**: configuration (model, instructions, limits). **Tool**: callable that a model may request.
  * - **Outbox**: messages promised and not yet confirmed, staged in the turn's own commit.
  * - **Delivery**: sending one outbox entry piece by piece, with attempts, a **Receipt**, or a failure of a closed kind.
+ * - **Priority**: class of work (interactive, normal, background): who goes first when not everything can be done at once.
  * - **Draft**: best-effort live preview of an answer, never durable.
  * - **Hand-over**: a person answers a conversation in the assistant's place, until it is given back.
  * - **Lease**: exclusive, fenced ownership of a long connection.
@@ -62,6 +63,7 @@ export interface Place {
   /** The platform's id of the topic or thread within the room. */
   readonly thread?: string
   readonly type: 'direct' | 'group'
+  /** What it is called there; an answer's place has what it was called last. */
   readonly title?: string
 }
 

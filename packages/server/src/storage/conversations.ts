@@ -18,7 +18,7 @@ export interface Conversations extends ConversationStore {
   /**
    * Finds or makes the conversation of a place within a transaction, and holds it until its end: whoever writes to a conversation holds its row
    * first, so that the order of its `seq` is the order of the commits, and a reader that has seen one has seen all before it. `id`: the id for
-   * a new one, chosen by a client.
+   * a new one, chosen by a client. Answers its title as it is kept, sealed.
    * @throws PosthouseError `not-found` when it belongs to somebody else.
    */
   ensure(
@@ -26,7 +26,9 @@ export interface Conversations extends ConversationStore {
     account: string,
     place: Place,
     options: { owner?: string | undefined; id?: string | undefined },
-  ): Promise<string>
+  ): Promise<Pick<ConversationRow, 'id' | 'title'>>
+  /** The place is called like this now. The owner of a conversation names it herself. */
+  call(transaction: Transaction, conversation: Pick<ConversationRow, 'id' | 'title'>, title: string): Promise<void>
   /** Marks that something happened. */
   touch(transaction: Transaction, id: string): Promise<void>
   /** The model forgets what came before now. */
@@ -38,6 +40,8 @@ export interface Conversations extends ConversationStore {
   /** A turn ended: what it claimed and said is known without reading. To be called after the commit. */
   remember({ id, conversation, messages }: Pick<Turn, 'id' | 'conversation' | 'messages'>, said: readonly StoredMessage[]): void
   open(row: ConversationRow): Conversation
+  /** Where an answer goes, with what the place is called. */
+  placeOf(row: Pick<ConversationRow, 'id' | 'room' | 'type' | 'title'> & { readonly thread?: string }): Place
 }
 
 /** Messages read at a time when a context is gathered, and kept in memory for each of the conversations talked in last. */
@@ -59,7 +63,7 @@ export function createConversations(
     hold(
       builder
         .selectFrom('conversations')
-        .select(['id', 'owner'])
+        .select(['id', 'owner', 'title'])
         .where('account', '=', p.account)
         .where('room', '=', p.room)
         .where('thread', '=', p.thread),
@@ -148,13 +152,18 @@ export function createConversations(
   const erasures = createErasures(builder)
   const recent = createRecent(KEPT, KEPT_SIZE)
   const sealTitle = (id: string, title: string) => sealer.seal(title, `conversations.title|${id}`)
+  const titleOf = ({ id, title }: Pick<ConversationRow, 'id' | 'title'>) =>
+    title ? sealer.open(title, `conversations.title|${id}`).toString() : undefined
+  const placeOf: Conversations['placeOf'] = (row) => {
+    const title = titleOf(row)
+    return { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}), ...(title ? { title } : {}) }
+  }
 
   const open = (row: ConversationRow): Conversation => ({
     id: row.id,
     account: row.account,
-    place: { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}) },
+    place: placeOf(row),
     owner: row.owner ?? undefined,
-    title: row.title ? sealer.open(row.title, `conversations.title|${row.id}`).toString() : '',
     createdAt: Number(row.created_at),
     updatedAt: Number(row.updated_at),
     contextFrom: Number(row.context_from),
@@ -169,17 +178,17 @@ export function createConversations(
     const existing = async () => {
       const found = await first(transaction, byKey, key)
       if (found && (found.owner ?? undefined) !== options.owner) throw new PosthouseError('not-found')
-      return found?.id
+      return found
     }
     const known = await existing()
-    if (known !== undefined) return known
+    if (known) return known
     const id = options.id ?? newId()
     const title = place.title ? sealTitle(id, place.title) : null
     const added = await transaction.run(insert, { ...key, id, type: place.type, owner: options.owner ?? null, title, at: clock.now() })
-    if (added === 1) return id
+    if (added === 1) return { id, title }
     // Another node made it in the same moment; or the id that a client chose is that of another place.
     const theirs = await existing()
-    if (theirs === undefined) throw new PosthouseError('not-found')
+    if (!theirs) throw new PosthouseError('not-found')
     return theirs
   }
 
@@ -219,11 +228,16 @@ export function createConversations(
   return {
     ensure,
     open,
+    placeOf,
     remember({ id, conversation, messages: claimed }, said) {
       recent.extend(conversation, id, [...said, ...claimed].sort(newestFirst))
     },
     async revise(transaction, id) {
       await transaction.run(revise, { id })
+    },
+    async call(transaction, conversation, title) {
+      if (title === titleOf(conversation)) return
+      await transaction.run(setTitle, { id: conversation.id, title: sealTitle(conversation.id, title) })
     },
     async touch(transaction, id) {
       await transaction.run(touch, { id, at: clock.now() })
@@ -288,7 +302,7 @@ export function createConversations(
     at: (account, place, owner) =>
       database.write(
         async (transaction) => {
-          const found = await findIn(transaction, await ensure(transaction, account, place, { owner }))
+          const found = await findIn(transaction, (await ensure(transaction, account, place, { owner })).id)
           if (!found) throw new Error('a conversation vanished within its own transaction')
           return found
         },

@@ -190,6 +190,7 @@ export function createOutbox(
         'conversations.room',
         'conversations.thread',
         'conversations.type',
+        'conversations.title',
         'messages.body',
         'messages.status',
       ])
@@ -296,7 +297,7 @@ export function createOutbox(
             seq: Number(row.seq),
             account: row.account,
             conversationId: row.conversation_id,
-            place: { room: row.room, type: row.type, ...(row.thread ? { thread: row.thread } : {}) },
+            place: conversations.placeOf({ ...row, id: row.conversation_id }),
             text: textOf(body.parts),
             files: body.parts.flatMap((part) => (part.type === 'file' ? [part.file] : [])),
             ...eventIn(body.parts),

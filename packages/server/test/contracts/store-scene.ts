@@ -1,6 +1,5 @@
 /** What a behaviour of stores is, and what is said in them. */
-import type { InboundMessage } from '@posthouse/contract'
-import { priorities } from '../../src/ports/broker.ts'
+import { type InboundMessage, priorities } from '@posthouse/contract'
 import type { NewToolCall, Store, Turn, TurnResult } from '../../src/ports/store.ts'
 
 /** A store under test. `reopen` closes it without a word, as a crash would, and opens the same data again. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { after, before, describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { type Connection, DeliveryError, type DeliveryFailure, type FileRef, PosthouseError, textOf } from '@posthouse/contract'
+import { type Connection, DeliveryError, type DeliveryFailure, type FileRef, type Place, PosthouseError, textOf } from '@posthouse/contract'
 import { type ChannelHarness, channelBehaviours, until, whyNot } from '@posthouse/testkit'
 import { hostileMails } from '../../../test/mail/hostile.ts'
 import { type MailServers, noMailServers, startMailServers } from '../../../test/mail/servers.ts'
@@ -49,9 +49,9 @@ describe('the channel suite', options, () => {
 const sending = (key = 'k') => ({ idempotencyKey: key, signal: new AbortController().signal })
 const said = (world: World) => world.host.inbox.map((message) => textOf(message.parts))
 
-async function answer(world: World, connection: Connection, text: string, replyTo?: string) {
-  const message = { id: 'm', to: world.place, text, document: parseMarkdown(text), ...(replyTo ? { replyTo } : {}) }
-  for (const piece of connection.render(message)) await connection.send(piece, world.place, sending())
+async function answer(world: World, connection: Connection, text: string, replyTo?: string, to: Place = world.place) {
+  const message = { id: 'm', to, text, document: parseMarkdown(text), ...(replyTo ? { replyTo } : {}) }
+  for (const piece of connection.render(message)) await connection.send(piece, to, sending())
 }
 
 describe('mails that break mail programs', options, () => {
@@ -139,7 +139,7 @@ describe('the mailbox', options, () => {
     const [message] = world.host.inbox
     assert.deepEqual(said(world), ['Which way?\n\nTo Luoyang.'])
     assert.deepEqual(message?.place, { ...world.place, title: 'Which way?' })
-    await answer(world, connection, 'West.', message?.id)
+    await answer(world, connection, 'West.', message?.id, message?.place)
     const { mail, to } = world.sink.taken[0] as World['sink']['taken'][number]
     assert.equal(to, PERSON)
     assert.equal(mail.subject, 'Re: Which way?')

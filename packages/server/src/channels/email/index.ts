@@ -17,7 +17,7 @@ import {
   systemClock,
 } from '@posthouse/contract'
 import { createSmtp, createTokens, fetchFile, type Mailbox, openMailbox, type Server, slots, type Tokens, Unreadable } from './api.ts'
-import { contentOf, decode, digest, type FileHandle, type Head, judge, readMail } from './receive.ts'
+import { contentOf, decode, type FileHandle, type Head, judge, readMail } from './receive.ts'
 import { compose, MOST_TEXT, MOST_UPLOAD, messageIdOf, render, toDeliveryError } from './send.ts'
 import { type EmailSettings, isComplete, settings } from './settings.ts'
 
@@ -149,7 +149,7 @@ async function open(settings: EmailSettings, host: ChannelHost, signal: AbortSig
   const { sent_mailbox: sent } = settings
 
   const send = async (piece: Piece, to: Place, { idempotencyKey, signal: late }: SendOptions): Promise<Receipt> => {
-    const mail = await compose(settings, piece, to, await host.state.get(subjectKey(to)), idempotencyKey)
+    const mail = await compose(settings, piece, to, idempotencyKey)
     try {
       await smtp.send(mail.envelope, mail.stream, AbortSignal.any([late, cutOff.signal]))
     } catch (error) {
@@ -323,8 +323,6 @@ async function take(account: Account, mailbox: Mailbox, head: Head): Promise<Out
     host.log.info({ uid: head.uid, why: read.why }, 'a mail of a program is not answered')
     return 'taken'
   }
-  // Before the commit: the answer may follow at once.
-  await rememberSubject(host.state, read.message.place)
   await host.receive(read.message)
   return 'taken'
 }
@@ -353,15 +351,4 @@ async function fetchMail(settings: EmailSettings, mailbox: Mailbox, head: Head):
     if (error instanceof DeliveryError) throw error
     return { kind: 'refused', why: error instanceof Unreadable ? 'its parts cannot be told apart' : 'it cannot be decoded' }
   }
-}
-
-// ---- Subjects ---------------------------------------------------------------------------------------------------------
-
-/** The answer has the subject of its thread. It is content, so it is kept where it is sealed. */
-const subjectKey = ({ room, thread }: Place) => `subject:${digest(`${room}\n${thread ?? ''}`)}`
-
-async function rememberSubject(state: KeyValue, place: Place): Promise<void> {
-  const key = subjectKey(place)
-  const subject = place.title ?? ''
-  if ((await state.get(key)) !== subject) await state.set(key, subject)
 }

@@ -18,7 +18,7 @@ function message(text: string, more: Partial<OutboundMessage> = {}): OutboundMes
 async function mailOf(sent: OutboundMessage, subject: string | undefined, place = to, key = 'm:0') {
   const [piece] = render(sent)
   assert.ok(piece)
-  const mail = await compose(US, piece, place, subject, key)
+  const mail = await compose(US, piece, { ...place, ...(subject === undefined ? {} : { title: subject }) }, key)
   const bytes = await mail.bytes()
   return { ...mail, raw: bytes.toString('latin1'), parsed: await PostalMime.parse(bytes), bytes }
 }
@@ -88,11 +88,11 @@ describe('an answer', () => {
     }
     const pieces = render(message('', { files: [file] }))
     assert.equal(pieces.length, 1)
-    const mail = await compose(US, pieces[0] as never, to, 's', 'k')
+    const mail = await compose(US, pieces[0] as never, to, 'k')
     const parsed = await PostalMime.parse(Buffer.concat((await mail.stream().toArray()) as Buffer[]))
     assert.deepEqual(Buffer.from(parsed.attachments[0]?.content as ArrayBuffer), bytes)
     assert.doesNotMatch(parsed.attachments[0]?.filename ?? '', /[\r\n]/)
-    await assert.rejects(compose(US, { ...(pieces[0] as object), file: { ...file, size: 1e9 } } as never, to, 's', 'k'), /15 MB/)
+    await assert.rejects(compose(US, { ...(pieces[0] as object), file: { ...file, size: 1e9 } } as never, to, 'k'), /15 MB/)
   })
 })
 

@@ -138,10 +138,10 @@ export function messageIdOf({ address }: Sender, to: Place, idempotencyKey: stri
 
 /**
  * Makes the mail.
- * @param subject of the thread; without one the first line of the text
+ * Its subject is that of the thread; where there is no thread, the first line of the text.
  * @throws DeliveryError `invalid` when the place is no address or the file too large
  */
-export async function compose(sender: Sender, piece: Piece, to: Place, subject: string | undefined, idempotencyKey: string): Promise<Mail> {
+export async function compose(sender: Sender, piece: Piece, to: Place, idempotencyKey: string): Promise<Mail> {
   const recipient = recipientOf(to.room)
   if (!recipient) throw new DeliveryError('invalid', 'the room is no mail address')
   const { file, payload } = piece
@@ -150,7 +150,7 @@ export async function compose(sender: Sender, piece: Piece, to: Place, subject: 
   const { default: MailComposer } = await import('nodemailer/lib/mail-composer')
   const messageId = messageIdOf(sender, to, idempotencyKey)
   const path = payload.path as readonly string[]
-  const title = subject === undefined ? plainLine(piece.text.split('\n')[0] ?? '', 60) : `Re: ${plainLine(subject, 200)}`.trim()
+  const title = to.thread === undefined ? plainLine(piece.text.split('\n')[0] ?? '', 60) : `Re: ${plainLine(to.title ?? '', 200)}`.trim()
   const composer = () =>
     new MailComposer({
       from: { address: sender.address, name: plainLine(sender.name ?? '', 100) },

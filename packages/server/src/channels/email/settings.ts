@@ -1,5 +1,5 @@
 /** What is to be set for a mail account, as data. */
-import type { Bilingual, Field, Schema } from '@posthouse/contract'
+import { type Bilingual, type Field, type PriorityName, priorityNames, type Schema } from '@posthouse/contract'
 import type { OAuth, Server } from './api.ts'
 
 interface ServerSettings {
@@ -21,6 +21,7 @@ export interface EmailSettings {
   readonly trust_sender: boolean
   readonly allowed_users?: readonly string[]
   readonly freshness: number
+  readonly priority: PriorityName
   readonly mode: 'idle' | 'polling'
   readonly poll_interval: number
   readonly mailbox: string
@@ -119,6 +120,11 @@ export const settings: Schema<EmailSettings> = {
         zh: '超过此时间的邮件不会自动回答或发送，由管理员决定。邮件比聊天慢，故默认较长。',
       },
     },
+    priority: text(
+      'As in any account; mail is seldom watched, so people who chat are answered before.',
+      '含义与其他账号相同。邮件很少有人盯着等，因此聊天中的人优先得到回答。',
+      { enum: priorityNames, default: 'normal' },
+    ),
     mode: text('"idle": the server tells of new mail at once; "polling": it is asked.', 'idle：服务器即时通知新邮件；polling：定时查询。', {
       enum: ['idle', 'polling'],
       default: 'idle',

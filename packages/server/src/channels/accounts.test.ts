@@ -4,7 +4,18 @@ import { test } from 'node:test'
 import { type Channel, type ChannelHost, DeliveryError } from '@posthouse/contract'
 import type { Clock } from '../base/clock.ts'
 import type { Leases } from '../ports/leases.ts'
-import { createAccounts } from './accounts.ts'
+import { type AccountSettings, createAccounts } from './accounts.ts'
+
+const accountOf = (channel: Channel): AccountSettings => ({
+  id: 'a',
+  channel,
+  settings: {},
+  capabilities: channel.capabilities,
+  allowedUsers: undefined,
+  freshness: undefined,
+  priority: 0,
+  rates: {},
+})
 
 /** A channel that is asked who it is, and a clock whose minutes pass when the test says so. */
 async function start(publicUrl?: string, more: { capabilities?: object; keep?: Leases['keep'] } = {}) {
@@ -51,9 +62,7 @@ async function start(publicUrl?: string, more: { capabilities?: object; keep?: L
     publicUrl,
     receive: async () => ({ status: 'admitted', messageId: '', conversationId: '' }),
   })
-  await accounts.update([
-    { id: 'a', channel, settings: {}, capabilities: channel.capabilities, allowedUsers: undefined, freshness: undefined, rates: {} },
-  ])
+  await accounts.update([accountOf(channel)])
   while (!accounts.find('a')?.connection) await new Promise((resolve) => setImmediate(resolve))
   assert.ok(host)
   const pass = async (ms: number) => {
@@ -88,17 +97,7 @@ test('whoever calls an account that is paused is told to come again; one that is
   const { accounts, channel } = await start()
   assert.equal(accounts.webhook('a'), undefined)
   assert.equal(accounts.webhook('b'), undefined)
-  const paused = {
-    id: 'a',
-    channel,
-    settings: {},
-    capabilities: channel.capabilities,
-    allowedUsers: undefined,
-    freshness: undefined,
-    rates: {},
-    paused: true,
-  }
-  await accounts.update([paused])
+  await accounts.update([{ ...accountOf(channel), paused: true }])
   assert.throws(() => accounts.webhook('a'), { code: 'unavailable', retryAfter: 10_000 })
 })
 

@@ -1,7 +1,7 @@
 /** `posthouse config`: the same check as at the start, the schema for editors, and what a key means. */
 import { type Field, isPosthouseError } from '@posthouse/contract'
 import { catalog } from '../catalog.ts'
-import { accountFields, endpointFields, jsonSchema, type Loaded, nearest, rootFields } from '../config/index.ts'
+import { accountFields, endpointFields, jsonSchema, type Loaded, mcpFields, nearest, rootFields } from '../config/index.ts'
 import type { Call, Options } from './call.ts'
 import { loadHere } from './local.ts'
 import { CliError, type Terminal, type Words } from './terminal.ts'
@@ -60,6 +60,12 @@ export function closedWords(account: string | undefined): Words {
   return { en: ` (the account ${account} stays closed)`, zh: `（账号 ${account} 停用）` }
 }
 
+/** Accounts that stay closed because of the file, each with the first of its problems. */
+export function closedIn({ problems }: Loaded): readonly { readonly account: string; readonly text: Words }[] {
+  const found = problems.flatMap(({ account, text }) => (account === undefined || account === 'plugins' ? [] : [{ account, text }]))
+  return found.filter(({ account }, index) => found.findIndex((other) => other.account === account) === index)
+}
+
 /** Every problem and notice as a line. */
 export function problemLines({ problems, notices }: Loaded, { t }: Pick<Terminal, 't'>): string[] {
   return [
@@ -68,8 +74,9 @@ export function problemLines({ problems, notices }: Loaded, { t }: Pick<Terminal
   ]
 }
 
-export async function printSchema(): Promise<void> {
-  process.stdout.write(`${JSON.stringify(jsonSchema(catalog), null, 2)}\n`)
+export async function printSchema({ config }: Call): Promise<void> {
+  const { channels } = loadHere(config)
+  process.stdout.write(`${JSON.stringify(jsonSchema({ ...catalog, channels }), null, 2)}\n`)
 }
 
 export interface Key {
@@ -78,8 +85,11 @@ export interface Key {
   readonly required: boolean
 }
 
-/** All keys as paths; `channels.telegram.token`, `models.endpoints.openai.base_url`. */
-export function allKeys(): readonly Key[] {
+/** Keys of a server of tools are described once, for every name. */
+const ANY_SERVER = 'mcp.NAME'
+
+/** All keys as paths; `channels.telegram.token`, `models.endpoints.openai.base_url`. `channels`: with those of plugins, where there are some. */
+export function allKeys(channels = catalog.channels): readonly Key[] {
   const walk = (fields: Readonly<Record<string, Field>>, prefix: string, required: readonly string[]): Key[] =>
     Object.entries(fields).flatMap(([name, field]) => [
       { name: `${prefix}${name}`, field, required: required.includes(name) },
@@ -87,7 +97,8 @@ export function allKeys(): readonly Key[] {
     ])
   return [
     ...walk(rootFields, '', []),
-    ...Object.values(catalog.channels).flatMap(({ id, settings }) =>
+    ...walk(mcpFields, `${ANY_SERVER}.`, []),
+    ...Object.values(channels).flatMap(({ id, settings }) =>
       walk({ ...accountFields, ...settings.fields }, `channels.${id}.`, settings.required),
     ),
     ...Object.values(catalog.providers).flatMap(({ id, settings }) =>
@@ -98,8 +109,8 @@ export function allKeys(): readonly Key[] {
 
 export async function explainConfig({ config, terminal }: Call, [wanted]: readonly string[]): Promise<void> {
   const { t } = terminal
-  const keys = allKeys()
   const loaded = loadHere(config)
+  const keys = allKeys(loaded.channels)
   const { named, own } = toCatalogName(wanted ?? '', loaded)
   const found = wanted === undefined ? keys : keys.filter(({ name }) => name === named || name.startsWith(`${named}.`))
   if (found.length === 0) {
@@ -144,6 +155,8 @@ export async function explainConfig({ config, terminal }: Call, [wanted]: readon
 
 /** `channels.desk.token` is described as `channels.telegram.token` when the account `desk` is one of Telegram. */
 function toCatalogName(wanted: string, { written }: Loaded): { named: string; own: (name: string) => string } {
+  const server = /^mcp\.[^.]+/.exec(wanted)?.[0]
+  if (server) return { named: wanted.replace(server, ANY_SERVER), own: (name) => name.replace(ANY_SERVER, server) }
   const [, prefix, id, rest = ''] = /^(channels|models\.endpoints)\.([^.]+)(\..*)?$/.exec(wanted) ?? []
   const keys = prefix === 'channels' ? ['channels'] : ['models', 'endpoints']
   const type = prefix && id ? written([...keys, id, prefix === 'channels' ? 'type' : 'api']) : undefined

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
-import type { Bilingual } from '@posthouse/contract'
+import { type Bilingual, priorities } from '@posthouse/contract'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { parse } from 'yaml'
 import { catalog } from '../../src/catalog.ts'
@@ -175,6 +175,24 @@ describe('what is accepted', () => {
     )
     assert.equal(notices.length, 3)
     for (const { en, zh } of notices) assert.ok(/models|channels|enabled/.test(en) && /[\p{Script=Han}]/u.test(zh))
+  })
+
+  it('a class of work for each account: chat is interactive, mail is not watched', () => {
+    const mail = 'type: email, address: a@example.com, password: x, imap: { host: i }, smtp: { host: s }, authserv_id: "-"'
+    const { config, problems } = load(
+      `channels: { telegram: { token: "${SECRET}" }, news: { type: telegram, token: "${SECRET}", priority: background }, desk: { ${mail} }, fast: { ${mail}, priority: interactive } }`,
+    )
+    assert.deepEqual(problems, [])
+    assert.deepEqual(
+      config?.accounts.map(({ id, priority }) => [id, priority]),
+      [
+        ['telegram', priorities.interactive],
+        ['news', priorities.background],
+        ['desk', priorities.normal],
+        ['fast', priorities.interactive],
+      ],
+    )
+    assert.match(load(`${TELEGRAM.replace('token', 'priority: soon, token')}`).problems[0]?.text.en ?? '', /priority/)
   })
 
   it('platforms as a section, beside channels', () => {

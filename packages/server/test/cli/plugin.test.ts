@@ -56,6 +56,10 @@ describe('plugin new --channel', () => {
     await until(() => dove.pending === 0, 'the call is acknowledged')
     const listed = await posthouse.cli('plugin', 'list', '--json')
     assert.deepEqual(JSON.parse(listed.stdout), [{ id: 'dove', version: '0.1.0', folder: './dove', channels: ['dove'] }])
+    const explained = await posthouse.cli('config', 'explain', 'channels.dove.base_url')
+    assert.match(explained.stdout, new RegExp(`channels\\.dove\\.base_url[^]*now: "${dove.url}"`), explained.stderr)
+    const schema = JSON.parse((await posthouse.cli('config', 'schema')).stdout) as object
+    assert.ok(JSON.stringify(schema).includes('"dove"'), 'editors know it')
   })
 
   it('says what it cannot do', async () => {

@@ -23,7 +23,7 @@ const subjects: Readonly<
   configuration: {
     found: cells,
     known: allKeys()
-      .filter(({ name }) => name !== 'channels')
+      .filter(({ name }) => name !== 'channels' && name !== 'mcp')
       .map(({ name }) => name),
   },
   errors: { found: cells, known: Object.keys(errorTable) },

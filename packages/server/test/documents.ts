@@ -52,7 +52,7 @@ export function assertShown(shown: string, document: readonly Block[], visible: 
   let at = 0
   for (const character of visible(wordsOf(document))) {
     at = all.indexOf(character, at) + 1
-    assert.ok(at > 0, `${JSON.stringify(character)} is lost in ${JSON.stringify(shown)}`)
+    if (at === 0) assert.fail(`${JSON.stringify(character)} is lost in ${JSON.stringify(shown)}`)
   }
 }
 

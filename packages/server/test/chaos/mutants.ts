@@ -55,12 +55,7 @@ export const mutants: readonly Mutant[] = [
     name: 'what was under way goes on',
     rows: ['F14:under load'],
     edits: [
-      { file: 'src/storage/restore.ts', find: "run(inbox.where('done_at', 'is', null))", replace: "run(inbox.where('done_at', '<', 0))" },
-      {
-        file: 'src/storage/restore.ts',
-        find: "run(outbox.where('settled_at', 'is', null))",
-        replace: "run(outbox.where('settled_at', '<', 0))",
-      },
+      { file: 'src/storage/restore.ts', find: 'const setAside = await setUnderWayAside(run, dialect, at)', replace: 'const setAside = 0' },
     ],
   },
   {
@@ -143,13 +138,46 @@ export const mutants: readonly Mutant[] = [
     edits: [{ file: toolCalls, find: 'takeOver(turn, tools.isIdempotent, UNKNOWN)', replace: 'takeOver(turn, () => true, UNKNOWN)' }],
   },
   {
+    name: 'a server of tools is started again at once',
+    rows: ['F40:exit'],
+    edits: [
+      { file: 'src/mcp/server.ts', find: 'const wait = backoff(attempt, BACKOFF)', replace: 'const wait = 0 * backoff(attempt, BACKOFF)' },
+    ],
+  },
+  {
+    name: 'a call of a server that broke off is made again',
+    rows: ['F40:exit'],
+    edits: [
+      {
+        file: 'src/mcp/server.ts',
+        find: 'return await connection.call(declared, args, signal)',
+        replace: `const once = () => connection!.call(declared, args, signal)
+      return await once().catch(async (error) => {
+        for (;;) {
+          await clock.sleep(100, signal)
+          if (signal.aborted) throw error
+          if (connection) return await once()
+        }
+      })`,
+      },
+    ],
+  },
+  {
+    name: 'a server of tools may say what it likes',
+    rows: ['F40:flood'],
+    edits: [
+      { file: 'src/mcp/stdio.ts', find: 'if (size > MOST_LINE)', replace: 'if (size < 0)' },
+      { file: 'src/mcp/stdio.ts', find: 'if (bytes > MOST_BYTES || lines > MOST_LINES)', replace: 'if (size < 0)' },
+    ],
+  },
+  {
     name: 'flag moved before commit',
     rows: ['F02:mail handed over'],
     edits: [
       {
         file: 'src/channels/email/index.ts',
-        find: '  await rememberSubject(host.state, read.message.place)',
-        replace: '  await mailbox.flag([head.uid], [settings.processed_flag])',
+        find: '  strikes.delete(id)\n',
+        replace: '  strikes.delete(id)\n  await mailbox.flag([head.uid], [settings.processed_flag])\n',
       },
     ],
   },

@@ -10,6 +10,7 @@ import { networkRows } from './rows/network.ts'
 import { peopleRows } from './rows/people.ts'
 import { platformRows } from './rows/platform.ts'
 import { processRows } from './rows/process.ts'
+import { toolRows } from './rows/tools.ts'
 import type { Matrix } from './table.ts'
 
 export const rows: readonly Row[] = [
@@ -18,15 +19,15 @@ export const rows: readonly Row[] = [
   ...platformRows,
   ...peopleRows,
   ...modelRows,
+  ...toolRows,
   ...loadRows,
   ...diskRows,
   ...backupRows,
   ...channelRows,
 ].toSorted((a, b) => a.id.localeCompare(b.id))
 
-export const missingRows: readonly MissingRow[] = [
-  { id: 'F40', title: 'An MCP server that hangs, floods or dies', notYet: 'there is no MCP' },
-]
+/** What is promised, and no run can play yet. */
+export const missingRows: readonly MissingRow[] = []
 
 export const oneNode: Matrix = {
   rows,

@@ -1,7 +1,4 @@
-/**
- * `npm run chaos`: plays the fault matrix. `--row F01 --seed 42` replays one row with one seed, `--part "sent"` one of its cases, `--seeds 3`
- * bounds the seeds, `--cluster` plays those of several nodes, `--mutants` plays the broken versions (or the one of `--mutant NAME`), `--list` names the rows, `--write` writes the table of docs/reliability.md.
- */
+/** `npm run chaos`: plays the fault matrix, or a part of it; USAGE says how. */
 import { parseArgs } from 'node:util'
 import { severalNodes } from './cluster/rows.ts'
 import type { Outcome } from './crowd.ts'
@@ -10,19 +7,52 @@ import { needsOf, problemsOf, type Row } from './row.ts'
 import { oneNode } from './rows.ts'
 import { type Result, summary, writeTable } from './table.ts'
 
-const { values: given } = parseArgs({
-  options: {
-    row: { type: 'string', multiple: true },
-    seed: { type: 'string' },
-    seeds: { type: 'string' },
-    part: { type: 'string' },
-    mutants: { type: 'boolean', default: false },
-    mutant: { type: 'string' },
-    list: { type: 'boolean', default: false },
-    write: { type: 'boolean', default: false },
-    cluster: { type: 'boolean', default: false },
-  },
-})
+const USAGE = `npm run chaos [-- OPTIONS]
+  --row F01       only this row; may be given several times
+  --part "sent"   only this case of it
+  --seed 42       with this seed alone
+  --seeds 3       with at most so many seeds
+  --cluster       the rows of several nodes, instead of those of one
+  --mutants       the broken versions: each must turn its rows red
+  --mutant NAME   only this one; beside --row: that row with it
+  --list          names the rows
+  --write         writes the table of docs/reliability.md`
+
+const say = (line: string) => process.stdout.write(`${line}\n`)
+
+function refuse(why: string): never {
+  process.stderr.write(`${why}\n\n${USAGE}\n`)
+  process.exit(2)
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        help: { type: 'boolean', short: 'h', default: false },
+        row: { type: 'string', multiple: true },
+        seed: { type: 'string' },
+        seeds: { type: 'string' },
+        part: { type: 'string' },
+        mutants: { type: 'boolean', default: false },
+        mutant: { type: 'string' },
+        list: { type: 'boolean', default: false },
+        write: { type: 'boolean', default: false },
+        cluster: { type: 'boolean', default: false },
+      },
+    }).values
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error))
+  }
+}
+
+const given = readOptions()
+if (given.help) {
+  say(USAGE)
+  process.exit(0)
+}
+for (const name of ['seed', 'seeds'] as const)
+  if (given[name] !== undefined && !/^[1-9]\d*$/.test(given[name])) refuse(`--${name} is a number from 1, not ${given[name]}`)
 
 const matrix = given.cluster ? severalNodes : oneNode
 const { rows } = matrix
@@ -30,7 +60,6 @@ const { rows } = matrix
 /** Milliseconds that a mutant's lost messages are waited for. */
 const PATIENCE = 15_000
 
-const say = (line: string) => process.stdout.write(`${line}\n`)
 const replay = (row: Row, part: string, seed: number, mutant?: string) =>
   `npm run chaos --${given.cluster ? ' --cluster' : ''} --row ${row.id}${part ? ` --part "${part}"` : ''} --seed ${seed}${mutant ? ` --mutant "${mutant}"` : ''}`
 
@@ -121,7 +150,10 @@ if (given.list) {
   process.exitCode = alive.length > 0 ? 1 : 0
 } else {
   const unknown = given.row?.filter((id) => !rows.some((row) => row.id === id)) ?? []
-  if (unknown.length > 0) throw new Error(`no such row: ${unknown.join(', ')}; see --list`)
+  if (unknown.length > 0) refuse(`there is no row ${unknown.join(', ')}${given.cluster ? '' : ' for one node; --cluster has others'}`)
+  if (given.part !== undefined && !given.row) refuse('--part needs --row')
+  const parts = new Set(rows.flatMap((row) => (given.row?.includes(row.id) ? (row.parts ?? []) : [])))
+  if (given.part !== undefined && !parts.has(given.part)) refuse(`there is no part "${given.part}"; there are: ${[...parts].join(', ')}`)
   const results: Result[] = []
   for (const row of rows) if (!given.row || given.row.includes(row.id)) results.push(await playRow(row))
   for (const { id, notYet } of matrix.missing) if (!given.row) say(`${id} not yet: ${notYet}`)

@@ -1,9 +1,10 @@
 /** What RabbitMQ does to us: it goes, freezes, is full, loses what it had. No ticket's way ends there. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { priorities } from '@posthouse/contract'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { openRabbitBroker } from '../../src/broker/index.ts'
-import { type Broker, priorities } from '../../src/ports/broker.ts'
+import type { Broker } from '../../src/ports/broker.ts'
 import { until } from '../journeys/posthouse.ts'
 import { clearRabbit, noRabbit, ownPrefix, queuesOf, skipWithout, type Wire, wireTo, withChannel } from './servers.ts'
 import { silent } from './silent.ts'

@@ -70,7 +70,7 @@ export const leaks: readonly Leak[] = [
     sink: /^answers: header$/,
     edits: [
       {
-        file: 'src/http/routes/chat.ts',
+        file: 'src/http/idempotency-key.ts',
         find: "'Idempotency-Key: 1 to 128 visible characters'",
         replace: '`Idempotency-Key: ${key}`',
       },

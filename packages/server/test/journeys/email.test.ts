@@ -45,8 +45,11 @@ describe('e-mail', { skip: ci ? false : (noMailServers ?? false), timeout: 120_0
         posthouse.log.every((line) => !line.includes(ANN) && !line.includes(mail.password)),
         'the log is private',
       )
-      const { channels } = JSON.parse((await posthouse.cli('status', '--json')).stdout) as { channels?: { id: string; state: string }[] }
-      assert.ok(channels === undefined || channels.some(({ id, state }) => id === 'desk' && state === 'connected'))
+      const { channels } = JSON.parse((await posthouse.cli('status', '--json')).stdout) as { channels: { id: string; state: string }[] }
+      assert.deepEqual(
+        channels.map(({ id, state }) => [id, state]),
+        [['desk', 'connected']],
+      )
     }))
 
   it('a stranger is told once, in a mail that no program answers; then met with silence', () =>

@@ -279,6 +279,9 @@ describe('Feishu', () => {
       feishu.revoke()
       await until(() => posthouse.log.some((line) => line.includes('"state":"needs-auth"') && line.includes('app_secret')), 'it is told')
       assert.ok(!posthouse.log.some((line) => line.includes(feishu.app_secret)), 'the secret is in the log')
+      const status = async () => (await posthouse.cli('status')).stdout
+      await until(async () => /its credentials are refused: .*app_secret/.test(await status()), 'the status tells it')
+      assert.match(await status(), /Next: posthouse doctor/)
     }))
 
   for (const sealed of [true, false]) {

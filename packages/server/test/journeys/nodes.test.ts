@@ -15,6 +15,7 @@ interface Status {
   readonly leases: readonly { readonly name: string; readonly node: string; readonly epoch: number }[]
   readonly maybeDuplicates: number
   readonly dead: number
+  readonly channels: readonly { readonly id: string; readonly node: string; readonly state: string }[]
 }
 
 interface World {
@@ -38,15 +39,17 @@ interface Options {
   /** More of the configuration of both, and of the second alone. */
   readonly config?: object
   readonly configOfB?: object
+  /** Milliseconds until the model's first word. */
+  readonly firstToken?: number
 }
 
 /** Both nodes with hurried figures: what takes half a minute takes a second and a half. */
 async function inWorld(
   run: (world: World) => Promise<void>,
-  { mutants = [], ofB = [], config: more = {}, configOfB = {} }: Options = {},
+  { mutants = [], ofB = [], config: more = {}, configOfB = {}, firstToken = 20 }: Options = {},
 ): Promise<void> {
   await using telegram = await createTelegramEmulator()
-  await using model = await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 20, interval: 10, chunks: 6 } })
+  await using model = await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken, interval: 10, chunks: 6 } })
   const url = await newPlace()
   const config = (name: string) => ({
     node: { name },
@@ -104,15 +107,15 @@ async function wrong({ telegram, status, asked }: World): Promise<unknown[]> {
   return [...found, ...(doubled > maybeDuplicates ? [{ doubled, maybeDuplicates }] : []), ...(dead > 0 ? [{ dead }] : [])]
 }
 
-/** The platform refuses a third of the first sends for a second, while two nodes share the work. */
+/** The platform refuses a third of the first sends for two seconds, while two nodes share the work. */
 async function refusedNowAndThen(world: World): Promise<unknown[]> {
   await world.start(world.b)
   for (let round = 0; round < 6; round++) {
     world.ask()
     world.telegram.failNext('sendMessage', {
       status: 429,
-      description: 'Too Many Requests: retry after 1',
-      retryAfter: 1,
+      description: 'Too Many Requests: retry after 2',
+      retryAfter: 2,
       times: CHATS / 3,
     })
     await until(() => world.open().length < CHATS * 3, 'it goes on')
@@ -120,8 +123,8 @@ async function refusedNowAndThen(world: World): Promise<unknown[]> {
   await settled(world, 60_000)
   return await wrong(world)
 }
-/** Few places: what one node does not begin at once, the other finds. */
-const narrow = { resources: { max_concurrency: 2 } }
+/** Few places and slow turns: what one node does not begin at once, the other finds, long before what is refused may be sent again. */
+const shared = { config: { resources: { max_concurrency: 2 } }, firstToken: 200 }
 
 /** Whether the lease stays where it is while nothing happens. */
 async function staysWithA(world: World): Promise<boolean> {
@@ -151,6 +154,16 @@ describe('nodes on one PostgreSQL', { skip: noPostgres, timeout: 180_000 }, () =
         ],
       )
       assert.equal(await world.owner(), 'a')
+      await until(async () => {
+        const { channels } = await world.status()
+        return (
+          JSON.stringify(channels.map(({ id, node, state }) => [id, node, state])) ===
+          JSON.stringify([
+            ['telegram', 'a', 'connected'],
+            ['telegram', 'b', 'standby'],
+          ])
+        )
+      }, 'either is known to say how it finds the account')
       const doctor = await b.cli('doctor')
       assert.match(doctor.stdout, /2 gateways use it, and redis\.url is not set/)
       ask()
@@ -201,13 +214,13 @@ describe('nodes on one PostgreSQL', { skip: noPostgres, timeout: 180_000 }, () =
     }))
 
   it('P4: the platform refuses now and then, both nodes share the work: every conversation stays in order', () =>
-    inWorld(async (world) => assert.deepEqual(await refusedNowAndThen(world), []), { config: narrow }))
+    inWorld(async (world) => assert.deepEqual(await refusedNowAndThen(world), []), shared))
 
   it('turns red for the mutant "every node sends"', () =>
-    inWorld(async (world) => assert.notDeepEqual(await refusedNowAndThen(world), []), { mutants: ['every node sends'], config: narrow }))
+    inWorld(async (world) => assert.notDeepEqual(await refusedNowAndThen(world), []), { ...shared, mutants: ['every node sends'] }))
 
   it('one does not know the account yet: it leaves the messages to the other', () =>
-    inWorld(async (world) => assert.deepEqual(await refusedNowAndThen(world), []), { config: narrow, configOfB: { channels: {} } }))
+    inWorld(async (world) => assert.deepEqual(await refusedNowAndThen(world), []), { ...shared, configOfB: { channels: {} } }))
 
   it('the clock of one is ten minutes ahead: the lease stays where it is', () =>
     inWorld(async (world) => assert.equal(await staysWithA(world), true), { ofB: ['clock ahead'] }))

@@ -47,6 +47,11 @@ describe('a running gateway', () => {
     // What needs a restart is named, and the rest taken over.
     await settle(() => posthouse.configure({ models: models('one'), channels, resources: { max_waiting: 7 } }))
     assert.match(posthouse.log.findLast((line) => line.includes('was taken over')) ?? '', /"needsRestart":\["resources"\]/)
+
+    await settle(() => posthouse.configure({ models: models('one'), channels: { telegram: { ...channels.telegram, mode: 'pull' } } }))
+    const { stdout } = await posthouse.cli('status')
+    assert.match(stdout, /channels\.telegram\.mode: .* \(the account telegram stays closed\)[\s\S]*Next: posthouse config check/)
+    assert.doesNotMatch(stdout, /Account telegram: connected/)
     assert.equal(await posthouse.stop(), 0)
   })
 

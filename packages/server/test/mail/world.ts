@@ -53,6 +53,7 @@ export async function startWorld(servers: MailServers, mode: EmailSettings['mode
     smtp: { host: '127.0.0.1', port: sink.port, security: 'none' },
     trust_sender: true,
     freshness: 86_400_000,
+    priority: 'normal',
     mode,
     poll_interval: 100,
     mailbox: 'INBOX',

@@ -367,12 +367,19 @@ test('an answer grows in one message and ends; it is sent when it was fetched; r
   assert.deepEqual(emulator.refused, [])
 })
 
+/** From now on the platform asks in vain; a question that was on its way would still take the answer. */
+async function turnAway({ emulator }: World): Promise<void> {
+  await emulator.subscribe(undefined)
+  const { polls } = emulator
+  await until(() => emulator.polls > polls, 'the last question that reached us is answered')
+}
+
 test('it is not sent before it was fetched, and a fetch whose answer is lost is repeated', async () => {
   await using world = await start({ pollEvery: 30 })
   const { emulator } = world
   await using connection = await world.open()
   const { id: replyTo } = await ask(world, 'hi')
-  await emulator.subscribe(undefined)
+  await turnAway(world)
   let sent = false
   const sending = connection.send(first(connection, 'hello', { replyTo }), place, options()).then(() => {
     sent = true
@@ -399,7 +406,7 @@ test('any node and the next process answer for a stream', async () => {
   await emulator.subscribe(other.host.routes.url)
   await until(() => emulator.posted('ann')[0]?.text === 'from the first node', 'the second node shows the draft')
   // It ends in the middle of the send; what it laid ready is fetched, and the next attempt learns of it.
-  await emulator.subscribe(undefined)
+  await turnAway(world)
   const dying = new AbortController()
   const sending = connection.send(piece, place, options({ signal: dying.signal }))
   dying.abort()
@@ -418,7 +425,7 @@ test('a stream that the platform gave up, or that is over, is answered at the ad
     const { emulator } = world
     await using connection = await world.open()
     const { id: replyTo } = await ask(world, 'slow')
-    await emulator.subscribe(undefined)
+    await turnAway(world)
     const sending = connection.send(first(connection, 'whole', { replyTo }), place, options())
     const { polls } = emulator
     await until(() => emulator.polls > polls + 3, 'the platform asks in vain, and the answer lies ready')

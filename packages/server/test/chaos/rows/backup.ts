@@ -83,9 +83,13 @@ async function underLoad({ seed, mutant, patience = 30_000 }: Play): Promise<Out
   await world.token()
   const people = load(world)
   await answered(world, 20)
+  // Much is under way whenever the copy is made.
+  world.model.setPace({ firstToken: 1500, chunks: 6 })
+  await until(() => world.model.active >= 5, 'answers are under way')
   const began = performance.now()
   const { manifest } = (await done(world, 'backup', 'create', '--to', 'kept.backup')) as { manifest: Told }
   const took = Math.round(performance.now() - began)
+  world.model.setPace({ firstToken: 30, interval: 10, chunks: 6 })
   await answered(world, world.asked.length)
   await people.stop()
   await world.settle(patience)

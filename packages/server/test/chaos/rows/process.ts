@@ -64,7 +64,8 @@ function tour({ ask, telegram }: World): void {
 
 /** Plays the tour with a crash at a point; answers the points that were passed. */
 export async function crashAt({ seed, part, mutant, patience }: Play): Promise<{ world: World; reached: ReadonlySet<string> }> {
-  const world = await createWorld({ seed, mutant, account: { room_send_rate: 2 } })
+  await using made = new AsyncDisposableStack()
+  const world = made.use(await createWorld({ seed, mutant, account: { room_send_rate: 2 } }))
   const file = join(world.posthouse.folder, 'reached')
   const env = preloading({ CHAOS_REACHED: file }, 'ledger-tool', 'crash')
   const point = points.find(({ name }) => name === part)
@@ -91,6 +92,8 @@ export async function crashAt({ seed, part, mutant, patience }: Play): Promise<{
     if (at && alive) await Promise.race([world.posthouse.exited(), new Promise((resolve) => setTimeout(resolve, 15_000).unref())])
   }
   await world.settle(patience ?? 20_000)
+  // From here on it is the caller's.
+  made.move()
   return { world, reached: new Set(existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : []) }
 }
 

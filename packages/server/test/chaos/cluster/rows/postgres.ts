@@ -188,13 +188,13 @@ const troubles: Readonly<Record<string, (url: string) => Promise<Trouble>>> = {
     const watch = await connectTo(url)
     await watch.query(`alter database ${new URL(url).pathname.slice(1)} set deadlock_timeout = '15ms'`)
     let ended = false
+    // Among those that are talked in most lately: there the nodes are, too.
+    const lock = `select 1 from conversations where id =
+      (select id from (select id from conversations order by updated_at desc limit 6) busy order by random() limit 1) for update; select pg_sleep(0.02)`
     const rogue = async () => {
       const client = await connectTo(url)
       while (!ended) {
-        const steps = [
-          'begin',
-          ...Array.from({ length: 3 }, () => 'select 1 from conversations order by random() limit 1 for update; select pg_sleep(0.02)'),
-        ]
+        const steps = ['begin', lock, lock, lock]
         for (const step of steps) await client.query(step).catch(() => {})
         await client.query('rollback').catch(() => {})
       }

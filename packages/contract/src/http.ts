@@ -2,6 +2,7 @@
 import type { ErrorCode } from './errors.ts'
 import type { FileKind } from './message.ts'
 import type { Usage } from './model.ts'
+import type { PriorityName } from './priority.ts'
 
 export interface ErrorBody {
   readonly error: { readonly code: ErrorCode; readonly message: string; readonly detail?: string; readonly id?: string }
@@ -14,6 +15,8 @@ export interface ChatRequest {
   readonly conversation_id?: string
   /** The person on whose behalf the caller asks; conversations of different users never mix. */
   readonly user?: string
+  /** Who is answered first when not all can be; `interactive` unless told otherwise. */
+  readonly priority?: PriorityName
 }
 
 export interface ChatResponse {

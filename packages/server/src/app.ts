@@ -4,16 +4,17 @@
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { type FileRef, PosthouseError } from '@posthouse/contract'
+import { type FileRef, PosthouseError, type PriorityName, priorities } from '@posthouse/contract'
 import type { ModelsResponse } from '@posthouse/contract/http'
 import { systemClock } from './base/clock.ts'
 import { newId } from './base/ids.ts'
 import { createEmbeddedBroker, openRabbitBroker } from './broker/index.ts'
 import { createCache } from './cache/index.ts'
-import { createAccounts, decodeWeb, web } from './channels/index.ts'
+import { createAccounts, decodeWeb, keepAccountsKnown, web } from './channels/index.ts'
 import { announce, createLeases, createLocalRates, createSingleLive, joinNodes, openShared } from './cluster/index.ts'
 import type { Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
+import { createMcp } from './mcp/index.ts'
 import { createModels } from './models-facade.ts'
 import { type AppLogger, createMetrics, freeRatio, keepUp } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
@@ -131,7 +132,12 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     log,
     publicUrl: config.server.publicUrl,
     receive: (account, message, lease) =>
-      pipeline.receive(message, { account: account.id, channel: account.channel.id, ...(lease ? { lease } : {}) }),
+      pipeline.receive(message, {
+        account: account.id,
+        channel: account.channel.id,
+        priority: account.priority,
+        ...(lease ? { lease } : {}),
+      }),
   })
   let drained: Promise<void> | undefined
   let pauses = await pausesOf(store.settings)
@@ -149,6 +155,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
             capabilities: web.capabilities,
             allowedUsers: undefined,
             freshness: undefined,
+            priority: priorities.interactive,
             rates: {},
           })),
           ...config.accounts.map((account) => ({ ...account, paused: pauses.since(account.id) !== undefined })),
@@ -175,11 +182,12 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
     for (const [method, { account: rate }] of Object.entries(methods)) if (rate) used[method] = rates.used(account, method, rate)
     return used
   }
+  const mcp = opened.use(createMcp({ store: store.accountState, fetch: (url, options) => guardedFetch(url, options), clock, log, version }))
   const pipeline = createPipeline({
     store,
     blobs,
     models,
-    tools: createTools(builtInTools(clock.now), { clock, log }),
+    tools: createTools(builtInTools(clock.now), { clock, log }, () => mcp.tools),
     accounts,
     live,
     cache,
@@ -267,6 +275,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       conversationId: sent.conversationId,
       owner: sent.owner,
       clientId: sent.clientId,
+      priority: sent.priority,
     })
     return { messageId: admission.messageId, conversationId: admission.conversationId, duplicate: admission.status === 'duplicate' }
   }
@@ -295,6 +304,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       ...(await readiness()),
       channels: accounts.status(),
       models: { current: await chosenModel(choice, undefined), endpoints: models.status() },
+      mcp: mcp.status,
       node: node.id,
       nodes: await store.nodes.list(),
       leases: await store.leases.list(),
@@ -311,8 +321,9 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       await store.dead.count(),
       await freeRatio(config.dataFolder),
     ]
+    const lag = (name: PriorityName) => now - (oldest.get(priorities[name]) ?? now)
     return {
-      inboxLag: oldest === undefined ? 0 : now - oldest,
+      inboxLag: { interactive: lag('interactive'), normal: lag('normal'), background: lag('background') },
       outboxOldest: backlog.oldest === undefined ? 0 : now - backlog.oldest,
       outboxWaiting: backlog.count,
       lanes: pipeline.depth,
@@ -355,6 +366,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   // Before any turn: who may write, and how old a message may be, stands in the accounts.
   await openAccounts()
   if (pausedAccounts().length > 0) log.warn({ paused: pausedAccounts() }, PAUSED_NOW)
+  await mcp.update(config.mcp)
   await pipeline.start()
   const upkeep = keepUp({ store, blobs, leases, clock, log })
   opened.use(
@@ -363,6 +375,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       () => void followPauses().catch((error: unknown) => log.warn({ err: error }, 'which accounts are paused could not be read')),
     ),
   )
+  opened.use(keepAccountsKnown({ state: store.accountState, node, name: config.nodeName, clock, status: accounts.status }))
   models.warmUp()
 
   let setupUrl: string | undefined
@@ -417,6 +430,8 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
       guardedFetch = security.createGuardedFetch(config)
       models.update(config.models)
       await openAccounts()
+      // Last: a program that will not end is waited for.
+      await mcp.update(config.mcp)
       return restart
     },
     drain,

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Fetch } from '@posthouse/contract'
 import type { Clock } from './base/clock.ts'
+import { createPlaces } from './base/places.ts'
 import type { Config } from './config/index.ts'
 import { createModelRouter, type EndpointStatus, type ModelRouter } from './models/index.ts'
 import type { AppLogger } from './ops/index.ts'
@@ -48,6 +49,7 @@ export function createModels(
       fallback: config.fallback,
       clock,
       log,
+      places: createPlaces,
       observe: ({ endpoint, outcome, duration }) => observer.modelCalled({ endpoint, outcome, took: duration }),
     })
   }

@@ -4,10 +4,10 @@
  * Two connections, since a server that is short of memory reads nothing more from a connection that publishes: what is taken can still be
  * acknowledged on the other. A ticket that cannot be handed over is handed on within this process; one that gets lost is found by the sweep.
  */
-import type { Logger } from '@posthouse/contract'
+import { type Logger, type Priority, type PriorityName, priorities } from '@posthouse/contract'
 import type { Channel, ConfirmChannel, ConsumeMessage } from 'amqplib'
 import type { Clock } from '../base/clock.ts'
-import { type Broker, type Priority, priorities, type TakeTicket, type Ticket } from '../ports/broker.ts'
+import type { Broker, TakeTicket, Ticket } from '../ports/broker.ts'
 import type { Observer } from '../ports/observer.ts'
 import type { OutsideProblem } from '../ports/outside.ts'
 import { type Link, openLink } from './link.ts'
@@ -40,8 +40,8 @@ const QUEUE = {
   durable: true,
   arguments: { 'x-queue-type': 'quorum', 'x-max-length': 100_000, 'x-delivery-limit': 20 },
 } as const
-const classes = Object.entries(priorities) as [keyof typeof priorities, Priority][]
-const queueOf = (prefix: string, name: keyof typeof priorities) => `${prefix}.tickets.${name}`
+const classes = Object.entries(priorities) as [PriorityName, Priority][]
+const queueOf = (prefix: string, name: PriorityName) => `${prefix}.tickets.${name}`
 
 /** Answers at once: the connections come when they come. @throws when the address cannot be read. */
 export async function openRabbitBroker(options: RabbitOptions): Promise<Broker> {

@@ -17,6 +17,7 @@ import {
   type Listener,
   type Logger,
   PosthouseError,
+  type Priority,
   type RateLimits,
   type WebhookVerification,
 } from '@posthouse/contract'
@@ -27,6 +28,7 @@ import { type Held, type Lease, type Leases, StaleLease } from '../ports/leases.
 import type { Node } from '../ports/node.ts'
 import type { Observer } from '../ports/observer.ts'
 import type { AccountStateStore } from '../ports/store.ts'
+import type { AccountStatus } from './account-states.ts'
 import { keepListening } from './listening.ts'
 
 export interface AccountSettings {
@@ -36,18 +38,10 @@ export interface AccountSettings {
   readonly capabilities: Capabilities
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number | undefined
+  readonly priority: Priority
   readonly rates: RateLimits
   /** Known, and not opened: nothing is received or sent. */
   readonly paused?: boolean
-}
-
-export interface AccountStatus {
-  readonly id: string
-  readonly channel: string
-  readonly state: ConnectionState | 'paused'
-  readonly problem: string | undefined
-  /** When the platform last gave a sign of life, by itself or to a probe. */
-  readonly lastReceived: number | undefined
 }
 
 export interface OpenAccounts extends Accounts, AsyncDisposable {

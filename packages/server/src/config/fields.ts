@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are the configuration's own placeholders
 /** Every configuration key that is not a channel's or a model provider's own. docs/reference/configuration.md lists the same; a test compares. */
-import type { Field } from '@posthouse/contract'
+import { type Field, priorityNames } from '@posthouse/contract'
 
 export const rootFields: Readonly<Record<string, Field>> = {
   language: {
@@ -337,6 +337,11 @@ export const rootFields: Readonly<Record<string, Field>> = {
     },
     examples: [['./plugins/pigeon']],
   },
+  mcp: {
+    type: 'object',
+    description: { en: 'Servers of tools (Model Context Protocol), by name.', zh: '工具服务器（Model Context Protocol），以名称为键。' },
+    fields: {},
+  },
   channels: { type: 'object', description: { en: 'Chat tools, by account name.', zh: '聊天工具，以账号名为键。' }, fields: {} },
 }
 
@@ -359,6 +364,15 @@ export const accountFields: Readonly<Record<string, Field>> = {
     description: {
       en: 'After this time nothing is answered or sent by itself; an operator decides.',
       zh: '超过此时间的消息不会自动回答或发送，由管理员决定。',
+    },
+  },
+  priority: {
+    type: 'string',
+    enum: priorityNames,
+    default: 'interactive',
+    description: {
+      en: 'Who is answered first when not all can be: interactive before normal before background. normal fills at most three quarters of the places, background half.',
+      zh: '繁忙时的应答次序：interactive（交互）先于 normal（普通），再先于 background（后台）。normal 最多占用四分之三的名额，background 最多一半。',
     },
   },
   send_rate: {

@@ -13,6 +13,7 @@ export {
   loadConfig,
   parseConfig,
 } from './load.ts'
+export { mcpFields } from './mcp.ts'
 export { parseSettings } from './settings.ts'
 export { formatUnit, nearest } from './validate.ts'
 export { type FileStates, statesOf, watchFile } from './watch.ts'

@@ -2,6 +2,7 @@
 import type { Field, Schema } from '@posthouse/contract'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
 import type { Catalog } from './load.ts'
+import { mcpFields } from './mcp.ts'
 import { formatUnit } from './validate.ts'
 
 type JsonSchema = Record<string, unknown>
@@ -15,6 +16,7 @@ export function jsonSchema({ channels, providers }: Catalog): JsonSchema {
     type: 'object',
     additionalProperties: { anyOf: Object.values(channels).map((channel) => variant(channel.id, 'type', accountFields, channel.settings)) },
   }
+  properties.mcp = { description: rootFields.mcp?.description.en, type: 'object', additionalProperties: object(mcpFields, []) }
   const models = properties.models as { properties: Record<string, JsonSchema> }
   models.properties.endpoints = {
     description: 'Endpoints by name.',

@@ -2,12 +2,26 @@
 import { existsSync, statSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
-import type { Bilingual, Capabilities, Channel, Field, ModelProvider, Rate, RateLimits, Schema } from '@posthouse/contract'
+import {
+  type Bilingual,
+  type Capabilities,
+  type Channel,
+  type Field,
+  type ModelProvider,
+  type Priority,
+  type PriorityName,
+  priorities,
+  type Rate,
+  type RateLimits,
+  type Schema,
+} from '@posthouse/contract'
+import type { McpServer } from '../ports/mcp.ts'
 import { withConnectors } from './connectors.ts'
 import { type DatabaseConfig, databaseOf, secretsInUrl } from './database.ts'
 import { type ConfigDocument, readDocument, readText } from './document.ts'
 import { accountFields, endpointFields, rootFields } from './fields.ts'
 import { isSection, type Mapped, mapForms } from './legacy.ts'
+import { checkMcp, mcpFields } from './mcp.ts'
 import { checkOutside, checkServer } from './rules.ts'
 import { checkObject, expected, nearest, type Problem, shown, words } from './validate.ts'
 
@@ -26,6 +40,7 @@ export interface AccountConfig {
   readonly capabilities: Capabilities
   readonly allowedUsers: ReadonlySet<string> | undefined
   readonly freshness: number
+  readonly priority: Priority
   readonly rates: RateLimits
 }
 
@@ -82,6 +97,7 @@ export interface Config {
     readonly returnAfter: number
   }
   readonly models: { readonly primary: string; readonly fallback: readonly string[]; readonly endpoints: readonly EndpointConfig[] }
+  readonly mcp: readonly McpServer[]
   readonly accounts: readonly AccountConfig[]
   /** Paths as they are written. */
   readonly plugins: readonly string[]
@@ -166,7 +182,7 @@ export function parseConfig(text: string, path: string | undefined, builtIn: Cat
   const problems: Problem[] = []
   if (!isSection(document.value)) problems.push({ path: [], message: expected('a section with keys', '一组键', document.value) })
   const forms = mapForms(isSection(document.value) ? document.value : {})
-  const { channels, models: modelsRaw, ...rest } = forms.value
+  const { channels, models: modelsRaw, mcp: mcpRaw, ...rest } = forms.value
   const pluginProblems: Problem[] = []
   const catalog = withPlugins(builtIn, rest.plugins, folder, pluginProblems)
   const { endpoints: endpointsRaw, ...modelKeys } = isSection(modelsRaw) ? modelsRaw : {}
@@ -180,6 +196,7 @@ export function parseConfig(text: string, path: string | undefined, builtIn: Cat
   const before = problems.length
   const endpoints = checkEndpoints(endpointsRaw, catalog, problems)
   const models = checkModels(root.models as Record<string, unknown>, endpoints, catalog, problems, problems.length === before)
+  const mcp = checkMcp(mcpRaw, env, folder, problems)
   const accountProblems = new Map<string, Problem[]>()
   // What could not be put in is told as that, not as the empty text in its place.
   const [unresolved, accountOf] = assign(document.problems, forms, Object.keys(isSection(channels) ? channels : {}))
@@ -193,7 +210,7 @@ export function parseConfig(text: string, path: string | undefined, builtIn: Cat
     return all.length === 0
   })
   problems.splice(0, problems.length, ...instead(unresolved, problems))
-  const config = problems.length > 0 ? undefined : assemble(root, models, accounts, folder)
+  const config = problems.length > 0 ? undefined : assemble(root, { models, mcp, accounts }, folder)
   if (config) problems.push(...checkServer(config, isFolder), ...checkOutside(config))
   const place = placer(path, document, forms)
   return {
@@ -206,7 +223,7 @@ export function parseConfig(text: string, path: string | undefined, builtIn: Cat
       ...[...accountProblems].flatMap(([account, list]) => list.map((problem) => place(problem, account))),
     ],
     notices: forms.notices,
-    secrets: secretsOf(document, root, endpoints, accounts),
+    secrets: secretsOf(document, root, { endpoints, accounts, mcp: mcpRaw }),
     files: [...document.files],
     written: (keys) => document.written(forms.origin(keys)),
   }
@@ -238,12 +255,12 @@ function withPlugins(catalog: Catalog, raw: unknown, folder: string, problems: P
 function secretsOf(
   document: ConfigDocument,
   root: Record<string, unknown>,
-  endpoints: readonly EndpointConfig[],
-  accounts: readonly AccountConfig[],
+  { endpoints, accounts, mcp }: Pick<Config, 'accounts'> & Pick<Config['models'], 'endpoints'> & { readonly mcp: unknown },
 ): string[] {
   const inPlace = [
     ...endpoints.map(({ provider, settings }) => ({ fields: provider.settings.fields, settings })),
     ...accounts.map(({ channel, settings }) => ({ fields: channel.settings.fields, settings })),
+    ...(isSection(mcp) ? Object.values(mcp).filter(isSection) : []).map((settings) => ({ fields: mcpFields, settings })),
   ].flatMap(({ fields, settings }) => Object.entries(fields).flatMap(([name, field]) => secretsIn(settings[name], field)))
   // A file's address is none, a server's may hold a password.
   const { url } = (root.database ?? {}) as { readonly url?: string }
@@ -294,7 +311,7 @@ const LEAST_SECRET = 6
 /** A longer key may be a token with a colon behind it. */
 const MOST_KEY = 32
 
-function assemble(root: Record<string, unknown>, models: Config['models'], accounts: readonly AccountConfig[], folder: string): Config {
+function assemble(root: Record<string, unknown>, named: Pick<Config, 'models' | 'mcp' | 'accounts'>, folder: string): Config {
   const section = (name: string) => (root[name] ?? {}) as Record<string, never>
   const { server, node, database, security, broker, redis, discovery, resources, assistant } = Object.fromEntries(
     ['server', 'node', 'database', 'security', 'broker', 'redis', 'discovery', 'resources', 'assistant'].map((name) => [
@@ -336,8 +353,7 @@ function assemble(root: Record<string, unknown>, models: Config['models'], accou
       cacheAnswers: assistant?.cache_answers,
       returnAfter: assistant?.return_after ?? 0,
     },
-    models,
-    accounts,
+    ...named,
     plugins: (root.plugins as readonly string[] | undefined) ?? [],
   }
 }
@@ -446,6 +462,7 @@ function toAccount(id: string, channel: Channel, checked: Record<string, unknown
     capabilities,
     allowedUsers: allowed && new Set(allowed),
     freshness: checked.freshness as number,
+    priority: priorities[checked.priority as PriorityName],
     rates: { ...capabilities.rates, ...(account ? { account } : {}), ...(room ? { direct: room, group: room } : {}) },
   }
 }

@@ -1,5 +1,5 @@
 /** The rest of the gateway as HTTP sees it: what the composition root hands over. */
-import type { Logger } from '@posthouse/contract'
+import type { Logger, Priority } from '@posthouse/contract'
 import type { MeResponse, ModelsResponse, TurnView } from '@posthouse/contract/http'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
@@ -9,7 +9,7 @@ import type { Guards } from '../ports/guards.ts'
 import type { Live } from '../ports/live.ts'
 import type { Models } from '../ports/models.ts'
 import type { OutsideName, OutsideProblem } from '../ports/outside.ts'
-import type { Store, StoredMessage } from '../ports/store.ts'
+import type { PersonsWords, Store, StoredMessage } from '../ports/store.ts'
 
 /** An account's door: what proves a call, who answers one that carries no proof, and who takes the others. */
 export interface Readiness {
@@ -30,8 +30,8 @@ export interface Gateway {
   readonly log: Logger
   /** A message of a signed-in person or a program. Resolves after the commit. */
   receive(sent: SentMessage): Promise<{ readonly messageId: string; readonly conversationId: string; readonly duplicate: boolean }>
-  /** A person answers from now on, and says `text`, if anything; undefined: there is no such conversation. */
-  takeOver(conversationId: string, by: string, text: string | undefined): Promise<readonly StoredMessage[] | undefined>
+  /** A person answers from now on, and says `words`, if anything; undefined: there is no such conversation. */
+  takeOver(conversationId: string, by: string, words: PersonsWords | undefined): Promise<readonly StoredMessage[] | undefined>
   stop(conversationId: string): Promise<void>
   inFlight(conversationId: string): TurnView | undefined
   currentModel(): Promise<string>
@@ -55,4 +55,5 @@ export interface SentMessage {
   readonly text: string
   readonly files: readonly string[]
   readonly replaces: string | undefined
+  readonly priority: Priority
 }

@@ -1,4 +1,5 @@
 /** Figures for Prometheus. The names are a table; docs/reference/metrics.md lists the same, a test compares them. */
+import { type PriorityName, priorityNames } from '@posthouse/contract'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { CacheTier } from '../ports/cache.ts'
 import type { Observer } from '../ports/observer.ts'
@@ -58,7 +59,7 @@ export const metricTable = [
   ['posthouse_nodes_live', 'gauge', 'Gateways that are at work on this database', []],
   ['posthouse_node_live', 'gauge', '0 while this node could not reach the database for too long, and begins nothing', []],
   ['posthouse_leases_held', 'gauge', 'Leases that this node has', []],
-  ['posthouse_inbox_lag_seconds', 'gauge', 'Age of the oldest message that waits for its turn', []],
+  ['posthouse_inbox_lag_seconds', 'gauge', 'Age of the oldest message that waits for its turn', ['priority']],
   ['posthouse_outbox_oldest_seconds', 'gauge', 'Age of the oldest delivery that is not settled', []],
   ['posthouse_outbox_waiting', 'gauge', 'Deliveries that are not settled', []],
   ['posthouse_lanes', 'gauge', 'Lanes by state', ['state']],
@@ -73,7 +74,7 @@ type MetricName = (typeof metricTable)[number][0]
 /** What is read when somebody asks. */
 export interface Readings {
   read(): Promise<{
-    readonly inboxLag: number
+    readonly inboxLag: Readonly<Record<PriorityName, number>>
     readonly outboxOldest: number
     readonly outboxWaiting: number
     readonly lanes: { readonly waiting: number; readonly running: number }
@@ -161,7 +162,7 @@ export function createMetrics(): Metrics {
     },
     async text(readings) {
       const now = await readings.read()
-      gauge('posthouse_inbox_lag_seconds').set(now.inboxLag / 1000)
+      for (const priority of priorityNames) gauge('posthouse_inbox_lag_seconds').set({ priority }, now.inboxLag[priority] / 1000)
       gauge('posthouse_outbox_oldest_seconds').set(now.outboxOldest / 1000)
       gauge('posthouse_outbox_waiting').set(now.outboxWaiting)
       gauge('posthouse_lanes').set({ state: 'waiting' }, now.lanes.waiting)

@@ -15,6 +15,7 @@ import {
   type Conversation,
   type Delivery,
   type NewDelivery,
+  type PersonsWords,
   type Recorded,
   StaleTurn,
   type StoredMessage,
@@ -45,10 +46,10 @@ export interface Pipeline {
   /** Takes a message in. Resolves after the commit (P1). @throws PosthouseError `overloaded`, `unavailable`. */
   receive(message: InboundMessage, origin: Origin): Promise<Admission & { readonly recorded: Recorded | undefined }>
   /**
-   * A person answers from now on: no call with the assistant's words is begun there after this resolved. `text`: what the person says; without it people are
-   * told, once. Undefined: there is no such conversation.
+   * A person answers from now on: no call with the assistant's words is begun there after this resolved. `words`: what the person says, once however often it is
+   * repeated; without it people are told, once. Undefined: there is no such conversation.
    */
-  takeOver(conversationId: string, by: string, text: string | undefined): Promise<readonly StoredMessage[] | undefined>
+  takeOver(conversationId: string, by: string, words: PersonsWords | undefined): Promise<readonly StoredMessage[] | undefined>
   /** Ends the answer that is being written, on whatever node, keeping what is there. */
   stop(conversationId: string): Promise<void>
   /** The turn in flight, for who joins while it runs. */
@@ -327,9 +328,16 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     return work !== undefined
   }
 
-  async function takeOver(conversationId: string, by: string, text: string | undefined): Promise<readonly StoredMessage[] | undefined> {
+  async function takeOver(
+    conversationId: string,
+    by: string,
+    said: PersonsWords | undefined,
+  ): Promise<readonly StoredMessage[] | undefined> {
     const conversation = await store.conversations.find(conversationId)
     if (!conversation) return undefined
+    // Said before; the assistant may have been asked back since.
+    const before = said && (await store.conversations.message(said.id))
+    if (before) return [before]
     const shown = await store.handovers.take(conversationId, by)
     log.info({ conversation: conversationId }, 'a person answers in this conversation')
     live.tell(conversationTopic(conversationId), 'stop')
@@ -337,14 +345,14 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     work?.abort.abort('handed' satisfies Interruption)
     // Its last edit of a preview is behind it then.
     if (work) await Promise.race([work.over.promise, clock.sleep(LAST_EDIT)])
-    const words = text ?? (conversation.held ? undefined : noticeText('handed', await languageOfTalk(conversationId)))
+    const words = said?.text ?? (conversation.held ? undefined : noticeText('handed', await languageOfTalk(conversationId)))
     if (words === undefined) return []
-    const role = text === undefined ? ('system' as const) : ('assistant' as const)
-    const message = { id: parts.newId(), role, parts: [{ type: 'text' as const, text: words }], status: 'complete' as const }
-    const said = [await store.handovers.say(conversation, message, work?.draft.shown ?? shown)]
-    announce(conversationId, said, conversation.owner)
+    const role = said === undefined ? ('system' as const) : ('assistant' as const)
+    const message = { id: said?.id ?? parts.newId(), role, parts: [{ type: 'text' as const, text: words }], status: 'complete' as const }
+    const stored = [await store.handovers.say(conversation, message, work?.draft.shown ?? shown)]
+    announce(conversationId, stored, conversation.owner)
     deliver.look(conversation).catch(failed)
-    return said
+    return stored
   }
 
   /** That of the person's newest words. */

@@ -1,4 +1,5 @@
 /** Who has work: tickets that may be lost or repeated; the database decides (law 3). */
+import type { Priority } from '@posthouse/contract'
 import type { Outside } from './outside.ts'
 
 export interface Ticket {
@@ -8,10 +9,6 @@ export interface Ticket {
   /** Its turns broke before, and may have killed the process: no other such lane runs beside it. */
   readonly suspect?: boolean
 }
-
-/** Lower goes first. */
-export const priorities = { interactive: 0, background: 1 } as const
-export type Priority = (typeof priorities)[keyof typeof priorities]
 
 /** Takes a ticket; calls `taken` once its lane runs, or will be looked at anyway. What was not taken goes to another node. */
 export type TakeTicket = (ticket: Ticket, taken?: () => void) => void

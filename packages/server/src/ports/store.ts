@@ -10,11 +10,12 @@ import type {
   OutboundMessage,
   Part,
   Place,
+  Priority,
   Receipt,
   Usage,
 } from '@posthouse/contract'
 import type { MessageStatus } from '@posthouse/contract/http'
-import type { Priority, Ticket } from './broker.ts'
+import type { Ticket } from './broker.ts'
 import type { Lease, LeaseStore } from './leases.ts'
 import type { NodeStore } from './node.ts'
 import type { UserStore } from './users.ts'
@@ -64,7 +65,6 @@ export interface Conversation {
   readonly place: Place
   /** User id of the person it belongs to; only for web chat and API. */
   readonly owner: string | undefined
-  readonly title: string
   readonly createdAt: number
   readonly updatedAt: number
   /** The model sees only messages with a higher `seq`. */
@@ -160,8 +160,8 @@ export interface InboxStore {
   waitingLanes(limit: number): Promise<readonly Ticket[]>
   /** Pending and claimed entries: the depth of the queue, or of one place. */
   depth(of?: { readonly account: string; readonly place: Place }): Promise<number>
-  /** Receipt time of the oldest pending entry. */
-  oldestPending(): Promise<number | undefined>
+  /** Receipt time of the oldest pending entry of each class that has one. */
+  oldestPending(): Promise<ReadonlyMap<Priority, number>>
   outcome(messageId: string): Promise<{ readonly state: InboxState; readonly outcome: Outcome | undefined } | undefined>
 }
 
@@ -180,6 +180,8 @@ export interface Turn {
   readonly conversation: Conversation
   /** In order of admission; at least one. */
   readonly messages: readonly ClaimedMessage[]
+  /** The most urgent class of these and of those that wait behind them. */
+  readonly priority: Priority
   /** A preview that an earlier, interrupted turn left in the chat tool. */
   readonly draft: Receipt | undefined
   /** Other messages were waiting in the lane when this one was claimed. */
@@ -252,6 +254,12 @@ export class StaleTurn extends Error {
 
 // ---- Handing over -----------------------------------------------------------------------------------------------------
 
+/** What a person says, with the id of the message that it becomes. */
+export interface PersonsWords {
+  readonly id: string
+  readonly text: string
+}
+
 /** A person answers in the assistant's place. */
 export interface HandoverStore {
   /**
@@ -259,7 +267,7 @@ export interface HandoverStore {
    * answers not yet sent are dead letters. Answers the preview that stands in the chat, if any. Where a person answers already, only the name changes.
    */
   take(conversationId: string, by: string): Promise<Receipt | undefined>
-  /** Words for the people there, in the place of a preview. */
+  /** Words for the people there, in the place of a preview; a message that is there already is answered as it is, and goes out once. */
   say(conversation: Pick<Conversation, 'id' | 'account'>, message: NewMessage, draft: Receipt | undefined): Promise<StoredMessage>
   /** The assistant answers again; false: it did already. */
   giveBack(conversationId: string): Promise<boolean>

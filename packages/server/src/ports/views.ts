@@ -36,5 +36,10 @@ export function viewMessage(message: StoredMessage): MessageView {
 }
 
 export function viewConversation(conversation: Conversation): ConversationView {
-  return { id: conversation.id, title: conversation.title, created_at: conversation.createdAt, updated_at: conversation.updatedAt }
+  return {
+    id: conversation.id,
+    title: conversation.place.title ?? '',
+    created_at: conversation.createdAt,
+    updated_at: conversation.updatedAt,
+  }
 }

@@ -1,9 +1,8 @@
 /** The inbox: one row for each admitted message, unique by the platform's key. */
-import { type InboundMessage, type Part, textOf } from '@posthouse/contract'
+import { type InboundMessage, type Part, type Priority, textOf } from '@posthouse/contract'
 import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
-import type { Priority } from '../ports/broker.ts'
 import type { InboxStore, MessageBody, NewInbound, Recorded, StoredMessage } from '../ports/store.ts'
 import { type Conversations, laneOf } from './conversations.ts'
 import type { Database } from './dialects/dialect.ts'
@@ -148,6 +147,7 @@ export function createInbox(
         ),
       )
       .groupBy('conversation_id')
+      .orderBy(sql`min(priority)`)
       .orderBy(sql`min(seq)`)
       .limit(p.limit),
   )
@@ -169,18 +169,18 @@ export function createInbox(
   const oldest = prepare()(() =>
     builder
       .selectFrom('inbox')
-      .select(sql<number | null>`min(received_at)`.as('at'))
+      .select(['priority', sql<number>`min(received_at)`.as('at')])
       .where('done_at', 'is', null)
-      .where('state', '=', is('pending')),
+      .where('state', '=', is('pending'))
+      .groupBy('priority'),
   )
 
   const admit = async (transaction: Transaction, inbound: NewInbound): Promise<Recorded> => {
     const { account, message, priority } = inbound
     if (inbound.lease) await leases.demand(transaction, inbound.lease)
-    const conversationId = await conversations.ensure(transaction, account, message.place, {
-      owner: inbound.owner,
-      id: inbound.conversationId,
-    })
+    const { owner, conversationId: id } = inbound
+    const conversation = await conversations.ensure(transaction, account, message.place, { owner, id })
+    const conversationId = conversation.id
     const messageId = newId()
     const at = clock.now()
     const changes = message.kind === 'edit' || message.kind === 'delete'
@@ -208,16 +208,17 @@ export function createInbox(
       return await repeated(transaction, account, message.key)
     }
     if (!stored) return await edit(transaction, { account, conversationId, messageId }, message)
+    if (!owner && message.place.title) await conversations.call(transaction, conversation, message.place.title)
     if (inbound.stops) await conversations.stopBefore(transaction, conversationId, stored.seq)
     if (message.replaces) {
       await transaction.run(replace, { conversation: conversationId, replaced: message.replaces, by: messageId })
       await transaction.run(dropReplaced, { conversation: conversationId, by: messageId, at })
       await conversations.revise(transaction, conversationId)
     }
-    if (inbound.owner) {
+    if (owner) {
       await conversations.touch(transaction, conversationId)
       for (const part of message.parts) {
-        if (part.type === 'file' && part.file.id) await files.adopt(transaction, part.file.id, inbound.owner, conversationId)
+        if (part.type === 'file' && part.file.id) await files.adopt(transaction, part.file.id, owner, conversationId)
       }
     }
     return { status: ended ? 'refused' : 'admitted', messageId, conversationId, stored }
@@ -285,8 +286,8 @@ export function createInbox(
       return Number(row?.count ?? 0)
     },
     async oldestPending() {
-      const at = (await first(database.read, oldest, {}))?.at
-      return at === null || at === undefined ? undefined : Number(at)
+      const rows = await database.read.all(oldest, {})
+      return new Map(rows.map(({ priority, at }) => [priority as Priority, Number(at)]))
     },
     async outcome(messageId) {
       const row = await first(database.read, stateOf, { message: messageId })

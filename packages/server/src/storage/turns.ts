@@ -2,7 +2,7 @@
  * Turns: a lane is claimed, worked on, and ended in one commit. Which turn runs in a lane stands in its conversation's row, so there cannot be a
  * second one (P4); every write of a turn names itself and its node there, so a turn that was taken away cannot write any more (P7).
  */
-import type { Receipt } from '@posthouse/contract'
+import type { Priority, Receipt } from '@posthouse/contract'
 import { type Kysely, sql } from 'kysely'
 import type { Clock } from '../base/clock.ts'
 import type { NewId } from '../base/ids.ts'
@@ -34,7 +34,7 @@ export function createTurns(
       .selectFrom('inbox')
       .innerJoin('messages', 'messages.id', 'inbox.message_id')
       .selectAll('messages')
-      .select(['inbox.seq as place', 'inbox.kind', 'inbox.attempts', 'inbox.sent_at', 'inbox.released_at', 'inbox.draft'])
+      .select(['inbox.seq as place', 'inbox.kind', 'inbox.priority', 'inbox.attempts', 'inbox.sent_at', 'inbox.released_at', 'inbox.draft'])
       .where('inbox.conversation_id', '=', p.lane)
       .where('inbox.done_at', 'is', null)
       .where('inbox.state', '=', is('pending'))
@@ -182,6 +182,7 @@ export function createTurns(
       id,
       conversation: conversations.open(place),
       messages: claimed,
+      priority: Math.min(...found.map(({ priority }) => priority)) as Priority,
       draft: head.draft ? (JSON.parse(head.draft) as Receipt) : undefined,
       more: found.length > rows.length,
     }

@@ -1,6 +1,7 @@
 /** What every broker must do, as data. */
 import assert from 'node:assert/strict'
-import { type Broker, priorities, type Ticket } from '../../src/ports/broker.ts'
+import { priorities } from '@posthouse/contract'
+import type { Broker, Ticket } from '../../src/ports/broker.ts'
 import { until } from '../journeys/posthouse.ts'
 
 export interface BrokerHarness {
@@ -29,7 +30,7 @@ export const brokerBehaviours: readonly Behaviour[] = [
         taken.push(ticket)
         done?.()
       })
-      const sent = [...tickets(50), { lane: 'slow', priority: priorities.background }]
+      const sent = [...tickets(50), ...Object.values(priorities).map((priority) => ({ lane: `class-${priority}`, priority }))]
       await until(() => broker.problem === undefined, 'it works')
       for (const ticket of sent) broker.publish(ticket)
       assert.equal(taken.length, 0)

@@ -98,6 +98,14 @@ describe('the official client', () => {
     gateway.model.setPace({})
   })
 
+  it('is told in which tier it was served, when it asks for one', async () => {
+    const tierFor = async (tier?: 'auto' | 'flex' | 'priority') =>
+      (await client.chat.completions.create({ model: 'main', messages: user('tier'), ...(tier ? { service_tier: tier } : {}) }))
+        .service_tier
+    assert.deepEqual([await tierFor('flex'), await tierFor('auto'), await tierFor('priority')], ['flex', 'default', 'default'])
+    assert.equal(await tierFor(), undefined)
+  })
+
   it('gets tool calls, whole and streamed, and gives back their results', async () => {
     gateway.model.reply(({ messages }) =>
       messages.at(-1)?.role === 'tool'

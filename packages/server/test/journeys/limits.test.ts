@@ -104,3 +104,45 @@ it('an operator sends files: small ones as they are, large ones as a link that o
   const missing = await posthouse.cli('send', 'telegram', '1001', 'x', '--file', 'none')
   assert.deepEqual([missing.code, /none: there is no such file/.test(missing.stderr)], [2, true])
 })
+
+it('P9: what is asked in bulk leaves room for people, in the line of lanes and at the model', async () => {
+  await using telegram = await createTelegramEmulator()
+  await using news = await createTelegramEmulator({ token: '1002:bulk-token-of-nobody-at-all-000000' })
+  // Long enough that a person comes meanwhile.
+  await using model = await createModelEmulator({ keys: 'any', models: 'any', pace: { firstToken: 6000 } })
+  await using posthouse = createPosthouse({
+    models: { endpoints: { main: { api: 'openai', base_url: `${model.url}/v1`, model: 'test-model', max_concurrency: 4 } } },
+    channels: {
+      telegram: { token: telegram.token, api_root: telegram.url },
+      news: { type: 'telegram', token: news.token, api_root: news.url, priority: 'background' },
+    },
+    resources: { max_concurrency: 6 },
+  })
+  await posthouse.start()
+  const post = async (path: string, body: object, token = '') => {
+    const headers = { 'content-type': 'application/json', ...(token ? { authorization: `Bearer ${token}` } : {}) }
+    const response = await fetch(posthouse.url + path, { method: 'POST', headers, body: JSON.stringify(body) })
+    assert.equal(response.status, 200)
+    return (await response.json()) as { answer: string; service_tier: string; choices: { message: { content: string } }[] }
+  }
+  await post('/api/setup', { token: posthouse.setupToken, name: 'Ann', password: 'correct horse battery' })
+  const { token } = JSON.parse((await posthouse.cli('token', 'create', '--json')).stdout) as { token: string }
+  news.say({ text: 'news', chat: 1001, from: 1001 })
+  await until(() => model.active === 1, 'the first is at work')
+  const bulk = Array.from({ length: 6 }, (_, index) => post('/api/v1/chat', { query: `bulk ${index}`, priority: 'background' }, token))
+  await until(() => model.active === 2, 'background work has half of the model')
+  const flex = post('/v1/chat/completions', { service_tier: 'flex', messages: [{ role: 'user', content: 'flex' }] }, token)
+  model.setPace({})
+  telegram.say({ text: 'a person', chat: 1001, from: 1001 })
+  await telegram.waitForPosted(({ text }) => text === 'You said: a person', 10_000)
+  const asked = model.calls.map(({ question }) => question?.text)
+  assert.deepEqual([asked.length, asked.at(-1)], [3, 'a person'], `${asked.join(', ')}: before all that waits in bulk`)
+  await news.waitForPosted(({ text }) => text === 'You said: news', 20_000)
+  const answers = (await Promise.all(bulk)).map(({ answer }) => answer)
+  assert.deepEqual(
+    answers,
+    Array.from({ length: 6 }, (_, index) => `You said: bulk ${index}`),
+  )
+  const { service_tier: tier, choices } = await flex
+  assert.deepEqual([tier, choices[0]?.message.content], ['flex', 'You said: flex'])
+})

@@ -1,6 +1,7 @@
 /** The chat API: a question in, an answer out, whole or as it grows. */
 import { createHash } from 'node:crypto'
-import { PosthouseError } from '@posthouse/contract'
+import type { IncomingHttpHeaders } from 'node:http'
+import { PosthouseError, priorities, priorityNames } from '@posthouse/contract'
 import type { ChatRequest, ChatResponse } from '@posthouse/contract/http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
@@ -9,6 +10,7 @@ import { type AnswerEvent, followAnswer } from '../answer.ts'
 import { classify, errorBody } from '../errors.ts'
 import { hangUp, openEventStream } from '../event-stream.ts'
 import type { Gateway } from '../gateway.ts'
+import { idempotencyKeyOf } from '../idempotency-key.ts'
 import { endWithCredential } from '../identity.ts'
 import type { Routes } from './routes.ts'
 
@@ -21,19 +23,17 @@ const body = z.object({
     .max(128)
     .regex(/^[^/\p{Cc}]+$/u)
     .exactOptional(),
+  priority: z.enum(priorityNames).exactOptional(),
   // Files come in through our own door only, never by a name or path that somebody claims.
   files: z.undefined({ error: 'not taken here' }).optional(),
 })
-
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,128}$/
 
 export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): void {
   const { guards, store, newId } = gateway
   const config = { policy: 'login' as const }
 
-  const ask = async (asked: ChatRequest, key: string | string[] | undefined, principal: Principal) => {
-    if (key !== undefined && !IDEMPOTENCY_KEY.test(String(key)))
-      throw new PosthouseError('invalid', 'Idempotency-Key: 1 to 128 visible characters')
+  const ask = async (asked: ChatRequest, headers: IncomingHttpHeaders, principal: Principal) => {
+    const key = idempotencyKeyOf(headers)
     const { userId } = principal
     let owner = asked.user ? `${userId}/${guards.pseudonym(asked.user)}` : userId
     const conversationId = asked.conversation_id ?? newId()
@@ -44,7 +44,7 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
       if (found && (found.owner !== owner || found.account !== 'api')) throw new PosthouseError('not-found')
     }
     // A caller that repeats a request names it, and gets the one answer.
-    const clientId = key === undefined ? newId() : guards.pseudonym(String(key))
+    const clientId = key === undefined ? newId() : guards.pseudonym(key)
     const author = { id: owner, name: asked.user ?? principal.name }
     return await gateway.receive({
       account: 'api',
@@ -55,6 +55,7 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
       text: asked.query,
       files: [],
       replaces: undefined,
+      priority: priorities[asked.priority ?? 'interactive'],
     })
   }
 
@@ -63,11 +64,7 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
     { config, schema: { summary: 'Ask, and wait for the answer', body } },
     async (request, reply): Promise<ChatResponse> => {
       const gone = hangUp(reply)
-      const { messageId, conversationId } = await ask(
-        request.body,
-        request.headers['idempotency-key'],
-        guards.authorize(request.principal, 'chat'),
-      )
+      const { messageId, conversationId } = await ask(request.body, request.headers, guards.authorize(request.principal, 'chat'))
       for await (const event of followAnswer(gateway, conversationId, messageId, AbortSignal.any([gone, AbortSignal.timeout(timeout)]))) {
         if (event.type === 'end') return viewAnswer(event)
       }
@@ -81,7 +78,7 @@ export function chatRoutes(routes: Routes, gateway: Gateway, timeout: number): v
     async (request, reply) => {
       const principal = guards.authorize(request.principal, 'chat')
       const seen = parseEventId(request.headers['last-event-id'])
-      const asked = seen ? await again(principal, seen.messageId) : await ask(request.body, request.headers['idempotency-key'], principal)
+      const asked = seen ? await again(principal, seen.messageId) : await ask(request.body, request.headers, principal)
       await streamAnswer(request, reply, asked, seen)
     },
   )

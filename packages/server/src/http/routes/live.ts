@@ -1,6 +1,6 @@
 /** The web chat's socket. Every frame is checked and allowed for itself; what a client missed comes from the store. */
 import type { WebSocket } from '@fastify/websocket'
-import { type ErrorCode, errorTable, isPosthouseError, PosthouseError } from '@posthouse/contract'
+import { type ErrorCode, errorTable, isPosthouseError, PosthouseError, priorities } from '@posthouse/contract'
 import type { ClientFrame, ServerFrame } from '@posthouse/contract/http'
 import { z } from 'zod'
 import type { Principal } from '../../ports/guards.ts'
@@ -214,6 +214,7 @@ function serve(socket: WebSocket, principal: Principal, gateway: Gateway, langua
           text: frame.text,
           files: frame.files ?? [],
           replaces: frame.replaces,
+          priority: priorities.interactive,
         })
         const stored = await gateway.store.conversations.message(messageId)
         if (stored) send({ type: 'accepted', id: frame.id, message: viewMessage(stored) })

@@ -56,6 +56,8 @@ export const body = z.object({
   frequency_penalty: penalty,
   seed: z.number().int().nullish(),
   reasoning_effort: z.string().min(1).max(20).nullish(),
+  // `flex`: whenever there is time. All others are served as fast as it goes.
+  service_tier: z.string().max(20).nullish(),
   stop: z.union([z.string().min(1).max(200), z.array(z.string().min(1).max(200)).max(16)]).nullish(),
   // One answer each: more of them would be paid for and never seen.
   n: z.literal(1).nullish(),

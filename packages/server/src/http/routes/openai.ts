@@ -1,5 +1,13 @@
 /** The OpenAI-compatible door: any client of that wire format may use the models behind the router. */
-import { type ErrorCode, errorTable, isPosthouseError, type ModelError, type ModelFailure, type ToolCall } from '@posthouse/contract'
+import {
+  type ErrorCode,
+  errorTable,
+  isPosthouseError,
+  type ModelError,
+  type ModelFailure,
+  priorities,
+  type ToolCall,
+} from '@posthouse/contract'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RouterEvent } from '../../ports/models.ts'
 import { errorBody } from '../errors.ts'
@@ -36,10 +44,16 @@ export function openAiRoutes(routes: Routes, gateway: Gateway): void {
         return await failed(reply, 404, 'model_not_found', `there is no model "${wanted}"; use "posthouse" or one of /v1/models`)
       const primary = known && wanted ? wanted : await gateway.currentModel()
       const gone = hangUp(reply)
-      const about = { id: `chatcmpl-${gateway.newId()}`, created: Math.floor(gateway.clock.now() / 1000) }
+      const { service_tier: tier } = request.body
+      const flex = tier === 'flex'
+      const about = {
+        id: `chatcmpl-${gateway.newId()}`,
+        created: Math.floor(gateway.clock.now() / 1000),
+        ...(tier ? { service_tier: flex ? 'flex' : 'default' } : {}),
+      }
       try {
         const asked = await toRequest(request.body, gateway.guards.fetch, gone)
-        const events = gateway.models.stream(asked, { primary, priority: 'interactive' }, gone)
+        const events = gateway.models.stream(asked, { primary, priority: flex ? priorities.background : priorities.interactive }, gone)
         if (stream) await streamed(reply, events, about, primary, request.body)
         else return await reply.send(await whole(events, about, primary))
       } catch (error) {
@@ -81,6 +95,7 @@ async function refuse(
 interface About {
   readonly id: string
   readonly created: number
+  readonly service_tier?: string
 }
 
 interface Finished {

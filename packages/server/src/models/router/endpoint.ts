@@ -1,7 +1,7 @@
 /** One endpoint with what stands before it: its line, its breaker, its rest after a rate limit. */
-import { type Model, ModelError, type ModelFailure } from '@posthouse/contract'
+import { type Model, ModelError, type ModelFailure, type Priority } from '@posthouse/contract'
 import { type Breaker, type BreakerState, createBreaker, type Pass } from './breaker.ts'
-import { createLine, type Line, type Priority } from './line.ts'
+import { createLine, type Line, type Places } from './line.ts'
 
 /** A model and how much of it may be used at a time. */
 export interface Endpoint {
@@ -78,11 +78,14 @@ export interface Gate {
   status(): EndpointStatus
 }
 
-export function createGate(endpoint: Endpoint, settings: BreakerSettings, clock: RouterClock): Gate {
+export function createGate(
+  endpoint: Endpoint,
+  { breaker: settings, clock, places }: { breaker: BreakerSettings; clock: RouterClock; places: (all: number) => Places },
+): Gate {
   const { model } = endpoint
   const elapsed = () => clock.elapsed()
   const breaker: Breaker = createBreaker({ ...settings, elapsed })
-  const line: Line = createLine(endpoint.maxConcurrency ?? 64, endpoint.maxWaiting ?? 1000)
+  const line: Line = createLine(places(endpoint.maxConcurrency ?? 64), places(endpoint.maxWaiting ?? 1000))
   let restUntil = 0
   let answeredAt: number | undefined
   let lastError: EndpointStatus['lastError']

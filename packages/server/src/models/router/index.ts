@@ -1,5 +1,14 @@
 /** Many endpoints, one answer: the primary, then the fallbacks, also when one dies in the middle of its answer. */
-import { type Logger, type Model, ModelError, type ModelEvent, type ModelFailure, type ModelRequest, type Usage } from '@posthouse/contract'
+import {
+  type Logger,
+  type Model,
+  ModelError,
+  type ModelEvent,
+  type ModelFailure,
+  type ModelRequest,
+  type Priority,
+  type Usage,
+} from '@posthouse/contract'
 import { continueRequest, createSeam } from './continuation.ts'
 import {
   type BreakerSettings,
@@ -11,7 +20,7 @@ import {
   type Gate,
   type RouterClock,
 } from './endpoint.ts'
-import type { Priority } from './line.ts'
+import type { Places } from './line.ts'
 
 export type RouterEvent =
   | ModelEvent
@@ -35,6 +44,8 @@ export interface RouterOptions {
   /** Ids in the order in which they are tried. */
   readonly fallback: readonly string[]
   readonly clock: RouterClock
+  /** Divides so many among the classes of work. */
+  readonly places: (all: number) => Places
   readonly log: Logger
   readonly observe?: (record: CallRecord) => void
   /** Milliseconds for one answer over all endpoints, waiting included; default 300 s. */
@@ -89,9 +100,11 @@ interface Attempt {
 }
 
 export function createModelRouter(options: RouterOptions): ModelRouter {
-  const { clock, log, observe, totalTimeout = 300_000 } = options
+  const { clock, log, observe, places, totalTimeout = 300_000 } = options
   const breaker = { threshold: 5, coolDown: 5000, maxCoolDown: 300_000, ...options.breaker }
-  const gates = new Map<string, Gate>(options.models.map((endpoint) => [endpoint.model.id, createGate(endpoint, breaker, clock)]))
+  const gates = new Map<string, Gate>(
+    options.models.map((endpoint) => [endpoint.model.id, createGate(endpoint, { breaker, clock, places })]),
+  )
 
   async function* stream(request: ModelRequest, { primary, priority }: RouteOptions, signal: AbortSignal): AsyncGenerator<RouterEvent> {
     const progress: Progress = { text: '', toolCalls: false }

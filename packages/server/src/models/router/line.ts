@@ -1,7 +1,5 @@
-/** Who may call an endpoint now: so many at a time, the others wait in line, people before background work. */
-import { ModelError } from '@posthouse/contract'
-
-export type Priority = 'interactive' | 'background'
+/** Who may call an endpoint now: so many at a time, the others wait in line, each class behind those before it. */
+import { ModelError, type Priority, priorities } from '@posthouse/contract'
 
 export interface Line {
   readonly active: number
@@ -13,22 +11,25 @@ export interface Line {
   enter(priority: Priority, signal: AbortSignal): Promise<() => void>
 }
 
+/** What is left to a class of what all share. */
+export interface Places {
+  readonly taken: number
+  mayTake(priority: Priority): boolean
+  take(priority: Priority): void
+  giveBack(priority: Priority): void
+}
+
 interface Waiting {
   readonly admit: () => void
 }
 
-export function createLine(limit: number, maxWaiting: number): Line {
-  const lines: Readonly<Record<Priority, Set<Waiting>>> = { interactive: new Set(), background: new Set() }
-  let active = 0
+/** @param places to call, and to wait */
+export function createLine(places: Places, seats: Places): Line {
+  const lines = new Map<Priority, Set<Waiting>>(Object.values(priorities).map((priority) => [priority, new Set()]))
 
-  const take = () => {
-    active += 1
-    let given = false
-    return () => {
-      if (given) return
-      given = true
-      active -= 1
-      const line = lines.interactive.size > 0 ? lines.interactive : lines.background
+  const admitNext = () => {
+    for (const [priority, line] of lines) {
+      if (!places.mayTake(priority)) continue
       for (const next of line) {
         line.delete(next)
         next.admit()
@@ -36,33 +37,46 @@ export function createLine(limit: number, maxWaiting: number): Line {
       }
     }
   }
+  const take = (priority: Priority) => {
+    places.take(priority)
+    let given = false
+    return () => {
+      if (given) return
+      given = true
+      places.giveBack(priority)
+      admitNext()
+    }
+  }
 
   return {
     get active() {
-      return active
+      return places.taken
     },
     get waiting() {
-      return lines.interactive.size + lines.background.size
+      return seats.taken
     },
     async enter(priority, signal) {
       if (signal.aborted) throw cancelled()
-      if (active < limit) return take()
-      if (lines.interactive.size + lines.background.size >= maxWaiting) {
-        throw new ModelError('rate-limited', `${limit} calls are running and ${maxWaiting} are waiting; the line is full`)
-      }
+      if (places.mayTake(priority)) return take(priority)
+      if (!seats.mayTake(priority))
+        throw new ModelError('rate-limited', `${places.taken} calls are running and ${seats.taken} are waiting; the line is full`)
       return new Promise((resolve, reject) => {
+        const line = lines.get(priority)
         const place: Waiting = {
           admit: () => {
             signal.removeEventListener('abort', leave)
-            resolve(take())
+            seats.giveBack(priority)
+            resolve(take(priority))
           },
         }
         const leave = () => {
-          lines[priority].delete(place)
+          line?.delete(place)
+          seats.giveBack(priority)
           reject(cancelled())
         }
         signal.addEventListener('abort', leave, { once: true })
-        lines[priority].add(place)
+        seats.take(priority)
+        line?.add(place)
       })
     },
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type Model, ModelError, type ModelEvent, type ModelFailure, type ModelRequest, modelFailures } from '@posthouse/contract'
+import { createPlaces } from '../../base/places.ts'
 import { type CallRecord, createModelRouter, type RouterEvent, type RouterOptions } from './index.ts'
 
 const log = { debug() {}, info() {}, warn() {}, error() {} }
@@ -86,12 +87,12 @@ function setUp(models: readonly ReturnType<typeof fake>[], options: Partial<Rout
     fallback: models.map(({ model }) => model.id),
     clock,
     log,
+    places: createPlaces,
     observe: (record) => records.push(record),
     breaker: { threshold: 2, coolDown: 100, maxCoolDown: 1000 },
     ...options,
   })
-  const stream = (signal = never, primary = models[0]?.model.id ?? 'none') =>
-    router.stream(question, { primary, priority: 'interactive' }, signal)
+  const stream = (signal = never, primary = models[0]?.model.id ?? 'none') => router.stream(question, { primary, priority: 0 }, signal)
   return { clock, records, router, stream }
 }
 

@@ -114,7 +114,7 @@ async function ask(
     let complete = false
     const asked = parts.clock.elapsed()
     try {
-      for await (const event of parts.models.stream(whole, { primary: said.model, priority: 'interactive' }, signal)) {
+      for await (const event of parts.models.stream(whole, { primary: said.model, priority: work.turn.priority }, signal)) {
         work.timing.firstToken ??= parts.clock.elapsed() - asked
         if (event.type === 'text') {
           preview.push(text === '' ? gap + event.text : event.text)

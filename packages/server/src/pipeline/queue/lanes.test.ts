@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { priorities } from '@posthouse/contract'
 import { createTaskGroup } from '../../base/lifecycle.ts'
-import { priorities, type Ticket } from '../../ports/broker.ts'
+import type { Ticket } from '../../ports/broker.ts'
 import { createLanes } from './lanes.ts'
 
 const nothing = () => {}
@@ -63,5 +64,51 @@ describe('a ticket is taken', () => {
     take('late')
     await end('a')
     assert.deepEqual([[...running.keys()], taken, lanes.waiting], [[], ['a'], 1])
+  })
+})
+
+describe('classes', () => {
+  const { interactive, normal, background } = priorities
+
+  it('go one behind the other, each in the order of its coming; a lane goes with the most urgent of its tickets', async () => {
+    const { running, taken, take, end } = setUp(1)
+    take('first')
+    for (const [lane, priority] of [
+      ['b', background],
+      ['n', normal],
+      ['late', background],
+      ['i', interactive],
+      ['late', interactive],
+      ['n', background],
+    ] as const)
+      take(lane, lane, { priority })
+    for (const lane of ['first', 'i', 'late', 'n', 'b']) {
+      assert.deepEqual([...running.keys()], [lane])
+      await end(lane)
+    }
+    assert.deepEqual(new Set(taken), new Set(['first', 'i', 'late', 'n', 'b']))
+  })
+
+  it('leave places to those before them', async () => {
+    const { lanes, running, take, end } = setUp(4)
+    for (const lane of ['b1', 'b2', 'b3']) take(lane, lane, { priority: background })
+    assert.deepEqual([...running.keys()], ['b1', 'b2'])
+    take('n1', 'n1', { priority: normal })
+    take('n2', 'n2', { priority: normal })
+    take('i1')
+    take('i2')
+    assert.deepEqual([...running.keys()], ['b1', 'b2', 'n1', 'i1'])
+    await end('i1')
+    assert.deepEqual([...running.keys()], ['b1', 'b2', 'n1', 'i2'])
+    await end('i2')
+    assert.deepEqual([...running.keys()], ['b1', 'b2', 'n1'])
+    await end('b1', true)
+    assert.deepEqual([...running.keys()], ['b2', 'n1', 'n2'])
+    await end('n1')
+    assert.deepEqual([...running.keys()], ['b2', 'n2', 'b3'])
+    await end('n2')
+    assert.deepEqual([[...running.keys()], lanes.waiting], [['b2', 'b3'], 1])
+    await end('b2')
+    assert.deepEqual([[...running.keys()], lanes.waiting], [['b3', 'b1'], 0])
   })
 })

@@ -9,9 +9,10 @@
  * What may be killing the process is tried one by one: a crash is then the fault of one lane, and whoever only ran beside it
  * is not set aside with it.
  */
-import type { Logger } from '@posthouse/contract'
+import { type Logger, type Priority, priorities } from '@posthouse/contract'
 import type { TaskGroup } from '../../base/lifecycle.ts'
-import { type Priority, priorities, type TakeTicket, type Ticket } from '../../ports/broker.ts'
+import { createPlaces } from '../../base/places.ts'
+import type { TakeTicket, Ticket } from '../../ports/broker.ts'
 
 /** Works on a lane once; answers whether the lane may have more. */
 export type RunLane = (lane: string) => Promise<boolean>
@@ -37,13 +38,13 @@ export function createLanes(parts: {
   /** Tickets of lanes that wait: one each. */
   const held = new Map<string, () => void>()
   let tried: string | undefined
-  const running = new Map<string, Priority | undefined>()
+  /** `again`: it was asked for meanwhile. */
+  const running = new Map<string, { readonly priority: Priority; readonly again?: Priority }>()
+  const places = createPlaces(concurrency)
   let stopped = false
 
-  const isWaiting = (lane: string) => [...lines.values()].some((line) => line.has(lane))
-
   const next = (): Ticket | undefined => {
-    if (tried === undefined) {
+    if (tried === undefined && places.taken < concurrency) {
       for (const [lane, priority] of suspects) {
         suspects.delete(lane)
         tried = lane
@@ -51,6 +52,7 @@ export function createLanes(parts: {
       }
     }
     for (const [priority, line] of lines) {
+      if (!places.mayTake(priority)) continue
       for (const lane of line.keys()) {
         line.delete(lane)
         return { lane, priority }
@@ -60,18 +62,24 @@ export function createLanes(parts: {
   }
 
   const enqueue = ({ lane, priority, suspect = false }: Ticket) => {
-    if (running.has(lane)) running.set(lane, Math.min(priority, running.get(lane) ?? priority) as Priority)
+    const runs = running.get(lane)
+    if (runs) running.set(lane, { ...runs, again: Math.min(priority, runs.again ?? priority) as Priority })
     else if (suspect || suspects.has(lane)) {
       for (const line of lines.values()) line.delete(lane)
       suspects.set(lane, priority)
-    } else if (priority === priorities.interactive) {
-      lines.get(priorities.background)?.delete(lane)
+    } else {
+      for (const [other, line] of lines) {
+        if (!line.has(lane)) continue
+        if (other <= priority) return
+        line.delete(lane)
+      }
       lines.get(priority)?.set(lane, true)
-    } else if (!isWaiting(lane)) lines.get(priority)?.set(lane, true)
+    }
   }
 
   const start = ({ lane, priority, suspect = false }: Ticket) => {
-    running.set(lane, undefined)
+    running.set(lane, { priority })
+    places.take(priority)
     held.get(lane)?.()
     held.delete(lane)
     tasks.run(async () => {
@@ -82,8 +90,9 @@ export function createLanes(parts: {
         // The rows stay in the database: the sweep brings the lane back. Other lanes do not notice.
         log.error({ err: error, lane }, 'a lane failed')
       }
-      const again = running.get(lane)
+      const again = running.get(lane)?.again
       running.delete(lane)
+      places.giveBack(priority)
       if (tried === lane) tried = undefined
       if (more || again !== undefined) enqueue({ lane, priority: again ?? priority, suspect })
       pump()
@@ -91,7 +100,7 @@ export function createLanes(parts: {
   }
 
   const pump = () => {
-    while (!stopped && running.size < concurrency) {
+    while (!stopped) {
       const ticket = next()
       if (!ticket) return
       start(ticket)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { InboundMessage } from '@posthouse/contract'
+import { type InboundMessage, type Priority, priorities } from '@posthouse/contract'
 import { type AcceptParts, createAccept } from './accept.ts'
 
 const inGroup: InboundMessage = {
@@ -16,7 +16,7 @@ const inGroup: InboundMessage = {
 const unused = () => assert.fail('nothing of this is needed')
 
 /** Accepts what a channel hands over; `ours` are ids of what we sent. */
-function createScene(ours: readonly string[] = []) {
+function createScene(ours: readonly string[] = [], waiting = 0) {
   const asked: string[] = []
   const recorded: string[] = []
   const parts: AcceptParts = {
@@ -37,7 +37,7 @@ function createScene(ours: readonly string[] = []) {
       },
     },
     broker: { publish: () => {} } as never,
-    depth: { total: 0, of: () => 0 },
+    depth: { total: waiting, of: () => 0 },
     limits: { waiting: 10, lane: 10 },
     observer: { admitted: () => {} } as never,
     clock: { elapsed: () => 0 } as never,
@@ -47,7 +47,12 @@ function createScene(ours: readonly string[] = []) {
   const accept = createAccept(parts)
   const take = async (change: Partial<InboundMessage>) =>
     (await accept({ ...inGroup, ...change }, { account: 'bot', channel: 'dove' })).status
-  return { asked, recorded, take }
+  const isFull = (priority?: Priority) =>
+    accept({ ...inGroup, addressed: true }, { account: 'bot', channel: 'dove', ...(priority === undefined ? {} : { priority }) }).then(
+      () => false,
+      ({ code }: { code?: unknown }) => code === 'overloaded' || assert.fail(String(code)),
+    )
+  return { asked, recorded, take, isFull }
 }
 
 test('in a group an answer to what we sent is meant for us, also where only our receipts tell', async () => {
@@ -70,4 +75,19 @@ test('the receipts are looked into for nothing else', async () => {
   assert.equal(await take({ replyTo, kind: 'reaction' }), 'ignored')
   assert.equal(await take({ replyTo, addressed: true }), 'admitted')
   assert.deepEqual(asked, [])
+})
+
+test('P9: what waits in bulk leaves room for people: background fills half of the queue, normal three quarters', async () => {
+  const { interactive, normal, background } = priorities
+  for (const [waiting, ...full] of [
+    [4, false, false, false, false],
+    [5, true, false, false, false],
+    [7, true, true, false, false],
+    [9, true, true, false, false],
+    [10, true, true, true, true],
+  ] as const) {
+    const { isFull } = createScene([], waiting)
+    const found = [await isFull(background), await isFull(normal), await isFull(interactive), await isFull()]
+    assert.deepEqual(found, full, String(waiting))
+  }
 })

@@ -1,7 +1,16 @@
 /** First station: a decoded message is committed to the inbox, and only then acknowledged (P1, P2, P9). */
-import { type Admission, conversationKey, type InboundMessage, type Place, PosthouseError } from '@posthouse/contract'
+import {
+  type Admission,
+  conversationKey,
+  type InboundMessage,
+  type Place,
+  PosthouseError,
+  type Priority,
+  priorities,
+} from '@posthouse/contract'
 import type { Clock } from '../../base/clock.ts'
-import { type Broker, priorities } from '../../ports/broker.ts'
+import { placesFor } from '../../base/places.ts'
+import type { Broker } from '../../ports/broker.ts'
 import type { Lease } from '../../ports/leases.ts'
 import type { Observer } from '../../ports/observer.ts'
 import type { InboxStore, OutboxStore, Recorded } from '../../ports/store.ts'
@@ -13,7 +22,8 @@ export interface Origin {
   readonly conversationId?: string
   readonly owner?: string
   readonly clientId?: string
-  readonly background?: boolean
+  /** `interactive` unless told otherwise. */
+  readonly priority?: Priority
   /** In whose name it was received. */
   readonly lease?: Lease
 }
@@ -72,13 +82,13 @@ export function createAccept(parts: AcceptParts): Accept {
     // Bots are not answered, or two of them would talk for ever. What is not meant for us is not kept either.
     if (message.author.isBot || message.kind === 'reaction') return done('ignored', undefined)
     if (!message.addressed && !(await answersUs(message, origin))) return done('ignored', undefined)
-    if (depth.total >= limits.waiting) throw new PosthouseError('overloaded', undefined, { retryAfter: RETRY_AFTER })
+    const { priority = priorities.interactive } = origin
+    if (depth.total >= placesFor(priority, limits.waiting)) throw new PosthouseError('overloaded', undefined, { retryAfter: RETRY_AFTER })
     const full = depth.of(laneKey(origin.account, message.place)) >= limits.lane
     // A client of ours can be told to come back. A platform cannot be told so for one room alone: it would hold the others.
     if (full && origin.conversationId) {
       throw new PosthouseError('overloaded', 'this conversation has too many unanswered messages', { retryAfter: RETRY_AFTER })
     }
-    const priority = origin.background ? priorities.background : priorities.interactive
     const recorded = await inbox.record({
       account: origin.account,
       message,

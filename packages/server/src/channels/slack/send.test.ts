@@ -110,6 +110,11 @@ test('a refusal has the kind that its page means', () => {
   assert.ok((toDeliveryError(new ApiError('x', 'rate_limited', { status: 200, fromSlack: true })).retryAfter ?? 0) > 0)
 })
 
+test('what has no shape is no message, also in a quote', () => {
+  for (const text of ['\u200b', '>\u200b', '> > \u200b\n> a'])
+    assert.equal(render(message(text)).length, text.endsWith('a') ? 1 : 0, JSON.stringify(text))
+})
+
 test('hostile inputs take bounded time and stay acceptable', () => {
   const inputs = [
     `${'>'.repeat(10_000)} x`,

@@ -43,7 +43,7 @@ export function render(message: OutboundMessage): readonly Piece[] {
     const { elements, text } = rendered(blocks)
     return text.length <= MAX_TEXT && JSON.stringify(blocksOf(elements)).length <= MAX_TEXT
   }
-  const parts = splitDocument(message.document, fits).filter((part) => !isBlank(rendered(part).text))
+  const parts = splitDocument(message.document, fits).filter((part) => !isBlank(rendered(part).elements))
   const source = parts.length === 1 ? streamable(message.text) : ''
   const pieces = parts.map((part): Piece => {
     const { elements, text } = rendered(part)
@@ -73,8 +73,10 @@ function streamable(source: string): string {
   return text.length <= MAX_TEXT ? text : ''
 }
 
-function isBlank(text: string): boolean {
-  return /^[\s\p{Cc}\p{Cf}\u2800]*$/u.test(text)
+/** The mark of a quote, which Slack draws, is nothing that was written. */
+function isBlank(elements: readonly RichElement[]): boolean {
+  const written = elements.map((each) => (each.type === 'rich_text_quote' ? { ...each, type: 'rich_text_section' as const } : each))
+  return /^[\s\p{Cc}\p{Cf}\u2800]*$/u.test(plainRichText(written))
 }
 
 function filePiece(file: OutboundFile): Piece {

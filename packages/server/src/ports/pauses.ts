@@ -14,28 +14,33 @@ export interface Pauses {
 
 type Kept = Readonly<Record<string, number>>
 
-const read = async (settings: SettingStore): Promise<Kept> => JSON.parse((await settings.get(PAUSED)) || '{}') as Kept
+const parse = (text: string | undefined) => JSON.parse(text || '{}') as Kept
 
 export async function pausesOf(settings: SettingStore): Promise<Pauses> {
-  const kept = await read(settings)
+  const kept = parse(await settings.get(PAUSED))
   return { since: (account) => kept[account] ?? kept[ALL], all: kept[ALL] }
 }
 
+/** Of two operators at the same time, neither undoes what the other does. */
+async function change(settings: SettingStore, to: (kept: Kept) => Kept): Promise<void> {
+  for (;;) {
+    const before = await settings.get(PAUSED)
+    if (await settings.swap(PAUSED, before, JSON.stringify(to(parse(before))))) return
+  }
+}
+
 /** Pauses these accounts; undefined: all, those to come included. */
-export async function pause(settings: SettingStore, accounts: readonly string[] | undefined, now: number): Promise<void> {
-  const kept = await read(settings)
-  const more = Object.fromEntries((accounts ?? [ALL]).map((account) => [account, kept[account] ?? now]))
-  await settings.set(PAUSED, JSON.stringify({ ...kept, ...more }))
+export function pause(settings: SettingStore, accounts: readonly string[] | undefined, now: number): Promise<void> {
+  return change(settings, (kept) => ({
+    ...kept,
+    ...Object.fromEntries((accounts ?? [ALL]).map((account) => [account, kept[account] ?? now])),
+  }))
 }
 
 /** Lets these go on; undefined: all. `configured`: if all were paused, the others of these stay so. */
-export async function resume(
-  settings: SettingStore,
-  accounts: readonly string[] | undefined,
-  configured: readonly string[],
-): Promise<void> {
-  const { [ALL]: all, ...kept } = await read(settings)
-  const still = { ...(all === undefined ? {} : Object.fromEntries(configured.map((account) => [account, all]))), ...kept }
-  const left = Object.entries(still).filter(([account]) => accounts && !accounts.includes(account))
-  await settings.set(PAUSED, JSON.stringify(Object.fromEntries(left)))
+export function resume(settings: SettingStore, accounts: readonly string[] | undefined, configured: readonly string[]): Promise<void> {
+  return change(settings, ({ [ALL]: all, ...kept }) => {
+    const still = { ...(all === undefined ? {} : Object.fromEntries(configured.map((account) => [account, all]))), ...kept }
+    return Object.fromEntries(Object.entries(still).filter(([account]) => accounts && !accounts.includes(account)))
+  })
 }

@@ -424,6 +424,8 @@ export interface AccountStateStore {
 export interface SettingStore {
   get(key: string): Promise<string | undefined>
   set(key: string, value: string): Promise<void>
+  /** Sets it if it is still as it was read; undefined: not there. False: somebody else changed it. */
+  swap(key: string, before: string | undefined, value: string): Promise<boolean>
   /** True the first time it is called with this key: for notices that are given once. */
   once(key: string): Promise<boolean>
 }

@@ -22,11 +22,14 @@ export function createSettings(builder: Kysely<Schema>, database: Database, { cl
         conflict.column('key').doUpdateSet({ value: (e) => e.ref('excluded.value'), updated_at: (e) => e.ref('excluded.updated_at') }),
       ),
   )
-  const once = prepare<{ key: string; at: number }>()((p) =>
+  const add = prepare<{ key: string; value: string; at: number }>()((p) =>
     builder
       .insertInto('settings')
-      .values({ key: p.key, value: '1', updated_at: p.at })
+      .values({ key: p.key, value: p.value, updated_at: p.at })
       .onConflict((conflict) => conflict.doNothing()),
+  )
+  const replace = prepare<{ key: string; before: string; value: string; at: number }>()((p) =>
+    builder.updateTable('settings').set({ value: p.value, updated_at: p.at }).where('key', '=', p.key).where('value', '=', p.before),
   )
   const kept = new Map<string, { value: string | undefined; until: number }>()
   const keep = (key: string, value: string | undefined) => {
@@ -44,7 +47,16 @@ export function createSettings(builder: Kysely<Schema>, database: Database, { cl
       await database.write(async (transaction) => void (await transaction.run(set, { key, value, at: clock.now() })))
       keep(key, value)
     },
-    once: (key) => database.write(async (transaction) => (await transaction.run(once, { key, at: clock.now() })) === 1),
+    async swap(key, before, value) {
+      const next = { key, value, at: clock.now() }
+      const changed = await database.write((transaction) =>
+        before === undefined ? transaction.run(add, next) : transaction.run(replace, { ...next, before }),
+      )
+      // What is kept may be what it was not.
+      kept.delete(key)
+      return changed === 1
+    },
+    once: (key) => database.write(async (transaction) => (await transaction.run(add, { key, value: '1', at: clock.now() })) === 1),
   }
 }
 

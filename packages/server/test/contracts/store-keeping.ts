@@ -1,6 +1,7 @@
 /** What every store keeps beside the message's way: conversations of owners, files, accounts, what is deleted and what has served its time. */
 import assert from 'node:assert/strict'
 import type { FileRef } from '@posthouse/contract'
+import { pause, pausesOf, resume } from '../../src/ports/pauses.ts'
 import { admit, type Behaviour, inbound } from './store-scene.ts'
 
 export const keepingBehaviours: readonly Behaviour[] = [
@@ -180,6 +181,28 @@ export const keepingBehaviours: readonly Behaviour[] = [
       assert.equal(await store.accountState.swap('bot', 'k', undefined, 'x'), false)
       assert.equal(await store.accountState.swap('other', 'k', second, 'x'), false)
       assert.equal(await store.accountState.get('bot', 'k'), second)
+    },
+  },
+  {
+    name: 'of all who change a setting from the same one, on whatever node, one does; pauses of two operators are all there',
+    async run({ store, another }) {
+      const other = await another()
+      for (const before of [undefined, 'a']) {
+        const values = before ? ['b', 'b2', 'b3', 'b4'] : ['a', 'a', 'a', 'a']
+        const tries = values.map((value, index) => (index % 2 ? store : other).settings.swap('k', before, value))
+        assert.equal((await Promise.all(tries)).filter(Boolean).length, 1)
+        assert.equal((await other.settings.get('k'))?.[0], before ? 'b' : 'a')
+      }
+      assert.equal(await store.settings.swap('k', undefined, 'x'), false)
+      const names = Array.from({ length: 8 }, (_, index) => `account${index}`)
+      await Promise.all(names.map((name, index) => pause((index % 2 ? store : other).settings, [name], index)))
+      const pausedNow = async () => {
+        const { since } = await pausesOf((await another()).settings)
+        return names.filter((name, index) => since(name) === index)
+      }
+      assert.deepEqual(await pausedNow(), names)
+      await Promise.all(names.slice(2).map((name, index) => resume((index % 2 ? store : other).settings, [name], names)))
+      assert.deepEqual(await pausedNow(), names.slice(0, 2))
     },
   },
   {

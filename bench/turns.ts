@@ -87,15 +87,6 @@ export const show = (name: string, { turns, cpu, rss, latency }: Figures) =>
     `${name.padEnd(24)} ${turns.toFixed(0).padStart(7)} turns/s  ${cpu.toFixed(0).padStart(6)} us CPU/turn  RSS ${rss.toFixed(0).padStart(4)} MB  latency p50 ${at(latency, 0.5).toFixed(1)} p95 ${at(latency, 0.95).toFixed(1)} p99 ${at(latency, 0.99).toFixed(1)} ms`,
   )
 
-async function measure(name: TargetName, conversations: number): Promise<{ figures: Figures; ready: number; idle: number }> {
-  await using telegram = await createTelegramEmulator({ keep: 1000 })
-  await using model = await createModelEmulator({ keep: 10 })
-  await using target = await startTarget(name, { telegram, model })
-  await new Promise((resolve) => setTimeout(resolve, 1000))
-  const idle = usage(target.child.pid).rss
-  return { figures: await drive({ telegram, model }, [target], conversations), ready: target.ready, idle }
-}
-
 /**
  * So many conversations with a model that answers at the pace of people's models. Own share: from the platform's call to the sent answer, without the
  * time that the model took by its own ledger.
@@ -132,20 +123,36 @@ export async function driveAtPace(
   return { figures, p99: at(own, 0.99) }
 }
 
-/** The gateway beside the floor at 200 conversations. */
+const ROUNDS = 3
+const NAMES = ['floor', 'floor with history', 'durable floor', 'gateway'] satisfies TargetName[]
+
+const middle = (values: readonly number[]) => sorted(values)[Math.floor(values.length / 2)] ?? 0
+
+/** The gateway beside the floors at 200 conversations, one after the other in rounds: a machine that others slow down does it to all of them. */
 export async function measureTurns(): Promise<void> {
-  const floor = await measure('floor', 200)
-  show('floor, 200', floor.figures)
-  const asked = await measure('floor with history', 200)
-  show('floor with history, 200', asked.figures)
-  const durable = await measure('durable floor', 200)
-  show('durable floor, 200', durable.figures)
-  const gateway = await measure('gateway', 200)
-  show('gateway, 200', gateway.figures)
-  const floors = { floor, 'floor with history': asked, 'durable floor': durable }
-  for (const [name, { figures }] of Object.entries(floors)) {
-    const { turns, cpu } = gateway.figures
-    console.log(`gateway/${name}: turns/s ${(turns / figures.turns).toFixed(2)}, CPU per turn ${(cpu / figures.cpu).toFixed(2)}`)
+  await using parts = new AsyncDisposableStack()
+  const all = new Map<TargetName, { world: World; target: Target; idle: number; rounds: Figures[] }>()
+  for (const name of NAMES) {
+    const telegram = parts.use(await createTelegramEmulator({ keep: 1000 }))
+    const world = { telegram, model: parts.use(await createModelEmulator({ keep: 10 })) }
+    const target = parts.use(await startTarget(name, world))
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    all.set(name, { world, target, idle: usage(target.child.pid).rss, rounds: [] })
   }
-  console.log(`ready after ${gateway.ready.toFixed(0)} ms, idle RSS ${gateway.idle.toFixed(0)} MB`)
+  for (let round = 1; round <= ROUNDS; round++)
+    for (const [name, { world, target, rounds }] of all) {
+      const figures = await drive(world, [target], 200, { seconds: SECONDS / 2 })
+      show(`${name}, 200`, figures)
+      rounds.push(figures)
+    }
+  const gateway = all.get('gateway')
+  if (!gateway) return
+  for (const [name, { rounds }] of all) {
+    if (name === 'gateway') continue
+    const [turns, cpu] = (['turns', 'cpu'] as const).map((what) =>
+      middle(rounds.map((figures, round) => (gateway.rounds[round]?.[what] ?? Number.NaN) / figures[what])),
+    )
+    console.log(`gateway/${name}, middle of ${ROUNDS} rounds: turns/s ${turns?.toFixed(2)}, CPU per turn ${cpu?.toFixed(2)}`)
+  }
+  console.log(`ready after ${gateway.target.ready.toFixed(0)} ms, idle RSS ${gateway.idle.toFixed(0)} MB`)
 }

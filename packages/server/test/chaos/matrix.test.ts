@@ -39,7 +39,8 @@ describe('the fault matrix', () => {
 
   it('every named point is passed on a tour', async () => {
     const reached = new Set<string>()
-    for (const part of ['calls taken over', 'pruned']) {
+    // The first without a crash: one may come between a call and its result, and that call then has none.
+    for (const part of ['', 'calls taken over', 'pruned']) {
       const { world, reached: passed } = await crashAt({ seed: 1, part })
       await world[Symbol.asyncDispose]()
       for (const name of passed) reached.add(name)

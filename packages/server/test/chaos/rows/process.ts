@@ -62,7 +62,7 @@ function tour({ ask, telegram }: World): void {
   ask({ chat: 1007 })
 }
 
-/** Plays the tour with a crash at a point; answers the points that were passed. */
+/** Plays the tour with a crash at a point, or at none; answers the points that were passed. */
 export async function crashAt({ seed, part, mutant, patience }: Play): Promise<{ world: World; reached: ReadonlySet<string> }> {
   await using made = new AsyncDisposableStack()
   const world = made.use(await createWorld({ seed, mutant, account: { room_send_rate: 2 } }))

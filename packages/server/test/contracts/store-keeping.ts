@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { FileRef } from '@posthouse/contract'
 import { pause, pausesOf, resume } from '../../src/ports/pauses.ts'
-import { admit, type Behaviour, inbound } from './store-scene.ts'
+import { admit, answer, type Behaviour, inbound } from './store-scene.ts'
 
 export const keepingBehaviours: readonly Behaviour[] = [
   {
@@ -133,15 +133,7 @@ export const keepingBehaviours: readonly Behaviour[] = [
       const { store, advance } = harness
       const done = await admit(store, { key: 'done' })
       const turn = await store.turns.claim(done.conversationId, 'n', 1)
-      await store.turns.finish('n', {
-        turnId: turn?.id ?? '',
-        lane: turn?.conversation.id ?? '',
-        account: 'bot',
-        outcome: 'replied',
-        inbox: 'done',
-        messages: [],
-        deliveries: [],
-      })
+      await store.turns.finish('n', { ...answer(harness, turn), messages: [], deliveries: [] })
       const waiting = await admit(store, { key: 'waiting' })
       advance(8 * 86_400_000)
       await store.prune(1_000_000 + 8 * 86_400_000)

@@ -312,15 +312,7 @@ export const wayBehaviours: readonly Behaviour[] = [
       await store.outbox.bury('n', id, 'permission', 'kicked out')
       const second = await admit(store)
       const other = await store.turns.claim(conversationId, 'n', 1)
-      await store.turns.finish('n', {
-        turnId: other?.id ?? '',
-        lane: other?.conversation.id ?? '',
-        account: 'bot',
-        outcome: 'stale',
-        inbox: 'dead',
-        messages: [],
-        deliveries: [],
-      })
+      await store.turns.finish('n', { ...answer(harness, other), inbox: 'dead', outcome: 'stale', messages: [], deliveries: [] })
       assert.equal(await store.dead.count(), 2)
       const letters = await store.dead.list(10)
       assert.deepEqual(new Set(letters.map((letter) => letter.reason)), new Set(['permission', 'stale']))

@@ -30,6 +30,8 @@ interface World {
   readonly proxy: FaultProxy
   readonly token: string
   open(node: number): Promise<LiveSocket>
+  /** A page there that shows a conversation from its beginning. */
+  follow(node: number, conversation: string): Promise<LiveSocket>
 }
 
 interface Wishes {
@@ -75,6 +77,7 @@ async function inWorld(run: (world: World) => Promise<void>, wishes: Wishes = {}
   const tokens = createTokens({ users: store.users, key, clock: systemClock, newId })
   const { token } = await tokens.create({ name: 'test', userId, scopes: ['chat', 'admin'], lifetime: 3_600_000 })
   const nodes = [a, b] as const
+  const open = (node: number) => openSocket(nodes[node]?.url ?? '', { authorization: `Bearer ${token}` })
   const world: World = {
     nodes,
     model,
@@ -82,7 +85,13 @@ async function inWorld(run: (world: World) => Promise<void>, wishes: Wishes = {}
     redis,
     proxy,
     token,
-    open: (node) => openSocket(nodes[node]?.url ?? '', { authorization: `Bearer ${token}` }),
+    open,
+    async follow(node, conversation_id) {
+      const socket = await open(node)
+      socket.send({ type: 'subscribe', conversation_id, after: 0 })
+      await socket.wait('synced')
+      return socket
+    },
   }
   if (wishes.redis !== false) await connected(world)
   await run(world)
@@ -311,11 +320,9 @@ describe('an answer follows its reader from node to node', { skip, timeout: 180_
       for (const [index, fault] of faults.entries()) {
         const text = words(`fault${index}-`, 80)
         const conversation_id = randomUUID()
-        using there = await world.open(1)
+        using there = await world.follow(1, conversation_id)
         const { page, take } = createPage(conversation_id)
         const drafts: string[] = []
-        there.send({ type: 'subscribe', conversation_id, after: 0 })
-        await there.wait('synced')
         using here = await world.open(0)
         here.send({ type: 'send', id: randomUUID(), conversation_id, text })
         await world.model.waitForCall(({ question, chunks }) => question?.text === text && chunks > 5)
@@ -353,9 +360,7 @@ describe('an answer follows its reader from node to node', { skip, timeout: 180_
     inWorld(
       async (world) => {
         const conversation_id = randomUUID()
-        using there = await world.open(1)
-        there.send({ type: 'subscribe', conversation_id, after: 0 })
-        await there.wait('synced')
+        using there = await world.follow(1, conversation_id)
         using here = await world.open(0)
         const text = words('alone', 20)
         here.send({ type: 'send', id: randomUUID(), conversation_id, text })
@@ -371,9 +376,7 @@ describe('an answer follows its reader from node to node', { skip, timeout: 180_
     inWorld(
       async (world) => {
         const conversation_id = randomUUID()
-        using there = await world.open(1)
-        there.send({ type: 'subscribe', conversation_id, after: 0 })
-        await there.wait('synced')
+        using there = await world.follow(1, conversation_id)
         const text = words('killed', 60)
         using here = await world.open(0)
         here.send({ type: 'send', id: randomUUID(), conversation_id, text })
@@ -394,9 +397,7 @@ describe('stop reaches the other node', { skip, timeout: 120_000 }, () => {
   const stopped = async (world: World, stop: (conversation: string) => Promise<void>) => {
     const conversation_id = randomUUID()
     const text = words('long', 600)
-    using socket = await world.open(0)
-    socket.send({ type: 'subscribe', conversation_id, after: 0 })
-    await socket.wait('synced')
+    using socket = await world.follow(0, conversation_id)
     socket.send({ type: 'send', id: randomUUID(), conversation_id, text })
     await socket.wait('delta')
     const said = Date.now()

@@ -8,7 +8,7 @@ import type { Conversation, ConversationStore, StoredMessage, Turn } from '../po
 import type { Database, Dialect } from './dialects/dialect.ts'
 import { createErasures } from './erasures.ts'
 import type { Messages } from './messages.ts'
-import { first, prepare, type Transaction } from './query.ts'
+import { after, first, prepare, type Transaction } from './query.ts'
 import { createRecent } from './recent.ts'
 import type { Schema } from './schema.ts'
 
@@ -175,11 +175,11 @@ export function createConversations(
 
   const ensure: Conversations['ensure'] = async (transaction, account, place, options) => {
     const key = { account, room: place.room, thread: place.thread ?? '' }
-    const existing = async () => {
-      const found = await first(transaction, byKey, key)
-      if (found && (found.owner ?? undefined) !== options.owner) throw new PosthouseError('not-found')
-      return found
-    }
+    const existing = () =>
+      after(first(transaction, byKey, key), (found) => {
+        if (found && (found.owner ?? undefined) !== options.owner) throw new PosthouseError('not-found')
+        return found
+      })
     const known = await existing()
     if (known) return known
     const id = options.id ?? newId()

@@ -4,13 +4,13 @@ import type { Kysely, Selectable } from 'kysely'
 import type { Sealer } from '../ports/sealer.ts'
 import type { MessageBody, NewMessage, StoredMessage } from '../ports/store.ts'
 import { createOpened } from './opened.ts'
-import { prepare, type Transaction } from './query.ts'
+import { after, prepare, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 
 export type MessageRow = Selectable<Schema['messages']>
 
 export interface Messages {
-  insert(transaction: Transaction, message: Omit<StoredMessage, 'seq'>): Promise<StoredMessage>
+  insert(transaction: Transaction, message: Omit<StoredMessage, 'seq'>): StoredMessage | Promise<StoredMessage>
   /** Takes back what this transaction inserted. */
   remove(transaction: Transaction, id: string): Promise<void>
   /** Puts a new body in the place of the old one. */
@@ -61,10 +61,10 @@ export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Message
 
   return {
     body,
-    async insert(transaction, message) {
+    insert(transaction, message) {
       const sealed = sealer.seal(JSON.stringify(message.body), place(message.id))
       kept.set(message.id, sealed, message.body)
-      const seq = await transaction.insert(insert, {
+      const inserted = transaction.insert(insert, {
         id: message.id,
         conversation: message.conversationId,
         role: message.role,
@@ -76,7 +76,7 @@ export function createMessages(builder: Kysely<Schema>, sealer: Sealer): Message
         model: message.model ?? null,
         usage: message.usage ? JSON.stringify(message.usage) : null,
       })
-      return { ...message, seq }
+      return after(inserted, (seq) => ({ ...message, seq }))
     },
     async remove(transaction, id) {
       await transaction.run(remove, { id })

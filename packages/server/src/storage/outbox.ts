@@ -7,7 +7,7 @@ import { type Conversation, type Delivery, type NewDelivery, type OutboxStore, S
 import type { Conversations } from './conversations.ts'
 import type { Database, Dialect } from './dialects/dialect.ts'
 import { type Messages, ownMessage } from './messages.ts'
-import { first, prepare, type Transaction } from './query.ts'
+import { after, first, prepare, type Transaction, together } from './query.ts'
 import { is, isOver, leadsTo } from './steps.ts'
 
 export interface Outbox extends OutboxStore {
@@ -17,7 +17,7 @@ export interface Outbox extends OutboxStore {
     conversation: Pick<Conversation, 'id' | 'account'>,
     deliveries: readonly NewDelivery[],
     by: { at: number; node: string | undefined },
-  ): Promise<boolean>
+  ): boolean | Promise<boolean>
 }
 
 /** Characters of a platform's error text that are kept. */
@@ -256,22 +256,23 @@ export function createOutbox(
   )
   const sealDetail = (id: string, detail: string) => sealer.seal(detail.slice(0, DETAIL), `outbox.detail|${id}`)
 
-  const add: Outbox['add'] = async (transaction, { id: conversation, account }, deliveries, { at, node }) => {
-    let begun = 0
-    for (const delivery of deliveries) {
-      const row = await first(transaction, insert, {
-        id: delivery.id,
-        account,
-        conversation,
-        node: node ?? null,
-        replyTo: delivery.replyTo ?? null,
-        draft: delivery.draft ? JSON.stringify(delivery.draft) : null,
-        begun: delivery.begun ? 1 : 0,
-        at,
-      })
-      if (row?.state === 'sending') begun++
-    }
-    return begun < deliveries.length
+  const add: Outbox['add'] = (transaction, { id: conversation, account }, deliveries, { at, node }) => {
+    const inserted = together(
+      ...deliveries.map(
+        (delivery) => () =>
+          first(transaction, insert, {
+            id: delivery.id,
+            account,
+            conversation,
+            node: node ?? null,
+            replyTo: delivery.replyTo ?? null,
+            draft: delivery.draft ? JSON.stringify(delivery.draft) : null,
+            begun: delivery.begun ? 1 : 0,
+            at,
+          }),
+      ),
+    )
+    return after(inserted, (rows) => rows.some((row) => row?.state !== 'sending'))
   }
 
   /** One row, or it is not ours any more. */

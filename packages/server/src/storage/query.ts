@@ -72,21 +72,38 @@ export function storable(value: unknown, sql = ''): Value {
   throw new TypeError(`a parameter of type ${typeof value} can't be stored: ${sql}`)
 }
 
-/** The first row, if any. */
-export async function first<P, R>(transaction: Transaction, query: Query<P, R>, params: P): Promise<R | undefined> {
-  const rows = await transaction.all(query, params)
-  return rows[0]
+/**
+ * Goes on with an answer: at once where it is there at once, as on SQLite. In the message's way a promise for nothing costs as much as the statement.
+ */
+export function after<T, U>(answer: T | Promise<T>, next: (value: T) => U): U | Promise<U> {
+  return answer instanceof Promise ? answer.then(next) : next(answer)
 }
+
+/** The first row, if any. */
+export function first<P, R>(transaction: Transaction, query: Query<P, R>, params: P): R | undefined | Promise<R | undefined> {
+  return after(transaction.all(query, params), (rows) => rows[0])
+}
+
+type Answers<Asks extends readonly (() => unknown)[]> = { -readonly [Index in keyof Asks]: Awaited<ReturnType<Asks[Index]>> }
 
 /**
  * Asks for several things at once, in their order: one way to a network database instead of as many. Waits for all of them, also after an error: what went on
- * behind a rollback would write into the next transaction.
- * @throws the error of the first in order.
+ * behind a rollback would write into the next transaction. Rejects with the error of the first in order.
  */
-export async function together<const Asks extends readonly (() => unknown)[]>(
-  ...asks: Asks
-): Promise<{ -readonly [Index in keyof Asks]: Awaited<ReturnType<Asks[Index]>> }> {
-  const answers = await Promise.allSettled(asks.map(async (ask) => await ask()))
-  for (const answer of answers) if (answer.status === 'rejected') throw answer.reason
-  return answers.map((answer) => (answer as PromiseFulfilledResult<unknown>).value) as never
+export function together<const Asks extends readonly (() => unknown)[]>(...asks: Asks): Answers<Asks> | Promise<Answers<Asks>> {
+  const answers: unknown[] = []
+  try {
+    for (const ask of asks) answers.push(ask())
+  } catch (error) {
+    answers.push(Promise.reject(error))
+  }
+  return (answers.some((answer) => answer instanceof Promise) ? allOf(answers) : answers) as Answers<Asks> | Promise<Answers<Asks>>
+}
+
+async function allOf(answers: readonly unknown[]): Promise<unknown[]> {
+  const settled = await Promise.allSettled(answers)
+  return settled.map((answer) => {
+    if (answer.status === 'rejected') throw answer.reason
+    return answer.value
+  })
 }

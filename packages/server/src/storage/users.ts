@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import type { AccessToken, User, UserStore } from '../ports/users.ts'
 import type { Database } from './dialects/dialect.ts'
 import { createErasures } from './erasures.ts'
-import { first, prepare, type Transaction } from './query.ts'
+import { first, prepare, type Query, type Transaction } from './query.ts'
 import type { Schema } from './schema.ts'
 
 const openUser = (row: Pick<Selectable<Schema['users']>, 'id' | 'name' | 'role' | 'password_hash' | 'version'>): User => ({
@@ -96,16 +96,16 @@ export function createUsers(builder: Kysely<Schema>, database: Database, { clock
     const added = await transaction.run(insert, { id: user.id, name: user.name, role: user.role, hash: user.passwordHash, at: clock.now() })
     if (added === 0) throw new PosthouseError('invalid', 'name: this name is taken')
   }
-  const openFirst = async (query: Promise<Selectable<Schema['users']> | undefined>) => {
-    const row = await query
+  const openFirst = async <P>(query: Query<P, Selectable<Schema['users']>>, params: P) => {
+    const row = await first(database.read, query, params)
     return row && openUser(row)
   }
 
   return {
     count: async () => Number((await first(database.read, count, {}))?.count ?? 0),
-    first: () => openFirst(first(database.read, firstUser, {})),
-    byName: (name) => openFirst(first(database.read, byName, { name })),
-    byId: (id) => openFirst(first(database.read, byId, { id })),
+    first: () => openFirst(firstUser, {}),
+    byName: (name) => openFirst(byName, { name }),
+    byId: (id) => openFirst(byId, { id }),
     add: (user) => database.write((transaction) => add(transaction, user)),
     setUp: (linkHash, user) =>
       database.write(async (transaction) => {
@@ -124,7 +124,7 @@ export function createUsers(builder: Kysely<Schema>, database: Database, { clock
     changePassword: (id, hash) => database.write(async (transaction) => void (await transaction.run(changePassword, { id, hash }))),
     addLogin: (hash, userId, expiresAt) =>
       database.write(async (transaction) => void (await transaction.run(addLogin, { hash, user: userId, at: clock.now(), expiresAt }))),
-    login: (hash) => openFirst(first(database.read, login, { hash, at: clock.now() })),
+    login: (hash) => openFirst(login, { hash, at: clock.now() }),
     removeLogin: (hash) => database.write(async (transaction) => void (await transaction.run(removeLogin, { hash }))),
     addToken: ({ id, name, userId, scopes, createdAt, expiresAt }) =>
       database.write(async (transaction) => {

@@ -16,6 +16,7 @@ export function createNames(work: Pick<TurnWork, 'turn' | 'parts' | 'signal'>): 
   const asked = new Set<string>()
   const known = new Map<string, string>()
   return async (messages) => {
+    if (turn.conversation.place.type !== 'group') return known
     const connection = connectionOf(work)
     const people = new Set(messages.filter((message) => isNameless(work, message)).flatMap(({ body }) => body.author?.id || []))
     const unasked = [...people].filter((person) => !asked.has(person))

@@ -124,6 +124,8 @@ export async function driveAtPace(
 }
 
 const ROUNDS = 3
+/** Milliseconds in which a gateway gives back what a start or a load needed (`ops/memory.ts`). */
+const QUIET = 15_000
 const NAMES = ['floor', 'floor with history', 'durable floor', 'gateway'] satisfies TargetName[]
 
 const middle = (values: readonly number[]) => sorted(values)[Math.floor(values.length / 2)] ?? 0
@@ -131,14 +133,18 @@ const middle = (values: readonly number[]) => sorted(values)[Math.floor(values.l
 /** The gateway beside the floors at 200 conversations, one after the other in rounds: a machine that others slow down does it to all of them. */
 export async function measureTurns(): Promise<void> {
   await using parts = new AsyncDisposableStack()
-  const all = new Map<TargetName, { world: World; target: Target; idle: number; rounds: Figures[] }>()
+  const all = new Map<TargetName, { world: World; target: Target; rounds: Figures[] }>()
   for (const name of NAMES) {
     const telegram = parts.use(await createTelegramEmulator({ keep: 1000 }))
     const world = { telegram, model: parts.use(await createModelEmulator({ keep: 10 })) }
     const target = parts.use(await startTarget(name, world))
-    await new Promise((resolve) => setTimeout(resolve, 1000))
-    all.set(name, { world, target, idle: usage(target.child.pid).rss, rounds: [] })
+    all.set(name, { world, target, rounds: [] })
   }
+  const rss = async () => {
+    await new Promise((resolve) => setTimeout(resolve, QUIET))
+    return usage(all.get('gateway')?.target.child.pid).rss.toFixed(0)
+  }
+  const idle = await rss()
   for (let round = 1; round <= ROUNDS; round++)
     for (const [name, { world, target, rounds }] of all) {
       const figures = await drive(world, [target], 200, { seconds: SECONDS / 2 })
@@ -154,5 +160,5 @@ export async function measureTurns(): Promise<void> {
     )
     console.log(`gateway/${name}, middle of ${ROUNDS} rounds: turns/s ${turns?.toFixed(2)}, CPU per turn ${cpu?.toFixed(2)}`)
   }
-  console.log(`ready after ${gateway.target.ready.toFixed(0)} ms, idle RSS ${gateway.idle.toFixed(0)} MB`)
+  console.log(`ready after ${gateway.target.ready.toFixed(0)} ms, RSS idle ${idle} MB, quiet after load ${await rss()} MB`)
 }

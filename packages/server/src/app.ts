@@ -16,7 +16,7 @@ import type { Config } from './config/index.ts'
 import { type Gateway as HttpGateway, type SentMessage, startHttp } from './http/index.ts'
 import { createMcp } from './mcp/index.ts'
 import { createModels } from './models-facade.ts'
-import { type AppLogger, createMetrics, freeRatio, keepUp } from './ops/index.ts'
+import { type AppLogger, createMetrics, freeRatio, keepUp, returnMemory } from './ops/index.ts'
 import { chosenModel, createPipeline, switchEverywhere } from './pipeline/index.ts'
 import type { Outside, OutsideName } from './ports/outside.ts'
 import { pausesOf } from './ports/pauses.ts'
@@ -369,6 +369,7 @@ export async function createGateway(initial: Config, { log, webFolder }: Gateway
   await mcp.update(config.mcp)
   await pipeline.start()
   const upkeep = keepUp({ store, blobs, leases, clock, log })
+  opened.use(returnMemory({ clock, atWork: () => pipeline.depth.running + pipeline.depth.sending > 0 }))
   opened.use(
     clock.every(
       LOOK_AT_PAUSES,

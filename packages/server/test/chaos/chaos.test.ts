@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { missing } from './needs.ts'
-import { needsOf, problemsOf } from './row.ts'
+import { needsOf, PATIENCE, problemsOf } from './row.ts'
 import { rows } from './rows.ts'
 
 const rowOf = (id: string) => {
@@ -35,7 +35,7 @@ describe('chaos', () => {
     for (const seed of seeds) {
       it(`${id} ${row.title}${part ? `: ${part}` : ''}, seed ${seed}`, { skip }, async () => {
         assert.deepEqual(lacking, [])
-        assert.deepEqual(problemsOf(row, await row.run({ seed, part })), [])
+        assert.deepEqual(problemsOf(row, await row.run({ seed, part, patience: PATIENCE })), [])
       })
     }
   }

@@ -13,6 +13,12 @@ export interface Play {
   readonly patience?: number
 }
 
+/**
+ * With every commit a loss is what never comes, on whatever machine and whatever else it does; the bounds of time are those of `npm run chaos`, which has the
+ * machine for itself.
+ */
+export const PATIENCE = 120_000
+
 export interface Row {
   readonly id: string
   readonly title: string

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { noRabbit, noRedis, skipWithout } from '../../cluster/servers.ts'
 import { noPostgres } from '../../contracts/postgres-server.ts'
-import { problemsOf } from '../row.ts'
+import { PATIENCE, problemsOf } from '../row.ts'
 import { clusterRows } from './rows.ts'
 
 /** The quickest of what is most likely to break. */
@@ -20,7 +20,7 @@ describe('chaos with several nodes', { skip: skipWithout(noPostgres, noRabbit, n
     it(`${id} ${row?.title}${part ? `: ${part}` : ''}, seed 1`, async () => {
       assert.deepEqual([noPostgres, noRabbit, noRedis], [undefined, undefined, undefined])
       assert.ok(row)
-      assert.deepEqual(problemsOf(row, await row.run({ seed: 1, part })), [])
+      assert.deepEqual(problemsOf(row, await row.run({ seed: 1, part, patience: PATIENCE })), [])
     })
   }
 })

@@ -122,7 +122,18 @@ const failingCalls: Row = {
     const nth = 20 + Math.floor(world.random() * 120)
     const inject = `${refusals[part as keyof typeof refusals]}:when=${nth}..${nth + 4}`
     const log = join(world.posthouse.folder, 'strace')
-    await world.start({}, ['strace', '-f', '-qq', '-o', log, '-e', `trace=${inject.split(':')[0]}`, '-e', `inject=${inject}`])
+    await world.start({}, [
+      'strace',
+      '-f',
+      '--seccomp-bpf',
+      '-qq',
+      '-o',
+      log,
+      '-e',
+      `trace=${inject.split(':')[0]}`,
+      '-e',
+      `inject=${inject}`,
+    ])
     await using _ = world.keepUp()
     for (let n = 0; n < 60; n++) {
       world.ask({ chat: 1001 + (n % 15) })
@@ -189,7 +200,7 @@ const powerCut: Row = {
     const calls = 'trace=pwrite64,fdatasync,fsync,ftruncate'
     let zeroed = 0
     for (let cut = 0; cut < 2; cut++) {
-      await world.start({}, ['strace', '-f', '-y', '-qq', '-s', '0', '-e', calls, '-o', log])
+      await world.start({}, ['strace', '-f', '--seccomp-bpf', '-y', '-qq', '-s', '0', '-e', calls, '-o', log])
       const end = performance.now() + 800 + world.random() * 1500
       while (performance.now() < end) {
         world.ask({ chat: 1001 + Math.floor(world.random() * 30) })

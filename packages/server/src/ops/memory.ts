@@ -6,7 +6,7 @@ const LOOK = 5000
 /** Part of the time in which the event loop may have work while there is "little to do", looking after itself on a slow machine; looks in a row that find it so. */
 const LITTLE = 0.25
 const QUIET_LOOKS = 2
-/** Bytes by which the heap must have grown since it was made small: a collection stops the process for a tenth of a second or two. */
+/** Bytes by which the heap must have grown since it was made small: a collection stops the process for one to five tenths of a second. */
 const GROWN = 16 * 1024 * 1024
 
 /** The heap of this process. */
@@ -25,8 +25,8 @@ export function returnMemory({ clock, atWork, heap = ownHeap() }: { clock: Clock
   let smallest = 0
   return clock.every(LOOK, () => {
     quiet = heap.used() < LITTLE && !atWork() ? quiet + 1 : 0
-    if (quiet < QUIET_LOOKS || heap.size() < smallest + GROWN) return
-    heap.shrink?.()
+    if (!heap.shrink || quiet < QUIET_LOOKS || heap.size() < smallest + GROWN) return
+    heap.shrink()
     smallest = heap.size()
   })
 }

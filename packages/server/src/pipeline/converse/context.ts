@@ -1,6 +1,6 @@
 /** What the model is shown: instructions, as much history as fits, and the messages of this turn. */
 import { type ModelContent, type ModelMessage, type ModelRequest, type Part, textOf } from '@posthouse/contract'
-import type { MessageBody, StoredMessage } from '../../ports/store.ts'
+import type { StoredMessage } from '../../ports/store.ts'
 import { type FetchedFile, readFiles } from './files.ts'
 import { isNameless } from './names.ts'
 import type { TurnWork } from './work.ts'
@@ -19,36 +19,30 @@ const MOST_MESSAGES = 40
 
 /** What a stored message is to a model. `shape` is missing where files have to be read, or the author's name is not known for ever. */
 interface Reading {
-  readonly of: MessageBody
   readonly cost: number
   readonly shape: ModelMessage | undefined
 }
 
 const NO_NAMES: ReadonlyMap<string, string> = new Map()
 
-/**
- * Messages of a busy conversation stay the same objects from turn to turn, and are read once. Kept on the message itself: a WeakMap of thousands costs more at
- * every look than the reading, and again at every collection.
- */
-const READING = Symbol('reading')
+/** Messages of a busy conversation stay the same objects from turn to turn, and are read once. */
+const readings = new WeakMap<StoredMessage, Reading>()
 
-function readingOf(work: TurnWork, message: StoredMessage & { [READING]?: Reading }): Reading {
-  const known = message[READING]
-  // A copy of the message with another body brings the old reading along.
-  if (known?.of === message.body) return known
+function readingOf(work: TurnWork, message: StoredMessage): Reading {
+  const known = readings.get(message)
+  if (known) return known
   const { parts } = message.body
   const files = parts.some((part) => part.type === 'file')
-  const reading: Reading = {
-    of: message.body,
+  const reading = {
     cost: estimateTokens(textOf(parts)) + OVERHEAD + (files ? IMAGE_TOKENS : 0),
     shape:
       message.role === 'assistant'
-        ? { role: 'assistant', text: textOf(parts) }
+        ? ({ role: 'assistant', text: textOf(parts) } as const)
         : parts.some((part) => part.type !== 'text') || isNameless(work, message)
           ? undefined
           : userMessage(work, message, [], NO_NAMES),
   }
-  message[READING] = reading
+  readings.set(message, reading)
   return reading
 }
 
